@@ -1,0 +1,66 @@
+"""What holds for every test: no network, no deprecation of the base libraries goes unseen, the same seed."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import logging
+import socket
+
+import pytest
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::", ""}
+_connect = socket.socket.connect
+
+
+def _connect_on_loopback_only(self, address):
+    if self.family in (socket.AF_INET, socket.AF_INET6) and str(address[0]) not in LOOPBACK:
+        raise PermissionError(f"a test tried to reach {address[0]}: tests run without the network")
+    return _connect(self, address)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network():
+    """Only the loopback interface can be reached (the tests' own Hub server, and gloo)."""
+    socket.socket.connect = _connect_on_loopback_only
+    yield
+    socket.socket.connect = _connect
+
+
+class _Deprecations(logging.Handler):
+    def __init__(self):
+        super().__init__(level=logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "deprecat" in (message := record.getMessage()).lower():
+            self.messages.append(message)
+
+
+@pytest.fixture(autouse=True)
+def no_logged_deprecations():
+    """transformers announces many deprecations through its logger, where warning filters do not see them."""
+    handler = _Deprecations()
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    assert not handler.messages, f"deprecated use of transformers: {handler.messages}"
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    import random
+
+    import numpy as np
+
+    random.seed(0)
+    np.random.seed(0)
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.manual_seed(0)
