@@ -1,0 +1,70 @@
+"""Built clips as Arrow files in the `datasets` cache, keyed by everything that can change them.
+
+The key is a digest of the source files (names, sizes, modification times), the options and the code of this room, so a
+changed frame, option or fix rebuilds, and nothing else does. Processes that ask for the same clips wait for one builder.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache as remember
+from pathlib import Path
+
+SKIPPED_CODE = frozenset(
+    {"__init__.py", "__main__.py", "checks.py", "preview.py", "exporting.py", "synthetic_trees.py"}
+)
+
+
+@remember
+def code_fingerprint() -> str:
+    """Digest of this room's source: a fixed parser or crop must not meet clips built before the fix."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.iterdir()):
+        if path.suffix in (".py", ".json") and path.name not in SKIPPED_CODE:
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def fingerprint(*, name: str, options: dict, files: list[tuple[str, int, int]] = ()) -> str:
+    """`files`: (relative name, size, mtime in ns) of all that is read."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([name, options, code_fingerprint()], sort_keys=True).encode())
+    for entry in sorted(files):
+        digest.update(repr(entry).encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()[:32]
+
+
+def cache_root(cache_dir: str | os.PathLike | None = None) -> Path:
+    import datasets
+
+    return Path(cache_dir or datasets.config.HF_DATASETS_CACHE).expanduser() / "aullm_clips"
+
+
+def cached(name: str, key: str, build: Callable[[Path], None], *, cache_dir=None, rebuild: bool = False):
+    """The Dataset under `key`; `build(directory)` writes it with `save_to_disk` or the like where it is missing."""
+    from datasets import load_from_disk
+    from filelock import FileLock
+
+    home = cache_root(cache_dir) / name
+    target = home / key
+    if rebuild or not _complete(target):
+        home.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(home / f"{key}.lock")):
+            if rebuild or not _complete(target):
+                part = Path(tempfile.mkdtemp(prefix=f"{key[:8]}-", suffix=".incomplete", dir=home))
+                try:
+                    build(part)
+                    if target.exists():  # a rebuild: whoever has the old file mapped keeps it until they let go
+                        target.rename(part.with_suffix(".replaced"))
+                    part.rename(target)
+                finally:
+                    shutil.rmtree(part, ignore_errors=True)
+                    shutil.rmtree(part.with_suffix(".replaced"), ignore_errors=True)
+    return load_from_disk(str(target))
+
+
+def _complete(target: Path) -> bool:
+    return (target / "state.json").is_file() and (target / "dataset_info.json").is_file()

@@ -1,0 +1,70 @@
+"""From a clip's AU numbers to the label vector of a task: the published AU lists by name, and multi-hot vectors.
+
+The lists per data set are those of leave-one-subject-out protocols in the literature (LED, SCA, AU-LLM and their kin):
+AUs with enough positive clips. `cd6me` is the list of the cross-data-set protocol over six data sets.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from .facs import AUS
+
+PUBLISHED_AUS: dict[str, tuple[int, ...]] = {
+    "casme": (1, 4, 9, 14),
+    "casme2": (1, 2, 4, 7, 12, 14, 15, 17),
+    "samm": (2, 4, 7, 12),
+    "mmew": (1, 2, 4, 5, 7, 10, 12, 14),
+    "4dme": (1, 2, 4, 6, 7, 12, 17, 45),
+    "cross_domain": (2, 4, 7, 12),  # CASME II -> SAMM and back
+    "cd6me": (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17),
+}
+
+
+def aus_of(name_or_numbers: str | Iterable[int | str]) -> tuple[int, ...]:
+    """The AUs of a published list ("casme2", "samm", "cross_domain", ...) or of one's own: [4, "AU12"]."""
+    if isinstance(name_or_numbers, str):
+        if name_or_numbers not in PUBLISHED_AUS:
+            raise ValueError(
+                f"there is no published AU list {name_or_numbers!r}; there are {', '.join(PUBLISHED_AUS)}, "
+                "or pass the AU numbers themselves"
+            )
+        return PUBLISHED_AUS[name_or_numbers]
+    numbers = tuple(_number(value) for value in name_or_numbers)
+    if not numbers:
+        raise ValueError("the AU list is empty; name at least one AU")
+    if len(set(numbers)) != len(numbers):
+        raise ValueError(f"the AU list {list(numbers)} names an AU twice")
+    return numbers
+
+
+def _number(value: int | str) -> int:
+    text = value.strip().upper().removeprefix("AU") if isinstance(value, str) else value
+    try:
+        number = int(text)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is not an AU; write 12 or 'AU12'") from None
+    if number != float(text) or number not in AUS:
+        raise ValueError(f"{value!r} is not a FACS code; known are {', '.join(map(str, AUS))}")
+    return number
+
+
+def au_names(aus: str | Iterable[int | str]) -> list[str]:
+    """['AU4', 'AU12'], for columns and for a model's `id2label`."""
+    return [f"AU{number}" for number in aus_of(aus)]
+
+
+def multi_hot(clip_aus: Iterable[int] | None, aus: str | Sequence[int]) -> np.ndarray:
+    """(n_AU,) float32, 1 where the clip's annotation names the AU."""
+    if clip_aus is None:
+        raise ValueError("this clip has no AU annotation (aus is None), so it has no labels; leave it out")
+    present = {int(number) for number in clip_aus}
+    return np.array([number in present for number in aus_of(aus)], dtype=np.float32)
+
+
+def label_matrix(dataset, aus: str | Sequence[int]) -> np.ndarray:
+    """(n_clips, n_AU) float32 of a whole Dataset (or any list of rows)."""
+    rows = dataset.select_columns("aus").with_format(None)["aus"] if hasattr(dataset, "select_columns") else None
+    rows = [row["aus"] for row in dataset] if rows is None else rows
+    wanted = aus_of(aus)
+    return np.stack([multi_hot(row, wanted) for row in rows]) if len(rows) else np.zeros((0, len(wanted)), np.float32)

@@ -1,0 +1,50 @@
+"""What a row of clips looks like: one row a clip, all frames of onset..offset in one uint8 array."""
+
+COLUMNS = (
+    "clip_id",
+    "dataset",
+    "subject",
+    "clip",
+    "frames",
+    "onset",
+    "apex",
+    "offset",
+    "fps",
+    "aus",
+    "au_text",
+    "emotion",
+)
+
+
+def clip_features(size: int = 64):
+    """The declared Features. `aus` is null where nobody has annotated, and empty where somebody has and found none."""
+    from datasets import Array3D, Features, List, Value
+
+    return Features(
+        {
+            "clip_id": Value("string"),  # dataset/subject/clip/onset: the key everything is joined by
+            "dataset": Value("string"),
+            "subject": Value("string"),
+            "clip": Value("string"),
+            "frames": Array3D(shape=(None, size, size), dtype="uint8"),  # (T, size, size)
+            "onset": Value("int32"),
+            "apex": Value("int32"),  # null where the table has none
+            "offset": Value("int32"),
+            "fps": Value("float32"),
+            "aus": List(Value("int32")),
+            "au_text": Value("string"),  # the cell as read
+            "emotion": Value("string"),
+        }
+    )
+
+
+def clip_id(dataset: str, subject: str, clip: str, onset: int) -> str:
+    """Onset is part of the key: up to 17 clips of CAS(ME)^3 share subject and name."""
+    return f"{dataset}/{subject}/{clip}/{onset}"
+
+
+def frames_only(dataset):
+    """The fast view for training: torch uint8 (T, size, size) frames and nothing else; take labels from `label_matrix`."""
+    import torch
+
+    return dataset.with_format("torch", columns=["frames"], dtype=torch.uint8)
