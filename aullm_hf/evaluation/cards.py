@@ -1,0 +1,249 @@
+"""The model card of a run and of each of its folds, from `model_card_template.md` and the run's own tables.
+
+Needs jinja2 (extra `train`). No oracle figure goes into the card's metadata: what a leaderboard reads was not chosen
+on test labels. No face goes into a card at all.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from .labels import is_licensed
+from .run_folder import Run, fold_folder
+from .scoring import Scores
+from .tables import PROTOCOLS, About, beside_title, comparison, markdown_table, notes, text_cells, views
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "model_card_template.md"
+_WHAT = {
+    "per_au.png": "Both F1s per AU with 95 % intervals and floors",
+    "precision_recall.png": "Precision and recall per AU",
+    "learning_curve.png": "Training loss over steps",
+}
+_KINDS = {
+    "aullm": "AU-LLM: a 3D-CNN over a learned temporal filter, projected into a frozen large language model with LoRA",
+    "aullm++": "AULLM++: AU-LLM with multi-granularity evidence, an AU relation graph and counterfactual consistency",
+}
+_METRICS = {"f1": "F1 (binary, AU active)", "f1_macro": "F1 (macro over active and absent)"}
+
+
+def run_card(
+    run: Run,
+    results: Mapping,
+    scores: Scores,
+    about: About,
+    *,
+    repo_id: str | None = None,
+    figures: list[str] | None = None,
+    right: str = "",
+    template: str | Path = TEMPLATE,
+) -> ModelCard:
+    """The card of the whole run. With `repo_id` it speaks of the repository, without it of the folder.
+
+    `figures` are the names under figures/ that it shows (all that are there); `right` is the statement under which
+    labels of licensed data are published with it.
+    """
+    if figures is None:
+        figures = [name for name in _WHAT if (run.path / "figures" / name).is_file()]
+    tables = {title: markdown_table(table) for title, table in views(scores).items()}
+    beside = comparison(scores, about)
+    tables[beside_title(beside)] = markdown_table(text_cells(beside))
+    has_final = (run.path / "final" / "checkpoint").is_dir()
+    if repo_id:
+        snippet = _snippet(repo_id, None if has_final else f"fold-{fold_folder(run.folds[0], run.folds)}")
+    else:
+        snippet = _snippet(str(_checkpoint(run, has_final)), None)
+    words = {
+        "title": run.name,
+        "fold": None,
+        "has_final": has_final,
+        "snippet": snippet,
+        "tables": tables,
+        "notes": notes(scores),
+        "figures": [{"name": name, "what": _WHAT[name]} for name in figures],
+        "labels_here": bool(right) or not is_licensed(run.info),
+        "right": right,
+    }
+    return _render(run, results, about, words, repo_id, template, evaluated=True)
+
+
+def fold_card(
+    run: Run, results: Mapping, about: About, entry: Mapping, *, repo_id: str, branch: str, template=TEMPLATE
+) -> ModelCard:
+    """The card of one fold's branch: whom it has not seen, how to load it, and where the figures are."""
+    words = {
+        "title": f"{run.name}, {branch}",
+        "fold": {"left_out": ", ".join(entry["test_subjects"])},
+        "has_final": False,
+        "snippet": _snippet(repo_id, branch),
+        "labels_here": not is_licensed(run.info),
+        "right": "",
+    }
+    return _render(run, results, about, words, repo_id, template, evaluated=False)
+
+
+def _render(run, results, about, words, repo_id, template, *, evaluated) -> ModelCard:
+    if find_spec("jinja2") is None:
+        raise ImportError('a card needs jinja2: pip install "aullm-hf[train]"')
+    if not Path(template).is_file():
+        raise FileNotFoundError(
+            f"no card template at '{template}'; it stands at the top of the repository. "
+            "Work from a checkout, or pass template="
+        )
+    info, mean = run.info, results["mean"]
+    base = {"name": "unknown", "licence": ""} | (info.get("base_llm") or {})
+    base["licence"] = base.get("licence") or f"see the page of {base['name']}"
+    content = {
+        "synthetic": about.synthetic,
+        "what": f"{_KINDS.get(info.get('model_kind'), info.get('model_kind') or 'A model')}. It detects facial Action "
+        f"Units in micro-expression clips: {', '.join(results['aus'])}.",
+        "n_folds": results["n_folds"],
+        "n_clips": results["n_clips"],
+        "n_subjects": results["n_subjects"],
+        "repo_id": repo_id,
+        "aus": results["aus"],
+        "calibrated": "calibrated" in results["rules"],
+        "about": _sentence(about.line()),
+        "facts": _facts(run, results, about, base),
+        "config": json.dumps(public(info.get("config", {})), indent=2, ensure_ascii=False),
+        "base_llm": base,
+        "data_licence": _data_licence(info, about),
+        "excluded": list(mean["excluded"]),
+        "flagged": [au for au, count in results.get("flagged_folds", {}).items() if count],
+    }
+    card = ModelCard.from_template(
+        _metadata(run, results, about, base, evaluated=evaluated), template_path=str(template), **content, **words
+    )
+    card.content = re.sub(r"\n{3,}", "\n\n", card.content).rstrip() + "\n"
+    return card
+
+
+def _metadata(run, results, about, base, *, evaluated) -> ModelCardData:
+    data = {
+        "library_name": "transformers",
+        "pipeline_tag": "video-classification",
+        "tags": ["facial-action-units", "micro-expressions", "facs", "multi-label", "lora", "aullm"],
+        "license": "other" if is_licensed(run.info) else "apache-2.0",
+    }
+    if is_licensed(run.info):
+        data["license_name"] = "code-apache-2.0-data-agreement"
+    if about.synthetic:
+        data["tags"].append("synthetic-data")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", base["name"]):  # a Hub name, not a folder
+        data["base_model"] = base["name"]
+    if evaluated:
+        data["metrics"] = ["f1", "average_precision", "roc_auc"]
+        data |= {"model_name": run.name, "eval_results": _eval_results(results, about)}
+    return ModelCardData(**data)
+
+
+def _eval_results(results: Mapping, about: About) -> list[EvalResult]:
+    """What was not chosen on test labels and is defined: the means first, then each AU."""
+    measured_on = {
+        "task_type": "video-classification",
+        "task_name": "Facial Action Unit detection",
+        "dataset_type": about.data,
+        "dataset_name": f"{about.data} (synthetic faces)" if about.synthetic else about.data,
+        "dataset_split": "all folds, pooled",
+        "dataset_args": {
+            "protocol": PROTOCOLS.get(about.protocol, about.protocol),
+            "labels": about.labels,
+            "inner": about.inner,
+            "folds": results["n_folds"],
+            "clips": results["n_clips"],
+            "subjects": results["n_subjects"],
+        },
+    }
+    found = []
+    for au, block in [("mean", results["mean"]), *results["per_au"].items()]:
+        wanted = [
+            (rule, metric, name, "f1")
+            for rule in ("calibrated", "at_0.5")
+            if rule in results["rules"]
+            for metric, name in _METRICS.items()
+        ]
+        wanted += [
+            ("ranking", "ap", "average precision", "average_precision"),
+            ("ranking", "roc_auc", "ROC-AUC", "roc_auc"),
+        ]
+        for rule, metric, name, kind in wanted:
+            figure = block[rule][metric]
+            if figure["value"] is not None:
+                named = f"{name}, {au}" if rule == "ranking" else f"{name}, {au}, {rule}"
+                found.append(
+                    EvalResult(
+                        metric_type=kind, metric_name=named, metric_value=round(figure["value"], 4), **measured_on
+                    )
+                )
+    return found
+
+
+def _facts(run: Run, results: Mapping, about: About, base: Mapping) -> dict[str, str]:
+    info = run.info
+    data = info.get("data", {})
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(info.get("versions", {}).items()))
+    checks = results.get("checks", {})
+    return {
+        "Data": f"{about.data}{' (SYNTHETIC)' if about.synthetic else ''}, {results['n_clips']} clips of "
+        f"{results['n_subjects']} subjects tested",
+        "Labels": f"{about.labels}; fingerprint `{str(data.get('labels_fingerprint', 'not recorded'))[:16]}`",
+        "Data fingerprint": f"`{str(data.get('fingerprint', 'not recorded'))[:16]}`",
+        "Protocol": f"{PROTOCOLS.get(about.protocol, about.protocol)}, inner: {about.inner}, "
+        f"seeds {', '.join(map(str, results['seeds']))}",
+        "All clips tested": {True: "yes", False: "NO: the run is not complete"}.get(
+            checks.get("all_clips_tested"), "?"
+        ),
+        "Base LLM": f"{base['name']}, revision {base.get('revision') or 'not pinned'}",
+        "Versions": versions or "not recorded",
+        "Git commit": f"`{info.get('git_commit') or 'not recorded'}`",
+    }
+
+
+def _data_licence(info: Mapping, about: About) -> str:
+    if about.synthetic and not is_licensed(info):
+        return "synthetic faces, generated by this project's code under Apache-2.0."
+    if not is_licensed(info):
+        return f"{about.data}: the user's own data; ask whoever published this model."
+    names = ", ".join(info.get("data", {}).get("datasets", ())) or "not recorded"
+    return (
+        f"{names}: handed out by the owners under a personal agreement. Neither clips nor faces are here. Whether "
+        "weights trained on it may be passed on is for that agreement to say: read it before you do."
+    )
+
+
+def _snippet(name: str, revision: str | None) -> str:
+    at = f', revision="{revision}"' if revision else ""
+    return (
+        "from transformers import pipeline\n\n"
+        f'detect = pipeline(model="{name}"{at}, trust_remote_code=True)\n'
+        'detect("clip.mp4")  # [{"label": "AU4", "score": .., "threshold": .., "active": ..}, ..]'
+    )
+
+
+def _checkpoint(run: Run, has_final: bool) -> Path:
+    if has_final:
+        return Path("runs") / run.path.name / "final" / "checkpoint"
+    return Path("runs") / run.path.name / "folds" / fold_folder(run.folds[0], run.folds) / "checkpoint"
+
+
+def public(value):
+    """A configuration as it may be shown: no secrets, and of a path on somebody's machine only its last name."""
+    if isinstance(value, Mapping):
+        return {key: public(part) for key, part in value.items() if not _secret(str(key), part)}
+    if isinstance(value, list | tuple):
+        return [public(part) for part in value]
+    if isinstance(value, str) and (value.startswith(("/", "~", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", value)):
+        return ".../" + re.split(r"[\\/]", value.rstrip("\\/"))[-1]
+    return value
+
+
+def _secret(key: str, value) -> bool:
+    named = re.search(r"(^|_)(token|secret|password|api_key)$", key.lower())
+    return bool(named and isinstance(value, str)) or bool(isinstance(value, str) and re.search(r"\bhf_\w{10,}", value))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

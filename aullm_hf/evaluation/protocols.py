@@ -1,0 +1,233 @@
+"""Which clips train, which choose thresholds, which test: the folds of every protocol.
+
+A `Fold` computes the subjects that it has seen from its own rows, so the sets cannot drift from the rows, and refuses
+to exist if a tested subject stands among them. Subjects are keyed `dataset:subject`: "01" of CASME II and "01" of
+CASME are two people.
+
+A `dataset` is anything with the columns "dataset", "subject" and "aus" (the sorted AU numbers of each clip): a
+`datasets.Dataset` or a dict of lists.
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from math import comb
+from typing import Any
+
+import numpy as np
+
+MIN_INNER_POSITIVES = 3  # fewer held-out positives than this, and an AU's calibration is not fitted
+_CANDIDATES = 2000  # subsets of subjects that the stratified inner choice looks at
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows of one fold, and the subjects that stand behind them.
+
+    `subject_of_row` is the key of every row of the whole data set; `train`, `inner` and `test` are indices into it.
+    """
+
+    name: str
+    subject_of_row: tuple[str, ...] = field(repr=False)
+    train: tuple[int, ...] = field(repr=False)
+    test: tuple[int, ...] = field(repr=False)
+    inner: tuple[int, ...] = field(default=(), repr=False)
+    train_subjects: frozenset[str] = field(init=False)
+    inner_subjects: frozenset[str] = field(init=False)
+    test_subjects: frozenset[str] = field(init=False)
+
+    def __post_init__(self):
+        for part in ("train", "inner", "test"):
+            rows = tuple(sorted(int(row) for row in getattr(self, part)))
+            if len(set(rows)) != len(rows):
+                raise ValueError(f"fold '{self.name}': a row stands twice in {part}; give each row once")
+            if rows and not (0 <= rows[0] and rows[-1] < len(self.subject_of_row)):
+                raise ValueError(
+                    f"fold '{self.name}': {part} has rows {rows[0]}..{rows[-1]}, but the data set has rows "
+                    f"0..{len(self.subject_of_row) - 1}"
+                )
+            object.__setattr__(self, part, rows)
+            object.__setattr__(self, f"{part}_subjects", frozenset(self.subject_of_row[row] for row in rows))
+        for part in ("train", "test"):
+            if not getattr(self, part):
+                raise ValueError(f"fold '{self.name}' has no {part} clips; it needs at least one")
+        for one, other in (("train", "test"), ("inner", "test"), ("train", "inner")):
+            if shared := getattr(self, f"{one}_subjects") & getattr(self, f"{other}_subjects"):
+                raise ValueError(
+                    f"fold '{self.name}': {_some(shared)} would stand in both {one} and {other}; "
+                    "every subject belongs to one of them only"
+                )
+
+    @property
+    def seen_subjects(self) -> frozenset[str]:
+        """Everybody who may have shaped the model, its calibration or its thresholds."""
+        return self.train_subjects | self.inner_subjects
+
+    @property
+    def refit(self) -> tuple[int, ...]:
+        """The rows of `inner: refit`'s second training: all but the test."""
+        return tuple(sorted(self.train + self.inner))
+
+
+def leave_one_subject_out(
+    dataset: Any,
+    *,
+    inner: str = "holdout",
+    inner_fraction: float = 0.2,
+    seed: int = 0,
+    aus: Sequence[int] | None = None,
+) -> list[Fold]:
+    """One fold a subject, in the order of their names; each tests on all the clips of one who is nowhere else."""
+    keys, names = subject_keys(dataset), _column(dataset, "dataset")
+    subjects = sorted(set(keys))
+    if len(subjects) < 2:
+        raise ValueError(f"leave-one-subject-out needs at least 2 subjects, got {len(subjects)}: {_some(subjects)}")
+    several = len(set(names)) > 1
+    folds = []
+    for subject in subjects:
+        test = [row for row, key in enumerate(keys) if key == subject]
+        train = [row for row, key in enumerate(keys) if key != subject]
+        folds.append(Fold(_fold_name(subject, with_dataset=several), tuple(keys), tuple(train), tuple(test)))
+    return _finish(folds, dataset, inner, inner_fraction, seed, aus)
+
+
+def cross_domain(
+    dataset: Any,
+    source: str,
+    target: str,
+    *,
+    inner: str = "holdout",
+    inner_fraction: float = 0.2,
+    seed: int = 0,
+    aus: Sequence[int] | None = None,
+) -> list[Fold]:
+    """One fold: train on all of `source`, test on all of `target`; calibration and thresholds from the source only."""
+    names = _column(dataset, "dataset")
+    for wanted in (source, target):
+        if wanted not in set(names):
+            raise ValueError(f"no clip of data set '{wanted}'; the table has {_some(set(names))}")
+    if source == target:
+        raise ValueError(f"source and target are both '{source}'; cross-domain needs two data sets")
+    train = tuple(row for row, name in enumerate(names) if name == source)
+    test = tuple(row for row, name in enumerate(names) if name == target)
+    folds = [Fold(_safe(f"{source}-to-{target}"), tuple(subject_keys(dataset)), train, test)]
+    return _finish(folds, dataset, inner, inner_fraction, seed, aus)
+
+
+def leave_one_dataset_out(
+    dataset: Any,
+    *,
+    inner: str = "holdout",
+    inner_fraction: float = 0.2,
+    seed: int = 0,
+    aus: Sequence[int] | None = None,
+) -> list[Fold]:
+    """One fold a data set: test on all of it, train on all the others."""
+    names, keys = _column(dataset, "dataset"), tuple(subject_keys(dataset))
+    if len(set(names)) < 2:
+        raise ValueError(f"leave-one-data-set-out needs at least 2 data sets, got {_some(set(names))}")
+    folds = [
+        Fold(
+            _safe(left_out),
+            keys,
+            tuple(row for row, name in enumerate(names) if name != left_out),
+            tuple(row for row, name in enumerate(names) if name == left_out),
+        )
+        for left_out in sorted(set(names))
+    ]
+    return _finish(folds, dataset, inner, inner_fraction, seed, aus)
+
+
+def inner_holdout(
+    fold: Fold, dataset: Any, *, fraction: float = 0.2, seed: int = 0, aus: Sequence[int] | None = None
+) -> Fold:
+    """Move `fraction` of the fold's training subjects to `inner`, stratified by AU.
+
+    Of all subsets of that many subjects (or of 2,000 drawn with the seed, where there are more) the one is taken that
+    leaves the fewest AUs without enough positives on either side, and then whose clips and positives per AU come
+    closest to the fraction. The choice depends on the fold and the seed alone, not on the other folds, and never on a
+    test row.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"inner fraction is {fraction}; it must lie between 0 and 1 (a fifth is 0.2)")
+    labels, rows = _column(dataset, "aus"), fold.refit
+    subjects = sorted({fold.subject_of_row[row] for row in rows})
+    if len(subjects) < 2:
+        raise ValueError(
+            f"fold '{fold.name}' trains on one subject, {_some(subjects)}: nobody can be held out; use inner: none"
+        )
+    wanted = sorted(set(aus) if aus is not None else {au for row in rows for au in labels[row]})
+    counts = np.zeros((len(subjects), 1 + len(wanted)))  # (S, 1 + n_AU): clips, then positives per AU
+    place = {subject: i for i, subject in enumerate(subjects)}
+    for row in rows:
+        present = set(labels[row])
+        counts[place[fold.subject_of_row[row]]] += [1, *(au in present for au in wanted)]
+    size = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
+    chosen = _closest_subset(counts, size, fraction, np.random.default_rng([seed, zlib.crc32(fold.name.encode())]))
+    held = {subjects[i] for i in chosen}
+    return replace(
+        fold,
+        train=tuple(row for row in rows if fold.subject_of_row[row] not in held),
+        inner=tuple(row for row in rows if fold.subject_of_row[row] in held),
+    )
+
+
+def subject_keys(dataset: Any) -> list[str]:
+    """`dataset:subject` of every row."""
+    return [
+        f"{name}:{subject}"
+        for name, subject in zip(_column(dataset, "dataset"), _column(dataset, "subject"), strict=True)
+    ]
+
+
+def _closest_subset(counts: np.ndarray, size: int, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    n = len(counts)
+    if comb(n, size) <= _CANDIDATES:
+        subsets = np.array(list(combinations(range(n), size)))
+    else:
+        subsets = np.argsort(rng.random((_CANDIDATES, n)), axis=1)[:, :size]
+    subsets = subsets[rng.permutation(len(subsets))]  # ties are broken by the seed
+    held = counts[subsets].sum(axis=1)  # (C, 1 + n_AU)
+    total = counts.sum(axis=0)
+    starved = (held[:, 1:] < np.minimum(MIN_INNER_POSITIVES, total[1:] / 2)).sum(axis=1)
+    starved = starved + (total[1:] - held[:, 1:] < np.minimum(MIN_INNER_POSITIVES, total[1:] / 2)).sum(axis=1)
+    off = np.abs(held / np.maximum(total, 1) - fraction).mean(axis=1)
+    return subsets[np.lexsort((off.round(12), starved))[0]]
+
+
+def _finish(folds, dataset, inner, inner_fraction, seed, aus) -> list[Fold]:
+    if inner not in ("holdout", "refit", "none"):
+        raise ValueError(f"inner is '{inner}'; allowed are 'holdout', 'refit' and 'none'")
+    names = [fold.name for fold in folds]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two subjects would share the fold name {_some(twice)}; rename one of them in the data")
+    if inner == "none":
+        return folds
+    return [inner_holdout(fold, dataset, fraction=inner_fraction, seed=seed, aus=aus) for fold in folds]
+
+
+def _fold_name(key: str, *, with_dataset: bool) -> str:
+    dataset, subject = key.split(":", 1)
+    name = f"sub{subject}" if subject[:1].isdigit() else subject
+    return _safe(f"{dataset}-{name}" if with_dataset else name)
+
+
+def _safe(name: str) -> str:
+    """A name that is a folder on every system and part of a git branch (`spNO.1` -> `spNO-1`)."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", name)
+
+
+def _column(dataset: Any, name: str) -> list:
+    try:
+        return list(dataset[name])
+    except KeyError as error:
+        raise ValueError(
+            f"the data set has no column '{name}'; a protocol reads 'dataset', 'subject' and 'aus'"
+        ) from error
+
+
+def _some(names) -> str:
+    names = sorted(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,95 @@
+"""One call from a run folder to everything a reader sees: results.json, tables/, figures/ and the card."""
+
+import warnings
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from .run_folder import Run, au_names, read_run, write_json
+from .scoring import Scores, score_predictions
+from .tables import About, comparison, write_tables
+from .thresholds import fit_calibration
+
+
+def write_report(run_dir: str | Path, *, resamples: int = 2000, seed: int = 0) -> dict:
+    """Score the run and write results.json, tables/, figures/ and README.md beside its tables; returns results.json.
+
+    Reads predictions.parquet, inner.parquet, folds.json and run.json alone, so anybody who has them gets the same
+    figures without a GPU. Figures need the extra `viz` and the card the extra `train`; without them they are left out
+    with a warning, and the figures in numbers are written all the same.
+    """
+    run = read_run(run_dir)
+    scores = score_predictions(run.predictions, run.folds, inner=run.info.get("inner"), resamples=resamples, seed=seed)
+    about = About.of_run(run.info, run.name, run.folds)
+    results = results_of(run, scores, about)
+    write_json(results, run.path / "results.json")
+    write_tables(scores, about, run.path / "tables")
+    if _installed("matplotlib", "the figures", "viz"):
+        from .figures import write_figures
+
+        write_figures(run, scores, about)
+    if _installed("jinja2", "the card", "train"):
+        from .cards import run_card
+
+        run_card(run, results, scores, about).save(run.path / "README.md")
+    return results
+
+
+def results_of(run: Run, scores: Scores, about: About) -> dict:
+    """What results.json holds."""
+    published = comparison(scores, about)
+    published = published[published["figures of"] != "this run"]
+    return {
+        "run": about.run,
+        "data": about.data,
+        "synthetic": about.synthetic,
+        "labels": about.labels,
+        "protocol": about.protocol,
+        "inner": about.inner,
+        "checks": _checks(run, scores.figures),
+        "published": [_without_gaps(row) for row in published.to_dict("records")],
+        **scores.figures,
+    }
+
+
+def _checks(run: Run, figures: Mapping) -> dict:
+    """What could be verified of the run's own statements, and what of it is not complete."""
+    checks: dict = {"no_test_subject_was_seen": True}  # score_predictions has refused the table otherwise
+    expected = run.info.get("data", {}).get("n_clips")
+    checks["all_clips_tested"] = None if expected is None else int(expected) == figures["n_clips"]
+    checks["calibration_follows_from_inner"] = _calibration_follows(run)
+    return checks
+
+
+def _calibration_follows(run: Run) -> bool | None:
+    """Whether folds.json's (a, b) and thresholds are what the inner clips give; None without inner clips."""
+    if run.inner is None or run.info.get("inner") == "none" or f"y_{au_names(run.inner)[0]}" not in run.inner.columns:
+        return None
+    aus = au_names(run.inner)
+    entries = {(entry["fold"], int(entry["seed"])): entry for entry in run.folds}
+    for key, rows in run.inner.groupby(["fold", "seed"]):
+        entry = entries.get((key[0], int(key[1])))
+        subjects = (rows["dataset"] + ":" + rows["subject"]).tolist()
+        if entry is None or not set(subjects) <= set(entry["seen_subjects"]):
+            return False
+        z, y = (rows[[f"{kind}_{au}" for au in aus]].to_numpy() for kind in "zy")
+        again = fit_calibration(z, y, aus, subjects=subjects).to_dict()
+        for au in aus:
+            ours, theirs = (np.array([*e["calibration"][au], e["thresholds"][au]]) for e in (again, entry))
+            # float32 logits in the table move a fit in its sixth figure
+            if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
+                return False
+    return True
+
+
+def _without_gaps(row: Mapping) -> dict:
+    return {key: value for key, value in row.items() if value is not None and value == value}
+
+
+def _installed(module: str, what: str, extra: str) -> bool:
+    if find_spec(module) is not None:
+        return True
+    warnings.warn(f'{what} are left out: install them with `pip install "aullm-hf[{extra}]"`', stacklevel=3)
+    return False

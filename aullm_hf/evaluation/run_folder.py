@@ -1,0 +1,178 @@
+"""The run folder: the three tables that every figure comes from, read, checked and written the same way each time.
+
+    runs/NAME/run.json             what was run, on what, with which versions
+    runs/NAME/predictions.parquet  one row a tested clip (and seed): KEYS, z_AU.., p_AU.., y_AU..
+    runs/NAME/inner.parquet        the same for the inner held-out clips
+    runs/NAME/folds.json           each fold's calibration, thresholds and the subjects it has seen
+    runs/NAME/folds/<fold>/        (several seeds: <fold>-seed<k>) the same for one fold, its checkpoint and its log
+
+A fold counts as finished once its `fold.json` stands beside its `predictions.parquet`.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+KEYS = ("clip_id", "dataset", "subject", "fold", "seed")
+_TEXT = ("clip_id", "dataset", "subject", "fold")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder says, before anything is computed from it."""
+
+    path: Path
+    info: dict
+    predictions: pd.DataFrame
+    inner: pd.DataFrame | None
+    folds: list[dict]
+
+    @property
+    def name(self) -> str:
+        return self.info.get("name") or self.path.name
+
+
+def read_run(run_dir: str | Path) -> Run:
+    """Read run.json, predictions.parquet, inner.parquet (where there is one) and folds.json."""
+    path = Path(run_dir)
+    for needed in ("run.json", "predictions.parquet", "folds.json"):
+        if not (path / needed).is_file():
+            raise FileNotFoundError(
+                f"'{path}' has no {needed}: it is not a finished run. "
+                "Give the folder that train.py wrote, or finish the run first"
+            )
+    inner = path / "inner.parquet"
+    return Run(
+        path=path,
+        info=read_json(path / "run.json"),
+        predictions=sort_rows(read_table(path / "predictions.parquet")),
+        inner=sort_rows(read_table(inner)) if inner.is_file() else None,
+        folds=read_json(path / "folds.json"),
+    )
+
+
+def assemble_run(run_dir: str | Path) -> int:
+    """Write the run's predictions, inner and folds tables from its finished folds; how many there are.
+
+    Idempotent: the same folds give the same bytes, whoever finished last.
+    """
+    path = Path(run_dir)
+    finished = sorted(
+        folder
+        for folder in (path / "folds").glob("*")
+        if (folder / "fold.json").is_file() and (folder / "predictions.parquet").is_file()
+    )
+    if not finished:
+        raise FileNotFoundError(f"no finished fold under '{path / 'folds'}': train at least one fold first")
+    entries = sorted((read_json(folder / "fold.json") for folder in finished), key=_fold_order)
+    for name in ("predictions.parquet", "inner.parquet"):
+        parts = [read_table(folder / name) for folder in finished if (folder / name).is_file()]
+        parts = [part for part in parts if len(part)]
+        if parts:
+            write_table(pd.concat(parts, ignore_index=True), path / name)
+    write_json(entries, path / "folds.json")
+    return len(finished)
+
+
+def fold_folder(entry: Mapping, folds: Sequence[Mapping]) -> str:
+    """The folder of a fold under folds/: its name, and its seed where the run has several."""
+    several = len({int(other["seed"]) for other in folds}) > 1
+    return f"{entry['fold']}-seed{entry['seed']}" if several else str(entry["fold"])
+
+
+def read_table(table: pd.DataFrame | Mapping[str, Sequence] | str | Path) -> pd.DataFrame:
+    """A predictions table from a frame, a dict of columns, or a Parquet or CSV file; ids are text, seed an integer."""
+    if isinstance(table, str | Path):
+        path = Path(table)
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+        elif path.suffix == ".csv":
+            table = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
+        else:
+            raise ValueError(f"'{path}' is no table this package reads; give a .parquet or .csv file")
+    table = pd.DataFrame(table)
+    if missing := [key for key in KEYS if key not in table.columns]:
+        raise ValueError(
+            f"the predictions table has no column {', '.join(missing)}; it needs {', '.join(KEYS)} and z_AU.., y_AU.."
+        )
+    if not len(table):
+        raise ValueError("the predictions table has no rows")
+    text = {key: table[key].astype(str).astype(object) for key in _TEXT}
+    return table.assign(**text, seed=table["seed"].astype("int64"))
+
+
+def sort_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows by (seed, dataset, subject, clip_id); columns: keys, then z_, p_ and y_ by AU number."""
+    scored = [
+        f"{kind}_{au}" for kind in "zpy" for au in au_names(table, kind="zpy") if f"{kind}_{au}" in table.columns
+    ]
+    others = sorted(column for column in table.columns if column not in (*KEYS, *scored))
+    rows = table.sort_values(["seed", "dataset", "subject", "clip_id", "fold"], kind="stable", ignore_index=True)
+    return rows[[*KEYS, *scored, *others]]
+
+
+def au_names(table: pd.DataFrame, kind: str = "z") -> tuple[str, ...]:
+    """AU1, AU2, .. of the table's z_ columns, by number."""
+    pattern = re.compile(rf"[{kind}]_(AU(\d+))")
+    found = {match[1]: int(match[2]) for column in table.columns if (match := pattern.fullmatch(str(column)))}
+    if not found:
+        raise ValueError(f"the table has no z_AU column; its columns are {', '.join(map(str, table.columns))}")
+    return tuple(sorted(found, key=found.__getitem__))
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Parquet with the rows sorted and nothing in the file but the table: the same rows give the same bytes."""
+    write_parquet(sort_rows(read_table(table)), path)
+
+
+def write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    plain = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    with _replacing(path) as partial:
+        pq.write_table(plain, partial, compression="zstd")
+
+
+def write_json(content: Any, path: str | Path) -> None:
+    write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", path)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    with _replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def read_json(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"'{path}' is not JSON ({error}); it was cut short or edited by hand") from error
+
+
+class _replacing:
+    """A path to write to, that takes the place of the file only once it is whole: a kill leaves the old one."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.partial
+
+    def __exit__(self, failed, *_):
+        if failed:
+            self.partial.unlink(missing_ok=True)
+        else:
+            os.replace(self.partial, self.path)
+
+
+def _fold_order(entry: Mapping) -> tuple[int, str]:
+    return int(entry["seed"]), str(entry["fold"])

@@ -1,0 +1,255 @@
+"""Figures as tables: on screen, in Markdown, LaTeX, CSV and Parquet.
+
+Every table says what it was measured on (data, labels' release, protocol) and every F1 column names its rule.
+Synthetic data stands as such in each title and each row, and is never put beside the published figures.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from .published import METRIC, RULE, benchmark, published_beside
+from .run_folder import write_parquet, write_text
+from .scoring import Scores
+
+PROTOCOLS = {
+    "loso": "leave-one-subject-out",
+    "cross_domain": "cross-domain",
+    "leave_one_dataset_out": "leave-one-data-set-out",
+}
+_COLUMN = {"oracle": "oracle (upper bound)", "always_absent": "floor: always absent"}
+_COLUMN["always_present"] = "floor: always present"
+_SYNTHETIC = "SYNTHETIC faces, not comparable with any published figure"
+
+
+@dataclass(frozen=True)
+class About:
+    """What the figures of a run were measured on: the words beside every number."""
+
+    run: str
+    data: str
+    labels: str
+    protocol: str
+    inner: str
+    synthetic: bool
+
+    @classmethod
+    def of_run(cls, info: Mapping, name: str, folds: list[dict] = ()) -> "About":
+        data = info.get("data", {})
+        datasets = [str(one) for one in data.get("datasets", ())]
+        return cls(
+            run=name,
+            data=benchmark(info.get("protocol", ""), datasets, [entry["fold"] for entry in folds]) or "unknown",
+            labels=str(data.get("label_release") or "release not recorded"),
+            protocol=str(info.get("protocol", "unknown")),
+            inner=str(info.get("inner", "unknown")),
+            synthetic=any(name.startswith("synthetic") for name in datasets),
+        )
+
+    def line(self) -> str:
+        protocol = PROTOCOLS.get(self.protocol, self.protocol)
+        words = f"data: {self.data}, labels: {self.labels}, protocol: {protocol}, inner: {self.inner}"
+        return f"{_SYNTHETIC}; {words}" if self.synthetic else words
+
+
+def views(scores: Scores) -> dict[str, pd.DataFrame]:
+    """Title -> table of text, one row an AU and one for the mean; three narrow tables in place of a wide one."""
+    figures = scores.figures
+    rows = [*figures["per_au"].items(), ("mean", figures["mean"])]
+    decided = [rule for rule in ("at_0.5", "calibrated", "oracle") if rule in figures["rules"]]
+    floors = ["always_absent", "always_present"]
+    tables = {}
+    for metric, title in (
+        ("f1", "Binary F1 (f1, AU active)"),
+        ("f1_macro", "Macro F1 (f1_macro, mean of active and absent: the literature's number)"),
+    ):
+        body = []
+        for au, block in rows:
+            row = {"AU": au, "positives": _support(block, figures)}
+            row |= {f"{metric} {_COLUMN.get(rule, rule)}": _cell(block[rule][metric]) for rule in decided}
+            row |= {f"{metric} {_COLUMN[rule]}": _number(block[rule][metric]["value"]) for rule in floors}
+            body.append(row)
+        tables[title] = pd.DataFrame(body)
+    body = []
+    for au, block in rows:
+        row = {"AU": au, "prevalence": _number(block["prevalence"])}
+        row |= {"AP": _cell(block["ranking"]["ap"]), "ROC-AUC": _cell(block["ranking"]["roc_auc"])}
+        row["ECE before"] = _number(block["calibration_error"]["before"]["value"])
+        if "calibrated" in figures["rules"]:
+            row["AP calibrated"] = _cell(block["ranking"]["ap_calibrated"])
+            row["ECE after"] = _number(block["calibration_error"]["after"]["value"])
+            flagged = figures["flagged_folds"]
+            row["folds left at 0.5"] = str(flagged.get(au, "") if au != "mean" else sum(flagged.values()))
+        body.append(row)
+    tables["Ranking and calibration (no threshold)"] = pd.DataFrame(body)
+    return tables
+
+
+def notes(scores: Scores) -> list[str]:
+    """What a reader must know beside the tables."""
+    figures = scores.figures
+    said = [
+        f"{figures['n_clips']} clips of {figures['n_subjects']} subjects, {figures['n_folds']} folds, seeds "
+        f"{', '.join(map(str, figures['seeds']))}; confusion counts pooled over folds. In brackets the middle 95 % "
+        f"over {figures['resamples']} resamples of the subjects."
+    ]
+    said += [f"{rule}: {meaning}." for rule, meaning in figures["rules"].items() if rule != "ranking"]
+    if len(figures["seeds"]) > 1:
+        said.append("Values are means over seeds; ± is the seeds' standard deviation.")
+    if figures["mean"]["excluded"]:
+        said.append(
+            f"Not in the mean, having no positive clip in the test table: {', '.join(figures['mean']['excluded'])}."
+        )
+    return said
+
+
+def comparison(scores: Scores, about: About) -> pd.DataFrame:
+    """Published rows of the same benchmark and AUs, then ours under each rule; macro F1 in percent."""
+    figures = scores.figures
+    aus = [int(au[2:]) for au in figures["aus"]]
+    beside = [] if about.synthetic else published_beside(about.protocol, about.data, aus)
+    rows = []
+    for row in beside:
+        values = dict(zip(figures["aus"], row.per_au or [None] * len(aus), strict=True)) | {"mean": row.mean}
+        origin = {"method": row.method, "figures of": row.source, "rule": f"{RULE} (upper bound)", "metric": METRIC}
+        rows.append(origin | values | {"data": row.data, "labels": row.labels, "protocol": row.protocol})
+    for rule in ("oracle", "calibrated", "at_0.5"):
+        if rule in figures["rules"]:
+            values = {au: _percent(figures["per_au"][au][rule][METRIC]["value"]) for au in figures["aus"]}
+            values["mean"] = _percent(figures["mean"][rule][METRIC]["value"])
+            origin = {"method": about.run, "figures of": "this run", "rule": _COLUMN.get(rule, rule), "metric": METRIC}
+            data = f"{about.data} (SYNTHETIC)" if about.synthetic else about.data
+            rows.append(origin | values | {"data": data, "labels": about.labels, "protocol": about.protocol})
+    return pd.DataFrame(rows)
+
+
+def beside_title(table: pd.DataFrame) -> str:
+    """The heading of `comparison`, which says so where nothing published was measured on the same thing."""
+    if (table["figures of"] != "this run").any():
+        return "Beside the published figures (macro F1, %)"
+    return "Macro F1 in % (nothing published on this data, these AUs and this protocol)"
+
+
+def tidy(scores: Scores, about: About) -> pd.DataFrame:
+    """Every figure on a row of its own, with everything it needs to be understood alone."""
+    frame = scores.frame()
+    context = {
+        "run": about.run,
+        "data": about.data,
+        "synthetic": about.synthetic,
+        "labels": about.labels,
+        "protocol": about.protocol,
+        "inner": about.inner,
+        "upper_bound": frame["rule"] == "oracle",
+    }
+    return pd.DataFrame(dict(context.items()), index=frame.index).join(frame)
+
+
+def to_text(scores: Scores, about: About) -> str:
+    """For the screen."""
+    parts = [f"{about.run} ({about.line()})"]
+    parts += [f"{title}\n{_aligned(table)}" for title, table in views(scores).items()]
+    return "\n\n".join([*parts, "\n".join(notes(scores))]) + "\n"
+
+
+def to_markdown(scores: Scores, about: About, *, level: int = 2) -> str:
+    heading = "#" * level
+    parts = [f"{heading} {about.run}", about.line() + "."]
+    parts += [f"{heading}# {title}\n\n{markdown_table(table)}" for title, table in views(scores).items()]
+    beside = comparison(scores, about)
+    parts.append(f"{heading}# {beside_title(beside)}\n\n{markdown_table(text_cells(beside))}")
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in notes(scores))]) + "\n"
+
+
+def to_latex(scores: Scores, about: About) -> str:
+    """Stand-alone `table` environments (booktabs), captions with everything the number needs."""
+    beside = comparison(scores, about)
+    tables = {**views(scores), beside_title(beside): text_cells(beside)}
+    parts = ["% needs \\usepackage{booktabs}", *(f"% {_one_line(note)}" for note in notes(scores))]
+    for title, table in tables.items():
+        caption = f"{_tex(title)}. {_tex(about.run)}; {_tex(about.line())}."
+        head = " & ".join(_tex(column) for column in table.columns)
+        body = [" & ".join(_tex(str(cell)) for cell in row) + r" \\" for row in table.itertuples(index=False)]
+        parts.append(
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    r"\centering",
+                    rf"\caption{{{caption}}}",
+                    rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
+                    r"\toprule",
+                    head + r" \\",
+                    r"\midrule",
+                    *body,
+                    r"\bottomrule",
+                    r"\end{tabular}",
+                    r"\end{table}",
+                ]
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def write_tables(scores: Scores, about: About, folder: str | Path) -> list[Path]:
+    """results.{txt,md,tex,csv,parquet} and comparison.csv under `folder`; the same scores give the same bytes."""
+    folder = Path(folder)
+    frame = tidy(scores, about)
+    write_text(to_text(scores, about), folder / "results.txt")
+    write_text(to_markdown(scores, about), folder / "results.md")
+    write_text(to_latex(scores, about), folder / "results.tex")
+    write_text(frame.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
+    write_parquet(frame, folder / "results.parquet")
+    write_text(comparison(scores, about).to_csv(index=False, lineterminator="\n"), folder / "comparison.csv")
+    return sorted(folder / name for name in TABLES)
+
+
+TABLES = ("results.txt", "results.md", "results.tex", "results.csv", "results.parquet", "comparison.csv")
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    lines = [table.columns.tolist(), ["---"] * len(table.columns), *table.values.tolist()]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _support(block: dict, figures: dict) -> str:
+    return f"{block['support']} of {figures['n_clips']}" if "support" in block else f"{len(block['over'])} AUs"
+
+
+def _cell(figure: dict) -> str:
+    """0.81 ± 0.02 [0.70, 0.88]"""
+    if figure["value"] is None:
+        return "undefined"
+    spread = f" ± {figure['sd']:.2f}" if figure["sd"] is not None else ""
+    limits = f" [{figure['low']:.2f}, {figure['high']:.2f}]" if figure["low"] is not None else ""
+    return f"{figure['value']:.2f}{spread}{limits}"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else round(100 * value, 1)
+
+
+def text_cells(table: pd.DataFrame) -> pd.DataFrame:
+    return table.map(lambda cell: "-" if cell is None or cell != cell else str(cell))
+
+
+def _aligned(table: pd.DataFrame) -> str:
+    lines = [[str(cell) for cell in line] for line in [table.columns.tolist(), *table.values.tolist()]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def _tex(text: str) -> str:
+    return re.sub(r"([&%$#_{}])", r"\\\1", text).replace("±", r"$\pm$").replace("~", r"\textasciitilde{}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
