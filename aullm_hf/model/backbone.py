@@ -1,0 +1,62 @@
+"""The 3D-CNN of AU-LLM: a small 3D SSSNet with squeeze-and-excitation over its channels, step by step in time.
+
+Two maps leave it: F_mid, where the motion is, and F_high, what it amounts to. Every size follows from the
+configuration.
+"""
+
+import torch
+from torch import nn
+
+from .configuration_aullm import AULLMConfig
+
+
+class SqueezeExcitation(nn.Module):
+    """Channel attention (Hu et al., 2018), a vector of its own for each time step."""
+
+    def __init__(self, channels: int, reduction: int):
+        super().__init__()
+        self.squeeze = nn.Linear(channels, max(channels // reduction, 1))
+        self.excite = nn.Linear(max(channels // reduction, 1), channels)
+
+    def forward(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pooled = maps.mean(dim=(3, 4)).transpose(1, 2)  # (B, C, T, H, W) -> (B, T, C)
+        attention = self.excite(self.squeeze(pooled).relu()).sigmoid()  # (B, T, C)
+        return maps * attention.transpose(1, 2)[..., None, None], attention
+
+
+class MotionBackbone(nn.Module):
+    """(B, 1, T-1, H, W) filtered frames -> F_mid (B, C, T', H', W') and the channel attention (B, T-2, C)."""
+
+    def __init__(self, config: AULLMConfig):
+        super().__init__()
+        low, mid = config.backbone_channels
+        self.conv1 = nn.Conv3d(1, low, kernel_size=(1, 5, 5))
+        self.pool1 = nn.MaxPool3d(kernel_size=(1, 3, 3), stride=(1, 3, 3))
+        self.norm1 = nn.BatchNorm3d(low)
+        self.drop1 = nn.Dropout3d(config.vision_dropout)
+        self.conv2 = nn.Conv3d(low, mid, kernel_size=(2, 3, 3))
+        self.norm2 = nn.BatchNorm3d(mid)
+        self.attention = SqueezeExcitation(mid, config.se_reduction)
+        self.pool2 = nn.MaxPool3d(kernel_size=(2, 2, 2))
+        self.drop2 = nn.Dropout3d(config.vision_dropout)
+
+    def forward(self, motion: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        low = self.drop1(self.norm1(self.pool1(self.conv1(motion).relu())))  # (B, 32, 5, 20, 20)
+        mid = self.norm2(self.conv2(low).relu())  # (B, 64, 4, 18, 18)
+        mid, attention = self.attention(mid)
+        return self.drop2(self.pool2(mid)), attention  # (B, 64, 2, 9, 9), (B, 4, 64)
+
+
+class HighLevelHead(nn.Module):
+    """F_high: the flattened mid-level map through one layer."""
+
+    def __init__(self, config: AULLMConfig):
+        super().__init__()
+        self.linear = nn.Linear(config.mid_features, config.high_dim)
+        self.drop = nn.Dropout(config.vision_dropout)
+
+    def forward(self, f_mid: torch.Tensor) -> torch.Tensor:
+        return self.drop(self.linear(f_mid.flatten(1)).relu())  # (B, 256)
+
+
+__all__ = ["HighLevelHead", "MotionBackbone", "SqueezeExcitation"]

@@ -1,0 +1,356 @@
+"""The configuration of AU-LLM: the whole model as data, checked where it is made."""
+
+import math
+import re
+from dataclasses import field
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+CASME2_AUS = (1, 2, 4, 7, 12, 14, 15, 17)
+PROJECTOR_KINDS = ("efp", "high", "mid", "linear", "prompt")
+PROJECTOR_ACTIVATIONS = ("none", "relu", "sigmoid", "gelu")
+LLM_DTYPES = ("float32", "bfloat16", "float16")
+
+# What of peft's LoraConfig a checkpoint may set. The rest would train weights of the frozen LLM itself
+# (bias, modules_to_save), which a checkpoint does not hold, or start from something else than a no-op.
+LORA_KEYS = (
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "target_modules",
+    "layers_to_transform",
+    "rank_pattern",
+    "alpha_pattern",
+    "use_rslora",
+)
+PUBLISHED_LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"]}
+
+# Slots a template may name: those filled per clip, and those whose content is the same for every clip.
+CLIP_SLOTS = ("visual",)
+SHARED_SLOTS = ("prompt",)
+TASK_TEXT = "Analyze the facial features to classify action units:"
+
+
+def _reject(field: str, value: Any, allowed: str) -> None:
+    raise ValueError(f"AULLMConfig.{field} is {value!r}; allowed: {allowed}.")
+
+
+def _check_number(field: str, value: Any, kind: type, low: float, high: float, *, open_ends: bool = False) -> None:
+    """A number within [low, high], or strictly inside where `open_ends`. Booleans are not numbers here."""
+    is_number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+    inside = is_number and (low < value < high if open_ends else low <= value <= high)
+    if not inside or not math.isfinite(value):
+        name = "a whole number" if kind is int else "a number"
+        bounds = f"strictly between {low} and {high}" if open_ends else f"from {low} to {high}"
+        if math.isinf(high):
+            bounds = f"above {low}" if open_ends else f"of at least {low}"
+        _reject(field, value, f"{name} {bounds}")
+
+
+def _check_choice(field: str, value: Any, choices: tuple) -> None:
+    if value not in choices:
+        _reject(field, value, "one of " + ", ".join(repr(choice) for choice in choices))
+
+
+def _check_bool(field: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        _reject(field, value, "True or False")
+
+
+def slots_of(template: str) -> list[str]:
+    """The names in braces, in order of appearance."""
+    return re.findall(r"\{([^{}]*)\}", template)
+
+
+class AULLMConfig(PreTrainedConfig):
+    r"""Everything that makes an AU-LLM, in groups.
+
+    Labels
+        aus (argument only): AU numbers, in the order of the logits; stored as `id2label` {0: "AU1", ..}.
+        calibration: per AU (a, b), so that the probability is sigmoid(a z + b); identity by default.
+        thresholds: per AU, the calibrated probability from which it counts as active; 0.5 by default.
+    Input and temporal filter
+        num_frames, image_size; led_alpha, led_r1, led_r2: where the filter's three scalars start.
+    Backbone
+        backbone_channels, se_reduction, high_dim, vision_dropout.
+    Projector
+        projector: "efp", "high", "mid", "linear" or "prompt"; projector_hidden (None: half of what goes in and out, as
+        in the published code); projector_dropout; projector_activation ("none" as the published code, "sigmoid" as the
+        paper); token_norm scales the token to the norm of the prompt's own text embeddings; num_prompt_tokens.
+    Language model
+        llm_name_or_path, llm_revision, llm_dtype, text_config; llm_fingerprint tells this LLM's weights from another's
+        of the same shape; lora: a plain dict for peft, or None; save_base_weights: the checkpoint holds the LLM too.
+    Prompt
+        prompt_template: text with slots in braces; prompt_segments: what it compiled to, a list of token-id lists and
+        slot names; clips_per_sequence: how many clips share one copy of the text before the first slot (None: the cost
+        rule).
+    Loss
+        loss_gamma_pos, loss_gamma_neg, loss_margin, loss_focus_gradient.
+    """
+
+    model_type = "aullm"
+    sub_configs_defaults = {
+        # The LLM of the papers is 1.5B wide; a configuration without one describes that shape.
+        "text_config": SubConfigSpec(
+            config_class=AutoConfig,
+            model_type="qwen2",
+            init_kwargs={
+                "hidden_size": 1536,
+                "intermediate_size": 8960,
+                "num_hidden_layers": 28,
+                "num_attention_heads": 12,
+                "num_key_value_heads": 2,
+                "tie_word_embeddings": True,
+            },
+        )
+    }
+    # What the Trainer leaves out of its predictions: everything but the logits.
+    keys_to_ignore_at_inference = [
+        "hidden_states",
+        "attentions",
+        "tokens",
+        "channel_attention",
+        "mid_map",
+    ]
+
+    # Labels
+    calibration: dict[str, list[float]] | None = None
+    thresholds: dict[str, float] | None = None
+
+    # Input and temporal filter
+    num_frames: int = 6
+    image_size: int = 64
+    led_alpha: float = 10.0
+    led_r1: float = 0.4
+    led_r2: float = 0.05
+
+    # Backbone
+    backbone_channels: list[int] | tuple[int, ...] = (32, 64)
+    se_reduction: int = 16
+    high_dim: int = 256
+    vision_dropout: float = 0.3
+
+    # Projector
+    projector: str = "efp"
+    projector_hidden: int | None = None
+    projector_dropout: float = 0.3
+    projector_activation: str = "none"
+    token_norm: bool = False
+    num_prompt_tokens: int = 8
+
+    # Language model
+    llm_name_or_path: str | None = None
+    llm_revision: str | None = None
+    llm_dtype: str | None = None
+    llm_fingerprint: str | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    lora: dict | None = field(default_factory=lambda: {**PUBLISHED_LORA})
+    save_base_weights: bool = False
+
+    # Prompt
+    prompt_template: str | None = None
+    prompt_segments: list | None = None
+    clips_per_sequence: int | None = None
+
+    # Loss
+    loss_gamma_pos: float = 0.0
+    loss_gamma_neg: float = 4.0
+    loss_margin: float = 0.05
+    loss_focus_gradient: bool = False
+
+    def __post_init__(self, **kwargs):
+        aus = kwargs.pop("aus", None)
+        if self.id2label is None:
+            aus = CASME2_AUS if aus is None else aus
+            if not (isinstance(aus, (list, tuple)) and aus):
+                _reject("aus", aus, "a list of AU numbers, such as [1, 2, 4]")
+            for au in aus:
+                _check_number("aus", au, int, 1, 999)
+            self.id2label = {index: f"AU{au}" for index, au in enumerate(aus)}
+        elif aus is not None and [f"AU{au}" for au in aus] != list(self.id2label.values()):
+            raise ValueError(
+                f"AULLMConfig got aus={aus!r} and id2label={self.id2label!r}, which differ: give one of them."
+            )
+        if self.problem_type is None:
+            self.problem_type = "multi_label_classification"
+        if self.prompt_template is None:
+            slot = "{prompt}" if self.projector == "prompt" else "{visual}"
+            self.prompt_template = TASK_TEXT + slot
+        super().__post_init__(**kwargs)
+        self.backbone_channels = list(self.backbone_channels) if self.backbone_channels is not None else None
+        self.label2id = {label: index for index, label in self.id2label.items()}
+        if self.calibration is None:
+            self.calibration = {label: [1.0, 0.0] for label in self.id2label.values()}
+        if self.thresholds is None:
+            self.thresholds = dict.fromkeys(self.id2label.values(), 0.5)
+        self.check()
+
+    # ---------------------------------------------------------------- derived sizes
+
+    @property
+    def aus(self) -> list[int]:
+        """The AU numbers, in the order of the logits."""
+        return [int(label.removeprefix("AU")) for _, label in sorted(self.id2label.items())]
+
+    @property
+    def labels(self) -> list[str]:
+        """The AU names, in the order of the logits."""
+        return [label for _, label in sorted(self.id2label.items())]
+
+    @property
+    def mid_shape(self) -> tuple[int, int, int, int]:
+        """F_mid's (channels, time, height, width), as the backbone's kernels and poolings leave it."""
+        time = (self.num_frames - 2) // 2
+        side = ((self.image_size - 4) // 3 - 2) // 2
+        return self.backbone_channels[1], time, side, side
+
+    @property
+    def mid_features(self) -> int:
+        return math.prod(self.mid_shape)
+
+    @property
+    def uses_high(self) -> bool:
+        return self.projector != "mid"
+
+    @property
+    def uses_mid(self) -> bool:
+        return self.projector in ("efp", "mid", "linear")
+
+    @property
+    def projector_input(self) -> int:
+        return self.uses_mid * self.mid_features + self.uses_high * self.high_dim
+
+    @property
+    def head_input(self) -> int:
+        """What the classifier reads: the LLM's state, and F_high where no visual token tells it of the clip."""
+        return self.text_config.hidden_size + (self.high_dim if self.projector == "prompt" else 0)
+
+    # ---------------------------------------------------------------- validation
+
+    def check(self) -> None:
+        """Raise a ValueError that names field, value and what is allowed, for the first field that is wrong."""
+        self._check_labels()
+        self._check_vision()
+        self._check_llm()
+        self._check_prompt()
+        for name in ("loss_gamma_pos", "loss_gamma_neg"):
+            value = getattr(self, name)
+            _check_number(name, value, float, 0, math.inf)
+            if 0 < value < 1:
+                _reject(name, value, "0 or at least 1 (in between, the gradient is infinite where the loss is 0)")
+        _check_number("loss_margin", self.loss_margin, float, 0, 0.99)
+        _check_bool("loss_focus_gradient", self.loss_focus_gradient)
+
+    def _check_labels(self) -> None:
+        if self.problem_type != "multi_label_classification":
+            _reject("problem_type", self.problem_type, "'multi_label_classification'")
+        labels = list(self.id2label.values())
+        if sorted(self.id2label) != list(range(len(labels))):
+            _reject("id2label", self.id2label, "keys 0, 1, .. without gaps")
+        if any(not isinstance(label, str) or not re.fullmatch(r"AU[1-9]\d{0,2}", label) for label in labels):
+            _reject("id2label", self.id2label, "names such as 'AU4'")
+        if len(set(labels)) != len(labels):
+            _reject("id2label", self.id2label, "each AU once")
+        for name in ("calibration", "thresholds"):
+            value = getattr(self, name)
+            if not isinstance(value, dict) or set(value) != set(labels):
+                _reject(name, value, f"a dictionary with the keys {labels}")
+        for label, pair in self.calibration.items():
+            if not (isinstance(pair, (list, tuple)) and len(pair) == 2):
+                _reject(f"calibration[{label}]", pair, "two numbers [a, b], for sigmoid(a z + b)")
+            _check_number(f"calibration[{label}][0]", pair[0], float, 0, math.inf, open_ends=True)
+            _check_number(f"calibration[{label}][1]", pair[1], float, -math.inf, math.inf, open_ends=True)
+        self.calibration = {label: list(pair) for label, pair in self.calibration.items()}
+        for label, threshold in self.thresholds.items():
+            _check_number(f"thresholds[{label}]", threshold, float, 0, 1)
+
+    def _check_vision(self) -> None:
+        _check_number("num_frames", self.num_frames, int, 4, 1024)
+        _check_number("image_size", self.image_size, int, 16, 1024)
+        _check_number("led_alpha", self.led_alpha, float, 0, math.inf, open_ends=True)
+        _check_number("led_r1", self.led_r1, float, 0, 1, open_ends=True)
+        _check_number("led_r2", self.led_r2, float, 0, 1, open_ends=True)
+        if self.led_r1 == self.led_r2:
+            _reject("led_r2", self.led_r2, f"anything but led_r1 = {self.led_r1}: equal poles filter everything away")
+        if not (isinstance(self.backbone_channels, list) and len(self.backbone_channels) == 2):
+            _reject("backbone_channels", self.backbone_channels, "two whole numbers, such as [32, 64]")
+        for index, channels in enumerate(self.backbone_channels):
+            _check_number(f"backbone_channels[{index}]", channels, int, 1, 65536)
+        _check_number("se_reduction", self.se_reduction, int, 1, self.backbone_channels[1])
+        _check_number("high_dim", self.high_dim, int, 1, 1 << 20)
+        _check_choice("projector", self.projector, PROJECTOR_KINDS)
+        if self.projector_hidden is not None:
+            _check_number("projector_hidden", self.projector_hidden, int, 1, 1 << 20)
+        for name in ("vision_dropout", "projector_dropout"):
+            _check_number(name, getattr(self, name), float, 0, 0.999)
+        _check_choice("projector_activation", self.projector_activation, PROJECTOR_ACTIVATIONS)
+        _check_bool("token_norm", self.token_norm)
+        _check_number("num_prompt_tokens", self.num_prompt_tokens, int, 1, 4096)
+
+    def _check_llm(self) -> None:
+        for name in ("llm_name_or_path", "llm_revision", "llm_fingerprint"):
+            if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
+                _reject(name, getattr(self, name), "text, or None")
+        if self.llm_dtype is not None:
+            _check_choice("llm_dtype", self.llm_dtype, LLM_DTYPES)
+        # Only the base class: a checkpoint's copied code has an AULLMConfig, and a sub-configuration, of its own.
+        if not isinstance(self.text_config, PreTrainedConfig):
+            _reject("text_config", self.text_config, "a dictionary or configuration of a decoder")
+        _check_bool("save_base_weights", self.save_base_weights)
+        if self.lora is None:
+            return
+        if not isinstance(self.lora, dict):
+            _reject("lora", self.lora, f"a dictionary with keys of {', '.join(LORA_KEYS)}, or None")
+        for key in self.lora:
+            if key not in LORA_KEYS:
+                _reject(f"lora[{key!r}]", self.lora[key], f"keys {', '.join(LORA_KEYS)}")
+        _check_number("lora['r']", self.lora.get("r"), int, 1, 65536)
+        _check_number(
+            "lora['lora_alpha']", self.lora.get("lora_alpha", self.lora["r"]), float, 0, math.inf, open_ends=True
+        )
+        _check_number("lora['lora_dropout']", self.lora.get("lora_dropout", 0.0), float, 0, 0.999)
+        targets = self.lora.get("target_modules")
+        if not (targets and (isinstance(targets, str) or all(isinstance(name, str) for name in targets))):
+            _reject("lora['target_modules']", targets, "names of linear layers, such as ['q_proj', 'v_proj']")
+
+    def _check_prompt(self) -> None:
+        if not isinstance(self.prompt_template, str) or not self.prompt_template:
+            _reject("prompt_template", self.prompt_template, "text with slots in braces, such as 'Classify:{visual}'")
+        slots = slots_of(self.prompt_template)
+        wanted = ["prompt"] if self.projector == "prompt" else ["visual"]
+        if "{" in re.sub(r"\{[^{}]*\}", "", self.prompt_template) or "}" in re.sub(
+            r"\{[^{}]*\}", "", self.prompt_template
+        ):
+            _reject("prompt_template", self.prompt_template, "braces in pairs, around slot names only")
+        if sorted(slots) != wanted:
+            _reject(
+                "prompt_template",
+                self.prompt_template,
+                f"the slot {{{wanted[0]}}} once, for projector '{self.projector}'",
+            )
+        if self.token_norm and not re.sub(r"\{[^{}]*\}", "", self.prompt_template).strip():
+            _reject(
+                "token_norm", self.token_norm, "False for a template without text, whose norm the token could take"
+            )
+        if self.clips_per_sequence is not None:
+            _check_number("clips_per_sequence", self.clips_per_sequence, int, 1, 1 << 20)
+        if self.prompt_segments is None:
+            return
+        if not isinstance(self.prompt_segments, list):
+            _reject("prompt_segments", self.prompt_segments, "a list of token-id lists and slot names")
+        for segment in self.prompt_segments:
+            is_slot = isinstance(segment, str)
+            is_text = isinstance(segment, list) and segment and all(type(i) is int and i >= 0 for i in segment)
+            if not (is_slot or is_text):
+                _reject("prompt_segments", segment, "a slot name or a list of token ids of at least one")
+            if is_text and max(segment) >= self.text_config.vocab_size:
+                _reject(
+                    "prompt_segments", max(segment), f"token ids below the vocabulary's {self.text_config.vocab_size}"
+                )
+        if [segment for segment in self.prompt_segments if isinstance(segment, str)] != slots:
+            _reject("prompt_segments", self.prompt_segments, f"the slots of the template, {slots}")
+
+
+__all__ = ["AULLMConfig"]

@@ -1,0 +1,399 @@
+"""AU-LLM ("AU-LLM: Micro-Expression Action Unit Detection via Enhanced LLM-Powered Visual Fusion", arXiv 2507.21778).
+
+frames -> temporal filter -> 3D-CNN -> projector -> one token in the prompt of a frozen, LoRA-tuned LLM -> its last
+state -> one linear layer -> a logit per AU. Assembly only; each part has a file of its own.
+
+Departures from the paper's code: the loss follows its formula (losses.py), the text is read once for the whole batch
+(prompting.py), no language-model head is built.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import init
+from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save
+from transformers.utils import ModelOutput
+
+from .backbone import HighLevelHead, MotionBackbone
+from .checkpointing import (
+    fingerprint,
+    freeze_llm,
+    frozen_keys,
+    inject_lora,
+    llm_config_of,
+    load_llm,
+    load_trained,
+    merged_state,
+    pinned_revision,
+    reset_lora,
+)
+from .configuration_aullm import AULLMConfig
+from .led import TemporalFilter
+from .losses import asymmetric_loss
+from .projectors import PROJECTORS, PromptTokens
+from .prompting import Prompt, compile_prompt
+
+_HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
+_LLM_KEYS = ("device_map", "max_memory", "offload_folder", "quantization_config", "attn_implementation")
+
+
+@dataclass
+class AULLMModelOutput(ModelOutput):
+    """What the body found in each clip.
+
+    last_hidden_state (B, d): the LLM's state at the prompt's last position; with `projector="prompt"` F_high follows
+    it. tokens (B, slots, d), channel_attention (B, T-2, C) and mid_map (B, C, T', H', W') come with `output_evidence`.
+    """
+
+    last_hidden_state: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+    tokens: torch.Tensor | None = None
+    channel_attention: torch.Tensor | None = None
+    mid_map: torch.Tensor | None = None
+
+
+@dataclass
+class AUDetectionOutput(ModelOutput):
+    """loss (scalar, with labels), logits (B, n_AU), and on request what AULLMModelOutput says."""
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+    tokens: torch.Tensor | None = None
+    channel_attention: torch.Tensor | None = None
+    mid_map: torch.Tensor | None = None
+
+
+class AULLMPreTrainedModel(PreTrainedModel):
+    """Initialisation, loading and saving shared by the body and the detector."""
+
+    config_class = AULLMConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    input_modalities = ("video",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    # The loss is a mean over clips: the Trainer has to divide it by the accumulation steps itself.
+    accepts_loss_kwargs = False
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, (TemporalFilter, PromptTokens)):
+            module.reset_parameters()
+        elif isinstance(module, (nn.Linear, nn.Conv3d)):
+            init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, nn.BatchNorm3d):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+            init.zeros_(module.running_mean)
+            init.ones_(module.running_var)
+            init.zeros_(module.num_batches_tracked)
+        elif isinstance(module, AULLMModel):  # comes after the LLM's own initialisation, which would undo it
+            reset_lora(module.llm)
+
+    def reset_trained(self, seed: int) -> None:
+        """Give everything that is trained a fresh start, determined by `seed` alone; the frozen LLM stays as it is."""
+        body = self.base_model
+        devices = [body.device] if body.device.type == "cuda" else []
+        frozen = {id(module) for module in body.llm.modules()}
+        with torch.random.fork_rng(devices), torch.no_grad():
+            torch.manual_seed(seed)
+            for module in self.modules():
+                if id(module) not in frozen:
+                    self._init_weights(module)
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """What the optimizer sees, by name."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    # ---------------------------------------------------------------- a fresh model
+
+    @classmethod
+    def from_base_llm(
+        cls,
+        config: AULLMConfig,
+        base: str | None = None,
+        revision: str | None = None,
+        dtype: str | torch.dtype | None = None,
+        *,
+        seed: int = 0,
+        **loading: Any,
+    ) -> "AULLMPreTrainedModel":
+        """A trainable model around a local or Hub LLM, kept in `dtype` (None: as it is stored) and frozen.
+
+        `base` and `revision` default to the configuration's. The prompt is compiled with the LLM's tokenizer, the
+        trained weights are drawn from `seed`. `loading` goes to the LLM's loader: device_map, quantization_config,
+        attn_implementation, token, cache_dir, local_files_only.
+        """
+        _refuse_unknown(loading)
+        config = copy.deepcopy(config)
+        hub = {key: loading[key] for key in _HUB_KEYS if key in loading}
+        name = base or config.llm_name_or_path
+        if name is None:
+            raise ValueError("No base LLM: pass base='...' (a folder or a Hub name) or set config.llm_name_or_path.")
+        config.llm_name_or_path = str(name)
+        config.llm_revision = pinned_revision(str(name), revision or config.llm_revision, **hub)
+        config.text_config = llm_config_of(str(name), config.llm_revision, **hub)
+        config.llm_dtype = _dtype_name(dtype) or config.llm_dtype
+        config.llm_fingerprint = None
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=config.llm_revision, **hub)
+        config.prompt_segments = compile_prompt(config.prompt_template, tokenizer)
+        config.check()
+        llm = load_llm(config, **loading)
+        config.llm_dtype = _dtype_name(llm.dtype)
+        config.llm_fingerprint = fingerprint(llm)
+        model = cls(config, llm=llm)
+        model._beside_llm()
+        model.reset_trained(seed)
+        return model
+
+    # ---------------------------------------------------------------- loading and saving
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: Any,
+        *model_args: Any,
+        config: PreTrainedConfig | None = None,
+        dtype: str | torch.dtype | None = None,
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a checkpoint: its trained weights from here, its frozen LLM from where the configuration says.
+
+        `dtype` is the frozen LLM's (default: what the checkpoint was trained with); what was trained stays float32.
+        `llm_name_or_path="/local/copy"` and other configuration fields can be overridden by name. `device_map` and
+        `quantization_config` concern the frozen LLM; quantisation could not be run here and is untried.
+        """
+        path = pretrained_model_name_or_path
+        where = {key: kwargs[key] for key in (*_HUB_KEYS, "revision", "subfolder") if kwargs.get(key) is not None}
+        if not isinstance(config, PreTrainedConfig):
+            known = {key: kwargs.pop(key) for key in (*_LLM_KEYS, *_HUB_KEYS) if key in kwargs}
+            config, kwargs = cls.config_class.from_pretrained(
+                config or path, return_unused_kwargs=True, **{**kwargs, **where}
+            )
+            kwargs = {**kwargs, **known}
+        config = copy.deepcopy(config)
+        if dtype not in (None, "auto"):
+            config.llm_dtype = _dtype_name(dtype)
+        if config.save_base_weights or path is None:
+            model, info = super().from_pretrained(
+                path, *model_args, config=config, output_loading_info=True, **{**kwargs, **where}
+            )
+            if info["missing_keys"]:
+                raise OSError(f"The checkpoint {path!r} lacks {', '.join(sorted(info['missing_keys']))}.")
+            freeze_llm(model.base_model.llm)
+        else:
+            for key in ("revision", "subfolder", "trust_remote_code", "_from_auto", "_from_pipeline", "_commit_hash"):
+                kwargs.pop(key, None)  # of this repository, not of the LLM's
+            for key in ("adapter_kwargs", "code_revision", "use_safetensors", "weights_only", "low_cpu_mem_usage"):
+                kwargs.pop(key, None)  # without a meaning here: safetensors only, one allocation always
+            _refuse_unknown(kwargs)
+            config.check()
+            model = cls(
+                config, llm=load_llm(config, **{key: value for key, value in kwargs.items() if value is not None})
+            )
+            load_trained(model, path, **where)
+            model._beside_llm()
+            info = {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set(), "error_msgs": []}
+        model.name_or_path = str(path)
+        model.eval()
+        return (model, info) if output_loading_info else model
+
+    def _beside_llm(self) -> None:
+        """Put everything that is not the LLM on the device where the LLM takes its input."""
+        device = self.base_model.llm.get_input_embeddings().weight.device
+        for module in (self, self.base_model):
+            for child in module.children():
+                if child not in (self.base_model, self.base_model.llm):
+                    child.to(device)
+
+    def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> None:
+        """Write what was trained, with the configuration and, for the detector, the code that loads it anywhere."""
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        if is_main_process and self._auto_class is not None:
+            from .pipeline_aullm import AUDetectionPipeline
+
+            custom_object_save(AUDetectionPipeline, save_directory)
+
+    def merge_and_export(self, save_directory: Any, **kwargs: Any) -> None:
+        """Write a self-contained checkpoint: adapters merged into the LLM, the LLM inside. It loads the same way."""
+        config = copy.deepcopy(self.config)
+        config.lora, config.save_base_weights = None, True
+        with torch.device("meta"):
+            merged = type(self)(config)
+        merged.load_state_dict(merged_state(self), assign=True)
+        merged.save_pretrained(save_directory, **kwargs)
+
+
+class AULLMModel(AULLMPreTrainedModel):
+    """The body: a clip in, the LLM's reading of it out."""
+
+    def __init__(self, config: AULLMConfig, llm: PreTrainedModel | None = None):
+        super().__init__(config)
+        config.check()
+        self.led = TemporalFilter(config)
+        self.backbone = MotionBackbone(config)
+        self.high = HighLevelHead(config) if config.uses_high else None
+        self.projector = PROJECTORS[config.projector](config)
+        self.prompt = Prompt(config)
+        if llm is None:
+            dtype = getattr(torch, config.llm_dtype) if config.llm_dtype else None
+            llm = AutoModel.from_config(
+                config.text_config, dtype=dtype, attn_implementation=config._attn_implementation
+            )
+        self.llm = llm
+        if config.lora:
+            inject_lora(self.llm, config.lora)
+        self.post_init()
+        freeze_llm(self.llm)
+        if not config.save_base_weights:
+            self._keys_to_ignore_on_save = frozen_keys(self, "llm.")
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.llm.get_input_embeddings()
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        return_dict: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        output_evidence: bool | None = None,
+    ) -> AULLMModelOutput | tuple:
+        """pixel_values (B, T, 1, H, W), as the processor makes them."""
+        self._check_input(pixel_values)
+        motion = self.led(pixel_values)[:, 1:]  # (B, T-1, 1, H, W)
+        motion = motion.transpose(1, 2).to(self.backbone.conv1.weight.dtype)  # (B, 1, T-1, H, W)
+        f_mid, channel_attention = self.backbone(motion)
+        f_high = self.high(f_mid) if self.high is not None else None  # (B, 256)
+
+        if isinstance(self.projector, PromptTokens):
+            slots, tokens = {"prompt": self.projector()}, None
+        else:
+            read = [f_mid.flatten(1)] * self.config.uses_mid + [f_high] * self.config.uses_high
+            token = self.projector(torch.cat(read, dim=1))  # (B, d)
+            slots, tokens = {"visual": token}, token[:, None]
+        reading = self.prompt(self.llm, slots, len(pixel_values), bool(output_hidden_states), bool(output_attentions))
+        last = reading.last_hidden.to(f_mid.device)  # (B, d)
+        if isinstance(self.projector, PromptTokens):
+            last = torch.cat([last.to(f_high.dtype), f_high], dim=1)
+        output = AULLMModelOutput(
+            last_hidden_state=last, hidden_states=reading.hidden_states, attentions=reading.attentions
+        )
+        if output_evidence:
+            output.tokens, output.channel_attention, output.mid_map = tokens, channel_attention, f_mid
+        return output if return_dict is not False else output.to_tuple()
+
+    def _check_input(self, pixel_values: torch.Tensor) -> None:
+        config = self.config
+        expected = (config.num_frames, 1, config.image_size, config.image_size)
+        if not isinstance(pixel_values, torch.Tensor) or pixel_values.ndim != 5 or pixel_values.shape[1:] != expected:
+            got = tuple(pixel_values.shape) if isinstance(pixel_values, torch.Tensor) else type(pixel_values).__name__
+            raise ValueError(
+                f"pixel_values is {got}; expected a tensor (clips, {', '.join(map(str, expected))}): frames, one grey "
+                "channel, height, width. AULLMVideoProcessor makes it from any clip."
+            )
+        if not pixel_values.is_floating_point():
+            raise ValueError(
+                f"pixel_values has dtype {pixel_values.dtype}; expected floating point, as the processor makes."
+            )
+
+
+class AULLMForAUDetection(AULLMPreTrainedModel):
+    """The detector: a clip in, a logit per AU out (`config.aus` names them, in order)."""
+
+    def __init__(self, config: AULLMConfig, llm: PreTrainedModel | None = None):
+        super().__init__(config)
+        config.auto_map = {
+            "AutoConfig": "configuration_aullm.AULLMConfig",
+            "AutoModel": "modeling_aullm.AULLMForAUDetection",
+            "AutoModelForVideoClassification": "modeling_aullm.AULLMForAUDetection",
+        }
+        config.custom_pipelines = {
+            "au-detection": {"impl": "pipeline_aullm.AUDetectionPipeline", "pt": ["AutoModel"], "type": "video"}
+        }
+        self.model = AULLMModel(config, llm=llm)
+        self.classifier = nn.Linear(config.head_input, config.num_labels)
+        self.post_init()
+        freeze_llm(self.model.llm)
+        if not config.save_base_weights:
+            self._keys_to_ignore_on_save = frozen_keys(self, "model.llm.")
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+        output_hidden_states: bool | None = None,
+        output_attentions: bool | None = None,
+        output_evidence: bool | None = None,
+    ) -> AUDetectionOutput | tuple:
+        """pixel_values (B, T, 1, H, W) and, to train, labels (B, n_AU) of 0 and 1."""
+        body = self.model(
+            pixel_values,
+            output_hidden_states=output_hidden_states,
+            output_attentions=output_attentions,
+            output_evidence=output_evidence,
+        )
+        logits = self.classifier(body.last_hidden_state.to(self.classifier.weight.dtype))  # (B, n_AU)
+        output = AUDetectionOutput(
+            loss=None if labels is None else self.loss(logits, labels),
+            logits=logits,
+            hidden_states=body.hidden_states,
+            attentions=body.attentions,
+            tokens=body.tokens,
+            channel_attention=body.channel_attention,
+            mid_map=body.mid_map,
+        )
+        return output if return_dict is not False else output.to_tuple()
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The asymmetric loss with the configuration's settings."""
+        if labels.shape != logits.shape:
+            raise ValueError(
+                f"labels has shape {tuple(labels.shape)}, the logits {tuple(logits.shape)}: one row a clip, one "
+                f"column each of {', '.join(self.config.labels)}."
+            )
+        config = self.config
+        return asymmetric_loss(
+            logits,
+            labels,
+            gamma_pos=config.loss_gamma_pos,
+            gamma_neg=config.loss_gamma_neg,
+            margin=config.loss_margin,
+            focus_gradient=config.loss_focus_gradient,
+        )
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """Calibrated probabilities (B, n_AU): sigmoid(a z + b) with the configuration's (a, b) per AU."""
+        pairs = torch.tensor([self.config.calibration[label] for label in self.config.labels], device=logits.device)
+        return (logits.float() * pairs[:, 0] + pairs[:, 1]).sigmoid()
+
+
+def _refuse_unknown(loading: dict[str, Any]) -> None:
+    for key in loading:
+        if key not in (*_HUB_KEYS, *_LLM_KEYS):
+            raise TypeError(
+                f"'{key}' is neither a field of AULLMConfig nor an argument of the loader ({', '.join(_LLM_KEYS)}, "
+                f"{', '.join(_HUB_KEYS)}, dtype, config, revision, subfolder)."
+            )
+
+
+def _dtype_name(dtype: str | torch.dtype | None) -> str | None:
+    return None if dtype in (None, "auto") else str(dtype).removeprefix("torch.")
+
+
+__all__ = ["AUDetectionOutput", "AULLMForAUDetection", "AULLMModel", "AULLMModelOutput", "AULLMPreTrainedModel"]

@@ -1,0 +1,65 @@
+"""`pipeline(model=..., trust_remote_code=True)`: a clip in, named AUs with calibrated scores out."""
+
+from typing import Any
+
+import torch
+from transformers import Pipeline
+
+from .processing_aullm import AULLMVideoProcessor
+
+
+class AUDetectionPipeline(Pipeline):
+    """For each clip a list of {label, score, active, threshold}, one entry an AU, in the order of the model's labels.
+
+    `score` is the calibrated probability; an AU is active where it reaches its threshold. Both come with the
+    checkpoint.
+    """
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_video_processor = True
+    _load_feature_extractor = False
+    _load_tokenizer = False
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.video_processor is None:
+            self.video_processor = AULLMVideoProcessor.for_config(self.model.config)
+        # transformers batches only for pipelines that have a feature extractor: the processor is one.
+        self.feature_extractor = self.video_processor
+
+    def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
+        if kwargs:
+            raise TypeError(
+                f"The au-detection pipeline has no option {sorted(kwargs)}; it takes clips and batch_size."
+            )
+        return {}, {}, {}
+
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        """One clip -> its list; a list of clips -> a list of lists. AULLMVideoProcessor tells the two apart."""
+        if isinstance(inputs, (list, tuple)) and self.video_processor.is_one_clip(inputs):
+            return super().__call__([inputs], **kwargs)[0]
+        return super().__call__(inputs, **kwargs)
+
+    def preprocess(self, clip: Any) -> dict[str, torch.Tensor]:
+        return {"pixel_values": self.video_processor(clip)["pixel_values"]}
+
+    def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        logits = self.model(**inputs).logits
+        return {"probabilities": self.model.probabilities(logits)}
+
+    def postprocess(self, outputs: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
+        config = self.model.config
+        scores = outputs["probabilities"][0].tolist()
+        return [
+            {
+                "label": label,
+                "score": score,
+                "active": score >= config.thresholds[label],
+                "threshold": config.thresholds[label],
+            }
+            for label, score in zip(config.labels, scores, strict=True)
+        ]
+
+
+__all__ = ["AUDetectionPipeline"]

@@ -1,0 +1,262 @@
+"""From a clip, in whatever form a person has it, to pixel_values: sampled, grey, square, in the model's range.
+
+Needs neither torchvision nor Pillow: arrays and tensors are read as they are, PIL images by their array interface,
+video files through PyAV where it is installed.
+"""
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.image_processing_utils import BatchFeature
+from transformers.video_processing_utils import VideoProcessorMixin
+
+VALUE_RANGES = {"unit": 1.0, "byte": 255.0}  # the largest pixel value the model is given
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV and Pillow weigh colours
+CHANNELS_LAST = (1, 3, 4)
+CHANNELS_FIRST = (1, 3)
+
+
+def evenly_spaced(num_frames: int, last: int) -> np.ndarray:
+    """Indices of `num_frames` frames from 0 to `last`, ties to even; a short clip repeats its nearest frames."""
+    return np.round(np.linspace(0, last, num_frames)).astype(np.int64)
+
+
+def sample_last_frame(length: int, num_frames: int, generator: torch.Generator, include_last: bool = False) -> int:
+    """Where a training sample ends: anywhere in the clip's later part, so that onset to apex is seen at many speeds.
+
+    As published, the clip's very last frame is never reached unless the clip is short; `include_last` lets it be.
+    """
+    if length - 1 <= num_frames:
+        return length - 1
+    high = length if include_last else length - 1
+    return int(torch.randint(num_frames, high, (), generator=generator))
+
+
+def area_weights(size_in: int, size_out: int) -> np.ndarray:
+    """(size_out, size_in): each output pixel is the mean of the input it covers, parts of pixels by their share."""
+    edges = np.linspace(0, size_in, size_out + 1)
+    pixel = np.arange(size_in)
+    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    return np.clip(overlap, 0, None) * (size_out / size_in)
+
+
+class AULLMVideoProcessor(VideoProcessorMixin):
+    r"""Clips -> `pixel_values` (clips, num_frames, 1, size, size), float32.
+
+    A clip is an array or tensor of frames (N, H, W), (N, H, W, C) or (N, C, H, W), a list of frames (arrays (H, W) or
+    (H, W, C), or PIL images), or the path of a video file. A batch is a list of clips, or of clips of any length: what
+    comes out has no padding. Whole numbers are 0..255, floating point is 0..1; anything else is an error.
+
+    Args:
+        num_frames: frames the model reads.
+        size: height and width of its frames; larger frames are averaged down, frames that are not square are padded
+            evenly with their edge, so that nothing is squashed or cut off.
+        value_range: "unit" (0..1) or "byte" (0..255, as the published code feeds).
+        include_last: whether training samples may reach the clip's last frame.
+        face: how faces were cut out of the training data (the data room's recipe as a dictionary), or None for clips
+            that came cropped. Kept here so that inference can do the same; this class cuts nothing.
+    """
+
+    model_input_names = ["pixel_values"]
+
+    def __init__(
+        self,
+        num_frames: int = 6,
+        size: int = 64,
+        value_range: str = "unit",
+        include_last: bool = False,
+        face: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ):
+        for name, value in (("num_frames", num_frames), ("size", size)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"AULLMVideoProcessor.{name} is {value!r}; allowed: a whole number of at least 1.")
+        if value_range not in VALUE_RANGES:
+            allowed = ", ".join(map(repr, VALUE_RANGES))
+            raise ValueError(f"AULLMVideoProcessor.value_range is {value_range!r}; allowed: {allowed}.")
+        kwargs.pop("video_processor_type", None)
+        kwargs.pop("processor_class", None)
+        super().__init__(**kwargs)
+        self.num_frames = num_frames
+        self.size = size
+        self.value_range = value_range
+        self.include_last = include_last
+        self.face = face
+
+    @classmethod
+    def for_config(cls, config: Any, **settings: Any) -> "AULLMVideoProcessor":
+        """The processor that fits a model's configuration."""
+        return cls(num_frames=config.num_frames, size=config.image_size, **settings)
+
+    # ---------------------------------------------------------------- public
+
+    def __call__(self, videos: Any, **kwargs: Any) -> BatchFeature:
+        return self.preprocess(videos, **kwargs)
+
+    def preprocess(
+        self,
+        videos: Any,
+        *,
+        train: bool = False,
+        generator: torch.Generator | None = None,
+        return_tensors: str | None = "pt",
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """One clip or a list of clips -> BatchFeature with `pixel_values`.
+
+        `train` draws where each sample ends (from `generator`, or torch's own), otherwise the whole clip is spread
+        out. Arguments that transformers' own video pipeline passes (num_frames, do_sample_frames) are honoured.
+        """
+        if return_tensors not in (None, "pt", "np"):
+            raise ValueError(f"return_tensors is {return_tensors!r}; allowed: 'pt', 'np' or None.")
+        num_frames = kwargs.pop("num_frames", self.num_frames)
+        kwargs.pop("do_sample_frames", None)
+        if kwargs:
+            raise TypeError(
+                f"AULLMVideoProcessor does not know {sorted(kwargs)}; it knows train, generator, num_frames."
+            )
+        clips = [videos] if is_one_clip(videos) else list(videos)
+        if not clips:
+            raise ValueError("AULLMVideoProcessor got an empty list; expected a clip or a list of clips.")
+        values = torch.stack([self._clip(clip, i, num_frames, train, generator) for i, clip in enumerate(clips)])
+        return BatchFeature({"pixel_values": values.numpy() if return_tensors == "np" else values})
+
+    @staticmethod
+    def is_one_clip(videos: Any) -> bool:
+        """Whether `videos` is a single clip (frames, or a path) rather than a list of clips."""
+        return is_one_clip(videos)
+
+    def normalize_frames(self, frames: torch.Tensor) -> torch.Tensor:
+        """uint8 frames (.., H, W) of the right size -> float32 in the model's range."""
+        return frames.float() * (VALUE_RANGES[self.value_range] / 255.0)
+
+    # ---------------------------------------------------------------- one clip
+
+    def _clip(
+        self, clip: Any, index: int, num_frames: int, train: bool, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        frames = read_frames(clip, f"clip {index}")  # a list or array of N frames
+        last = len(frames) - 1
+        if train:
+            last = sample_last_frame(len(frames), num_frames, generator, self.include_last)
+        chosen = [_grey(frames[i], f"clip {index}, frame {i}") for i in evenly_spaced(num_frames, last)]
+        if len({frame.shape for frame in chosen}) > 1:
+            raise ValueError(f"clip {index} has frames of several sizes: {sorted({f.shape for f in chosen})}.")
+        grey = square(np.stack(chosen), self.size)  # (T, size, size) uint8
+        return self.normalize_frames(torch.from_numpy(grey))[:, None]  # (T, 1, size, size)
+
+    def to_dict(self) -> dict[str, Any]:
+        fields = ("num_frames", "size", "value_range", "include_last", "face")
+        kept = {name: getattr(self, name) for name in ("auto_map", "_auto_class") if getattr(self, name, None)}
+        kept.pop("_auto_class", None)
+        return {**{name: getattr(self, name) for name in fields}, **kept, "video_processor_type": type(self).__name__}
+
+
+# -------------------------------------------------------------------- reading
+
+
+def _is_image(value: Any) -> bool:
+    """A PIL image, or anything else that gives itself as an array and has a mode."""
+    return hasattr(value, "mode") and hasattr(value, "__array_interface__")
+
+
+def _is_frame(value: Any) -> bool:
+    if _is_image(value):
+        return True
+    shape = getattr(value, "shape", None)
+    return shape is not None and (len(shape) == 2 or (len(shape) == 3 and shape[-1] in CHANNELS_LAST))
+
+
+def is_one_clip(videos: Any) -> bool:
+    if isinstance(videos, (str, os.PathLike)):
+        return True
+    if hasattr(videos, "shape"):
+        return len(videos.shape) < 5
+    if not isinstance(videos, Sequence):
+        raise TypeError(
+            f"AULLMVideoProcessor got {type(videos).__name__}; expected frames as an array, a tensor or a list, a "
+            "path of a video, or a list of those."
+        )
+    return len(videos) > 0 and all(_is_frame(frame) for frame in videos)
+
+
+def read_frames(clip: Any, name: str) -> Any:
+    """The clip's frames as a sequence of (H, W) or (H, W, C) arrays, checked."""
+    if isinstance(clip, (str, os.PathLike)):
+        return read_video(os.fspath(clip))
+    if not hasattr(clip, "shape"):
+        frames = list(clip) if isinstance(clip, Sequence) else None
+        if not frames or not all(_is_frame(frame) for frame in frames):
+            raise ValueError(
+                f"{name} is {type(clip).__name__}; expected at least one frame, each (H, W) or (H, W, C)."
+            )
+        return frames
+    array = clip.detach().cpu().numpy() if isinstance(clip, torch.Tensor) else np.asarray(clip)
+    if array.ndim == 2:
+        array = array[None]
+    if array.ndim == 4 and array.shape[-1] not in CHANNELS_LAST and array.shape[1] in CHANNELS_FIRST:
+        array = np.moveaxis(array, 1, -1)
+    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[-1] not in CHANNELS_LAST) or 0 in array.shape:
+        raise ValueError(
+            f"{name} has shape {tuple(array.shape)}; expected frames (N, H, W), (N, H, W, C) or (N, C, H, W), N >= 1."
+        )
+    return array
+
+
+def read_video(path: str) -> list[np.ndarray]:
+    """Every frame of a video file, (H, W, 3) uint8."""
+    try:
+        av = importlib.import_module("av")
+    except ImportError as error:
+        raise ImportError(f'Reading the video {path!r} needs PyAV: pip install "aullm-hf[video]" (or av).') from error
+    try:
+        with av.open(path) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise ValueError(f"{path!r} could not be read as a video ({error}).") from error
+    if not frames:
+        raise ValueError(f"{path!r} holds no video frame.")
+    return frames
+
+
+def _grey(frame: Any, name: str) -> np.ndarray:
+    """One frame -> (H, W), uint8."""
+    array = frame.detach().cpu().numpy() if isinstance(frame, torch.Tensor) else np.asarray(frame)
+    if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[-1] not in CHANNELS_LAST):
+        raise ValueError(f"{name} has shape {tuple(array.shape)}; expected (H, W) or (H, W, C) with C of 1, 3 or 4.")
+    if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds values that are not finite (NaN or infinity).")
+        if array.min() < 0 or array.max() > 1:
+            raise ValueError(
+                f"{name} is floating point from {array.min():g} to {array.max():g}; expected 0..1. Divide by 255, or "
+                "pass whole numbers."
+            )
+        array = array * 255.0
+    elif array.dtype == bool or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} has dtype {array.dtype}; expected whole numbers 0..255 or floating point 0..1.")
+    elif array.min() < 0 or array.max() > 255:
+        raise ValueError(f"{name} holds whole numbers from {array.min()} to {array.max()}; expected 0..255.")
+    if array.ndim == 3:
+        array = array[..., 0] if array.shape[-1] == 1 else array[..., :3].astype(np.float64) @ np.array(LUMA)
+    return array if array.dtype == np.uint8 else np.round(array).astype(np.uint8)
+
+
+def square(frames: np.ndarray, size: int) -> np.ndarray:
+    """(T, H, W) uint8 -> (T, size, size): padded to a square with the edge's pixels, then averaged down."""
+    height, width = frames.shape[1:]
+    side = max(height, width)
+    if height != width:
+        above, left = (side - height) // 2, (side - width) // 2
+        frames = np.pad(frames, ((0, 0), (above, side - height - above), (left, side - width - left)), mode="edge")
+    if side == size:
+        return frames
+    weights = area_weights(side, size)
+    return np.round(weights @ frames.astype(np.float64) @ weights.T).clip(0, 255).astype(np.uint8)
+
+
+__all__ = ["AULLMVideoProcessor", "area_weights", "evenly_spaced", "sample_last_frame"]

@@ -1,0 +1,260 @@
+"""One mechanism for every prompt: a template compiles to segments, and one LLM pass reads them for the whole batch.
+
+The text before the first per-clip slot is the same for every clip. With P tokens of it and S tokens a clip from the
+slot on, k clips are packed into one sequence [prefix | clip 1 | .. | clip k] under a tree mask: every clip sees the
+prefix and itself, at the positions it would have alone. The maths is the naive pass's, the tokens are far fewer. At
+inference the prefix's keys and values are kept from batch to batch as long as the weights stay the same.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import DynamicCache
+
+from .configuration_aullm import SHARED_SLOTS, AULLMConfig, slots_of
+
+# Attention under a dense mask runs at a fraction of the matrix rate of the linear layers: what one of its operations
+# costs, in theirs. It decides only how many clips share a sequence.
+ATTENTION_COST = 4.0
+
+
+def compile_prompt(template: str, tokenizer: Any) -> list[list[int] | str]:
+    """Template -> token ids and slot names, in order.
+
+    Segments are tokenised apart. A beginning-of-sequence token, where the tokenizer would put one, stands once, first.
+    Blanks before a slot are dropped (a word piece carries its blank in front, so a trailing one would be a token of
+    its own); blanks after a slot belong to the text that follows.
+    """
+    segments: list[list[int] | str] = []
+    rest = template
+    for slot in slots_of(template):
+        text, rest = rest.split(f"{{{slot}}}", 1)
+        segments += [text.rstrip(), slot]
+    segments.append(rest)
+
+    compiled: list[list[int] | str] = []
+    for index, segment in enumerate(segments):
+        if index % 2 == 1:  # text and slots take turns
+            compiled.append(segment)
+        elif segment and (ids := tokenizer(segment, add_special_tokens=False)["input_ids"]):
+            compiled.append(list(ids))
+    bos = tokenizer.bos_token_id
+    if bos is not None and tokenizer("a")["input_ids"][0] == bos:
+        if isinstance(compiled[0], list):
+            compiled[0] = [bos, *compiled[0]]
+        else:
+            compiled.insert(0, [bos])
+    return compiled
+
+
+@dataclass
+class LLMReading:
+    """What the LLM made of the batch: its last state a clip, and on request every layer's."""
+
+    last_hidden: torch.Tensor  # (B, d)
+    hidden_states: tuple[torch.Tensor, ...] | None = None  # each (B, P + S, d)
+    attentions: tuple[torch.Tensor, ...] | None = None  # each (B, heads, P + S, P + S)
+
+
+@dataclass
+class _KeptPrefix:
+    """The prefix's keys and values, and the state of the weights they were computed with."""
+
+    weights: tuple
+    layers: list[tuple[torch.Tensor, torch.Tensor]]  # a layer: keys and values, (1, heads, P, head_dim)
+
+
+class Prompt(nn.Module):
+    """The compiled prompt, and the pass of the LLM over it. Holds no weights, only the text's token ids."""
+
+    def __init__(self, config: AULLMConfig):
+        super().__init__()
+        if config.prompt_segments is None:
+            raise ValueError(
+                f"The prompt template {config.prompt_template!r} is not compiled: the configuration holds no "
+                "prompt_segments. Make the model with AULLMForAUDetection.from_base_llm, which compiles it with the "
+                "LLM's tokenizer, or set config.prompt_segments = compile_prompt(template, tokenizer)."
+            )
+        self.segments = config.prompt_segments
+        self.clips_per_sequence = config.clips_per_sequence
+        self.token_norm = config.token_norm
+        text = [token for segment in self.segments if isinstance(segment, list) for token in segment]
+        self.register_buffer("text_ids", torch.tensor(text, dtype=torch.long))
+        # Only text is worth keeping: a shared slot's tokens are trained.
+        self.may_keep_prefix = not any(
+            segment in SHARED_SLOTS for segment in self.segments if isinstance(segment, str)
+        )
+        self._kept: _KeptPrefix | None = None
+
+    # ---------------------------------------------------------------- embeddings
+
+    def embed(self, llm: nn.Module, slots: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The shared prefix (P, d) and what follows per clip (B, S, d), or None where the template has no clip slot.
+
+        `slots` maps a per-clip slot to (B, d), a shared one to (n, d).
+        """
+        table = llm.get_input_embeddings()
+        text = table(self.text_ids.to(table.weight.device))  # (text tokens, d)
+        if self.token_norm:
+            norm = text.float().norm(dim=-1).mean().detach()
+            slots = {name: nn.functional.normalize(token.float(), dim=-1) * norm for name, token in slots.items()}
+        slots = {name: token.to(device=text.device, dtype=text.dtype) for name, token in slots.items()}
+        prefix, tail, start = [], [], 0
+        for segment in self.segments:
+            if isinstance(segment, list):
+                piece, start = text[start : start + len(segment)], start + len(segment)
+            else:
+                piece = slots[segment]
+            if isinstance(segment, str) and segment not in SHARED_SLOTS:
+                tail.append(piece[:, None])  # (B, 1, d)
+            elif tail:
+                tail.append(piece[None].expand(tail[0].shape[0], -1, -1))
+            else:
+                prefix.append(piece)
+        shared = torch.cat(prefix) if prefix else text[:0]
+        return shared, torch.cat(tail, dim=1) if tail else None
+
+    # ---------------------------------------------------------------- the pass
+
+    def forward(
+        self,
+        llm: nn.Module,
+        slots: dict[str, torch.Tensor],
+        batch_size: int,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> LLMReading:
+        prefix, tail = self.embed(llm, slots)
+        if tail is None:  # every clip reads the same: once is enough
+            out = llm(inputs_embeds=prefix[None], use_cache=False, **_wanted(output_hidden_states, output_attentions))
+            last = out.last_hidden_state[:, -1].expand(batch_size, -1)
+            return LLMReading(last, *_per_layer(out, batch_size))
+
+        clips, per_clip = tail.shape[:2]
+        wants_all = output_hidden_states or output_attentions
+        k = 1 if wants_all else self._clips_per_sequence(llm, clips, len(prefix), per_clip)
+        if k == 1:
+            embeds = torch.cat([prefix[None].expand(clips, -1, -1), tail], dim=1)  # (B, P + S, d)
+            wanted = _wanted(output_hidden_states, output_attentions)
+            out = llm(inputs_embeds=embeds, use_cache=False, **wanted)
+            return LLMReading(out.last_hidden_state[:, -1].contiguous(), *_per_layer(out, clips))
+        return LLMReading(self._packed(llm, prefix, tail, k))
+
+    def _packed(self, llm: nn.Module, prefix: torch.Tensor, tail: torch.Tensor, k: int) -> torch.Tensor:
+        """Packed pass of (P, d) and (B, S, d): k clips a sequence -> (B, d)."""
+        clips, per_clip, width = tail.shape
+        sequences = -(-clips // k)
+        if spare := sequences * k - clips:  # the last sequence is filled with clips nobody reads
+            tail = torch.cat([tail, tail.new_zeros(spare, per_clip, width)])
+        packed = tail.reshape(sequences, k * per_clip, width)
+        keep_prefix = self.may_keep_prefix and not (self.training or torch.is_grad_enabled())
+        cache = self._prefix_cache(llm, prefix, sequences) if keep_prefix else None
+        if cache is None:
+            packed = torch.cat([prefix[None].expand(sequences, -1, -1), packed], dim=1)
+        position = torch.arange(per_clip, device=packed.device).repeat(k) + len(prefix)  # clips start where one would
+        if cache is None:
+            position = torch.cat([torch.arange(len(prefix), device=packed.device), position])
+        mask = tree_mask(len(prefix), per_clip, k, _query_dtype(packed), packed.device)
+        out = llm(
+            inputs_embeds=packed,
+            attention_mask=mask[None, None, -packed.shape[1] :].expand(sequences, 1, -1, -1),
+            position_ids=position[None].expand(sequences, -1),
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+        own = out.last_hidden_state[:, -k * per_clip :].reshape(sequences * k, per_clip, width)
+        return own[:clips, -1].contiguous()  # a strided input to a bfloat16 layer is slow beyond belief on CPUs
+
+    def _clips_per_sequence(self, llm: nn.Module, clips: int, prefix: int, per_clip: int) -> int:
+        window = getattr(llm.config, "sliding_window", None)
+        implementation = llm.config._attn_implementation or "eager"
+        if prefix == 0 or clips == 1:
+            return 1  # nothing is shared
+        if (window is not None and prefix + per_clip > window) or implementation not in ("eager", "sdpa"):
+            return 1  # a mask of our own would silently replace the window, and flash attention takes none
+        if self.clips_per_sequence is not None:
+            return min(self.clips_per_sequence, clips)
+        return cheapest_packing(clips, prefix, per_clip, _linear_per_token(llm), _attention_per_pair(llm))
+
+    # ---------------------------------------------------------------- the kept prefix
+
+    def _prefix_cache(self, llm: nn.Module, prefix: torch.Tensor, sequences: int) -> DynamicCache:
+        """A cache that holds the prefix for every sequence; computed once per state of the weights."""
+        state = _state_of(llm, prefix)
+        kept = self._kept  # read once: other threads may replace it
+        if kept is None or kept.weights != state:
+            out = llm(inputs_embeds=prefix[None], use_cache=True, past_key_values=DynamicCache())
+            kept = _KeptPrefix(state, [(layer.keys, layer.values) for layer in out.past_key_values.layers])
+            self._kept = kept
+        cache = DynamicCache()
+        for index, (keys, values) in enumerate(kept.layers):
+            cache.update(keys.expand(sequences, -1, -1, -1), values.expand(sequences, -1, -1, -1), index)
+        return cache
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_kept": None}  # a copy of the model finds its own
+
+
+def tree_mask(prefix: int, per_clip: int, clips: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Additive mask (P + kS, P + kS): causal, and no clip sees another."""
+    clip_of = torch.arange(clips, device=device).repeat_interleave(per_clip)
+    owner = torch.cat([torch.full((prefix,), -1, device=device), clip_of])  # -1: the shared prefix
+    sees = (owner[None, :] == owner[:, None]) | (owner[None, :] == -1)
+    sees &= torch.ones_like(sees).tril()
+    return torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill(~sees, torch.finfo(dtype).min)
+
+
+def cheapest_packing(clips: int, prefix: int, per_clip: int, linear: float, attention: float) -> int:
+    """The number of clips a sequence, k, with the least work: linear layers once a token, attention once a pair.
+
+    k = 1 repeats the prefix for every clip; a larger k shares it among k, at an attention quadratic in k S.
+    """
+
+    def work(k: int) -> float:
+        length = prefix + k * per_clip
+        return -(-clips // k) * (length * linear + length**2 * attention)
+
+    # Only the counts of sequences matter: of the k that need as many, the smallest fills them best.
+    candidates = {-(-clips // sequences) for sequences in range(1, clips + 1)}
+    return min(sorted(candidates), key=work)
+
+
+def _linear_per_token(llm: nn.Module) -> float:
+    embedding = llm.get_input_embeddings().weight.numel()
+    return 2.0 * (sum(parameter.numel() for parameter in llm.parameters()) - embedding)
+
+
+def _attention_per_pair(llm: nn.Module) -> float:
+    config = llm.config
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 4.0 * config.num_hidden_layers * config.num_attention_heads * head_dim * ATTENTION_COST
+
+
+def _state_of(llm: nn.Module, prefix: torch.Tensor) -> tuple:
+    """Changes whenever a weight is written in place, replaced or moved, or the pass is run in another precision."""
+    weights = tuple((weight.data_ptr(), weight._version) for weight in llm.parameters())
+    autocast = torch.is_autocast_enabled(prefix.device.type) and torch.get_autocast_dtype(prefix.device.type)
+    return weights, autocast, llm.config._attn_implementation
+
+
+def _query_dtype(embeds: torch.Tensor) -> torch.dtype:
+    """The dtype attention will see: additive masks must have it."""
+    device = embeds.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else embeds.dtype
+
+
+def _wanted(hidden_states: bool, attentions: bool) -> dict[str, bool]:
+    wanted = {"output_hidden_states": hidden_states, "output_attentions": attentions}
+    return {name: True for name, asked in wanted.items() if asked}
+
+
+def _per_layer(out: Any, batch_size: int) -> tuple[tuple[torch.Tensor, ...] | None, tuple[torch.Tensor, ...] | None]:
+    def for_each_clip(layers):
+        return None if layers is None else tuple(layer.expand(batch_size, *layer.shape[1:]) for layer in layers)
+
+    return for_each_clip(out.hidden_states), for_each_clip(out.attentions)
+
+
+__all__ = ["LLMReading", "Prompt", "cheapest_packing", "compile_prompt", "tree_mask"]

@@ -1,0 +1,72 @@
+"""Tiny random language models with a byte-level tokenizer, saved like any model of the Hub.
+
+For the tests and the quickstart: what runs on them runs on the real LLMs, which are a name away.
+"""
+
+from pathlib import Path
+from typing import Any
+
+BYTE_TOKENS = 256
+BOS, EOS = "<bos>", "<eos>"
+
+# What differs between the families beyond their class: Gemma's head size and Gemma 3's windows.
+_FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "qwen2": ("Qwen2", {}),
+    "llama": ("Llama", {}),
+    "gemma": ("Gemma", {"head_dim": 16}),
+    "gemma3": ("Gemma3Text", {"head_dim": 16, "sliding_window": 512, "sliding_window_pattern": 2}),
+}
+_ADDS_BOS = {"llama", "gemma", "gemma3"}
+_SIZES = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 1024,
+}
+
+
+def build_tiny_llm(
+    path: str | Path, family: str = "qwen2", seed: int = 0, dtype: str = "float32", **sizes: Any
+) -> Path:
+    """Write a small random causal LM of `family` with its tokenizer to `path`, and return the path.
+
+    `sizes` are fields of the family's configuration (hidden_size, num_hidden_layers, ..). The vocabulary is the 256
+    bytes and two special tokens, or larger where `vocab_size` says so.
+    """
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    if family not in _FAMILIES:
+        raise ValueError(f"family is {family!r}; allowed: {', '.join(sorted(_FAMILIES))}.")
+    name, extra = _FAMILIES[family]
+    sizes = {"vocab_size": BYTE_TOKENS + 2, **_SIZES, **extra, **sizes}
+    if sizes["vocab_size"] < BYTE_TOKENS + 2:
+        raise ValueError(f"vocab_size is {sizes['vocab_size']}; the byte-level tokenizer needs {BYTE_TOKENS + 2}.")
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*alphabet, BOS, EOS])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    if family in _ADDS_BOS:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{BOS} $A", special_tokens=[(BOS, vocabulary[BOS])]
+        )
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=EOS, model_max_length=1024
+    )
+
+    config_class = getattr(transformers, f"{name}Config")
+    config = config_class(
+        bos_token_id=vocabulary[BOS], eos_token_id=vocabulary[EOS], pad_token_id=vocabulary[EOS], **sizes
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        causal_class = "Gemma3ForCausalLM" if family == "gemma3" else f"{name}ForCausalLM"
+        model = getattr(transformers, causal_class)(config).to(getattr(torch, dtype))
+    model.save_pretrained(path)
+    fast.save_pretrained(path)
+    return Path(path)
