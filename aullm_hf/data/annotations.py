@@ -1,4 +1,4 @@
-"""The AU notation of the tables as a parser: `(R6 or R12)+R15`, `ref(7B)+43`, `10A/B`, `A/L12`, `AUR2+12(k)+45`, `4，7`.
+"""The AU notation of the tables as a parser: `(R6 or R12)+R15`, `ref(7B)+43`, `10A/B`, `A/L12`, `AUR2+12(k)`, `4，7`.
 
     cell        := part (sep part)*              sep: + , ; and their full-width and Chinese forms
     part        := choice (("or" | "/") choice)* one of them is meant, the coder could not tell which

@@ -1,7 +1,7 @@
 """Built clips as Arrow files in the `datasets` cache, keyed by everything that can change them.
 
 The key is a digest of the source files (names, sizes, modification times), the options and the code of this room, so a
-changed frame, option or fix rebuilds, and nothing else does. Processes that ask for the same clips wait for one builder.
+changed frame, option or fix rebuilds, and nothing else does. Of many processes one builds and the others wait.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What can be wrong with clips and their annotations, as types a caller can catch and a list a person can work through.
+"""What can be wrong with clips and annotations, as types a caller can catch and a list a person can work through.
 
 Problems are collected, never thrown one at a time: a tree of 250 clips is mended in one go or not at all.
 """
@@ -12,7 +12,7 @@ SHOWN = 40  # problems printed in one message; the exception carries all of them
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing found: an `error` makes a clip unusable, a `doubt` is loaded as it stands, a `note` needs no action."""
+    """One thing found: an `error` makes a clip unusable, a `doubt` is loaded as it is, a `note` needs no action."""
 
     level: str
     kind: str  # a fixed word, for counting and filtering: "au", "frames", "no-folder", ...
@@ -92,5 +92,6 @@ def error_from(problems: Iterable[Problem], title: str) -> DataError:
     if len(errors) > SHOWN:
         lines.append(f"- and {len(errors) - SHOWN} more, all in the exception's `problems`")
     many = "problem" if len(errors) == 1 else "problems"
-    head = f"{title}: {len(errors)} {many}. Mend them, or pass on_error='skip' to load the rest and list these in the report."
+    way_out = "Mend them, or pass on_error='skip' to load the rest and list these in the report."
+    head = f"{title}: {len(errors)} {many}. {way_out}"
     return family("\n".join([head, *lines]), errors)

@@ -1,24 +1,148 @@
 """`load_clips`: the one call from a name or a path to a `datasets.Dataset` of clips."""
 
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from . import casme2, samm
 from .cache import cached, fingerprint
+from .faces import FaceFinder, FaceRecipe, find_face_model, model_digest
+from .records import Layout, Policies, Source
+from .report import Report
+from .sources import read_source
+
+LAYOUTS: dict[str, Layout] = {module.LAYOUT.name: module.LAYOUT for module in (casme2, samm)}
+ON_ERROR = ("raise", "skip")
 
 
-def load_clips(name_or_path, root=None, **options):
-    if name_or_path == "synthetic":
-        return _synthetic(**options)
-    raise NotImplementedError
+def load_clips(
+    name_or_path: str | os.PathLike,
+    root: str | os.PathLike | None = None,
+    *,
+    on_error: str = "raise",
+    either: str = "literature",
+    ref: str = "keep",
+    static: str = "drop",
+    corrections=True,
+    face: str = "align",
+    size: int = 64,
+    fit: str = "pad",
+    face_model: str | os.PathLike | None = None,
+    table: str | os.PathLike | None = None,
+    images: str | os.PathLike | None = None,
+    workers: int | None = None,
+    cache_dir: str | os.PathLike | None = None,
+    rebuild: bool = False,
+    **options,
+):
+    """Clips as a `datasets.Dataset`, a row a clip; built once, then read from the cache.
+
+    `name_or_path`: "casme2", "samm", "casme", "mmew", "4dme", "casme3", "smic" with `root`, the folder it was unpacked
+    into; "synthetic"; "own" with `root`, or a path: your clips with a table beside them, or an export of a load.
+
+    on_error: "raise" lists everything that is wrong in one error; "skip" loads the rest and lists it in the report.
+    either: what "R12 or R14" means: "literature" (the published readings), "first", or "drop" (neither counts).
+    ref: whether AUs written as ref(..) count, "keep" or "drop". static: the same for 4DME's "(k)", held AUs.
+    corrections: True, False, or ids of known corrections to leave out.
+    face: "align" finds the face in the onset frame and crops the clip to it; "none" takes frames as they are.
+    fit: with face="none", how a frame becomes square: "pad" or "crop". Never squashed.
+    table, images: which table or image folder counts where a root holds several (relative to the root).
+    """
+    if on_error not in ON_ERROR:
+        raise ValueError(f"on_error={on_error!r} is not allowed; choose one of {ON_ERROR}")
+    name = os.fspath(name_or_path)
+    if name == "synthetic":
+        if root is not None:
+            raise ValueError("the synthetic clips have no root; leave it out")
+        return _synthetic(size=size, cache_dir=cache_dir, rebuild=rebuild, **options)
+    policies = Policies(
+        either=either,
+        ref=ref,
+        static=static,
+        corrections=corrections if isinstance(corrections, bool) else _ids(corrections),
+        table=None if table is None else os.fspath(table),
+        images=None if images is None else os.fspath(images),
+        prefer_crops=face == "none",
+    )
+    recipe, finder = face_step(face=face, size=size, fit=fit, face_model=face_model)
+    source = find_source(name, root, policies)
+    return load_source(
+        source, policies, recipe, finder, on_error=on_error, workers=workers, cache_dir=cache_dir, rebuild=rebuild
+    )
 
 
-def _synthetic(*, cache_dir=None, rebuild: bool = False, **options):
-    """The embedded benchmark, kept in the same cache as the rest."""
-    from .synthetic import synthetic_clips
+def _ids(corrections) -> tuple[str, ...]:
+    return (corrections,) if isinstance(corrections, str) else tuple(sorted(corrections))
 
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    key = fingerprint(name="synthetic", options=plain)
+
+def find_source(name: str, root, policies: Policies) -> Source:
+    """All that is known of the clips before a frame is decoded."""
+    if name not in LAYOUTS:
+        raise ValueError(f"there is no data set {name!r}; there are {', '.join(LAYOUTS)}")
+    if root is None:
+        raise ValueError(f"load_clips({name!r}, root): root is the folder {LAYOUTS[name].title} was unpacked into")
+    return read_source(LAYOUTS[name], root, policies)
+
+
+def face_step(*, face: str, size: int, fit: str = "pad", face_model=None) -> tuple[FaceRecipe, FaceFinder | None]:
+    """The recipe, with the digest of the detector that will be used."""
+    if face == "none":
+        return FaceRecipe(face="none", size=size, fit=fit), None
+    FaceRecipe(face=face, size=size, fit=fit)  # a wrong option is said before a model is looked for
+    path = find_face_model(face_model)
+    return FaceRecipe(face=face, size=size, fit=fit, detector=model_digest(path)), FaceFinder(path)
+
+
+def load_source(
+    source: Source,
+    policies: Policies,
+    recipe: FaceRecipe,
+    finder: FaceFinder | None,
+    *,
+    on_error: str,
+    workers: int | None,
+    cache_dir,
+    rebuild: bool,
+):
+    from .builder import build, default_workers
+
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers={workers} is not allowed; at least 1 thread works")
+    chosen = {name: value for name, value in asdict(policies).items() if name != "prefer_crops" and value is not None}
+    report = Report(
+        dataset=source.name,
+        title=source.title,
+        release=source.release,
+        table=source.table,
+        images=source.images,
+        rows=source.rows,
+        policies={**chosen, "on_error": on_error},
+        recipe=recipe.to_dict(),
+        corrections=[asdict(correction) for correction in source.corrections],
+        licence=source.licence,
+    )
+    files = [*source.files, *((f.path, f.size, f.mtime) for record in source.records for f in record.frames)]
+    options = {"report": report.to_dict(), "problems": [problem.to_dict() for problem in source.problems]}
     return cached(
-        "synthetic",
-        key,
-        lambda directory: synthetic_clips(**options).save_to_disk(str(directory)),
+        source.name,
+        fingerprint(name=source.name, options=options, files=files),
+        lambda directory: build(
+            source, report, recipe, finder, directory, on_error=on_error, workers=workers or default_workers()
+        ),
         cache_dir=cache_dir,
         rebuild=rebuild,
     )
+
+
+def _synthetic(*, size: int, cache_dir, rebuild: bool, **options):
+    """The embedded benchmark, kept in the same cache as the rest."""
+    from .synthetic import synthetic_clips
+
+    options["size"] = size
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+    key = fingerprint(name="synthetic", options=plain)
+
+    def build(directory: Path) -> None:
+        synthetic_clips(**options).save_to_disk(str(directory))
+
+    return cached("synthetic", key, build, cache_dir=cache_dir, rebuild=rebuild)

@@ -44,7 +44,7 @@ def clip_id(dataset: str, subject: str, clip: str, onset: int) -> str:
 
 
 def frames_only(dataset):
-    """The fast view for training: torch uint8 (T, size, size) frames and nothing else; take labels from `label_matrix`."""
+    """The fast view for training: torch uint8 (T, size, size) frames and no more; labels come from `label_matrix`."""
     import torch
 
     return dataset.with_format("torch", columns=["frames"], dtype=torch.uint8)

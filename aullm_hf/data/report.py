@@ -1,0 +1,106 @@
+"""What a loader recognised, corrected, doubted and skipped, for the caller, the cache and the description."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field, fields
+
+from .errors import DOUBT, ERROR, NOTE, Problem
+
+_MARK = "\n\nreport as JSON: "
+
+
+@dataclass
+class Report:
+    """The whole account of one load; `report_of(dataset)` gives it back from any Dataset that came out of it."""
+
+    dataset: str
+    title: str
+    release: str = ""
+    table: str | None = None
+    images: str | None = None
+    rows: int = 0  # rows of the table
+    clips: int = 0  # clips that were loaded
+    frames: int = 0
+    subjects: dict[str, int] = field(default_factory=dict)  # clips per subject
+    aus: dict[int, int] = field(default_factory=dict)  # clips per AU
+    emotions: dict[str, int] = field(default_factory=dict)
+    policies: dict = field(default_factory=dict)
+    recipe: dict = field(default_factory=dict)  # how frames became crops
+    corrections: list[dict] = field(default_factory=list)  # those applied, each with its reason
+    problems: list[Problem] = field(default_factory=list)
+    licence: str = ""
+
+    def of_level(self, level: str) -> list[Problem]:
+        return [problem for problem in self.problems if problem.level == level]
+
+    @property
+    def skipped(self) -> list[Problem]:
+        """Why clips or rows are not in the Dataset."""
+        return self.of_level(ERROR)
+
+    @property
+    def doubts(self) -> list[Problem]:
+        """What was loaded as it stands, and deserves a look."""
+        return self.of_level(DOUBT)
+
+    @property
+    def notes(self) -> list[Problem]:
+        return self.of_level(NOTE)
+
+    def count(self, records) -> "Report":
+        """Fill the counts from the clips that were really loaded."""
+        self.clips = len(records)
+        self.frames = sum(len(record.frames) for record in records)
+        self.subjects = dict(sorted(Counter(record.subject for record in records).items()))
+        self.aus = dict(sorted(Counter(number for record in records for number in record.aus or ()).items()))
+        self.emotions = dict(Counter(record.emotion for record in records if record.emotion).most_common())
+        return self
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.title}: {self.release}",
+            f"{self.clips} clips of {len(self.subjects)} subjects, {self.frames} frames",
+        ]
+        if self.aus:
+            lines.append("clips per AU: " + " ".join(f"{number}:{count}" for number, count in self.aus.items()))
+        if self.policies:
+            lines.append("policies: " + ", ".join(f"{name}={value}" for name, value in self.policies.items()))
+        for title, items in (
+            (
+                "corrected",
+                [
+                    f"{c['subject']}/{c['clip']}: {c['field']} {c['found']} -> {c['value']} ({c['reason']})"
+                    for c in self.corrections
+                ],
+            ),
+            ("skipped", self.skipped),
+            ("doubtful, loaded as it stands", self.doubts),
+            ("noted", self.notes),
+        ):
+            if items:
+                lines += [f"{title}: {len(items)}", *(f"  - {item}" for item in items)]
+        if self.licence:
+            lines.append(self.licence)
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict:
+        return {**asdict(self), "problems": [problem.to_dict() for problem in self.problems]}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Report":
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        known["problems"] = [Problem.from_dict(problem) for problem in known.get("problems", ())]
+        known["aus"] = {int(number): count for number, count in known.get("aus", {}).items()}
+        return cls(**known)
+
+    def description(self) -> str:
+        """For `DatasetInfo.description`: to read, and to read back."""
+        return f"{self}{_MARK}{json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)}"
+
+
+def report_of(dataset) -> Report | None:
+    """The report a Dataset carries; None for one that `load_clips` has not made."""
+    text = dataset.info.description or ""
+    if _MARK not in text:
+        return None
+    return Report.from_dict(json.loads(text.rsplit(_MARK, 1)[1]))
