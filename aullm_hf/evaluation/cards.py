@@ -67,25 +67,39 @@ def run_card(
         "labels_here": bool(right) or not is_licensed(run.info),
         "right": right,
     }
-    return _render(run, results, about, words, repo_id, template, evaluated=True)
+    return _render(run.info, run.name, results, about, words, repo_id, template, evaluated=True)
 
 
 def fold_card(
-    run: Run, results: Mapping, about: About, entry: Mapping, *, repo_id: str, branch: str, template=TEMPLATE
+    info: Mapping, name: str, entry: Mapping, *, repo_id: str, branch: str, template: str | Path = TEMPLATE
 ) -> ModelCard:
-    """The card of one fold's branch: whom it has not seen, how to load it, and where the figures are."""
+    """The card of one fold's branch: whom it has not seen, how to load it, and where the figures are.
+
+    It follows from run.json and the fold's own entry alone, so it does not change as other folds finish.
+    """
+    about = About.of_run(info, name, [entry])
     words = {
-        "title": f"{run.name}, {branch}",
+        "title": f"{name}, {branch}",
         "fold": {"left_out": ", ".join(entry["test_subjects"])},
         "has_final": False,
         "snippet": _snippet(repo_id, branch),
-        "labels_here": not is_licensed(run.info),
+        "labels_here": not is_licensed(info),
         "right": "",
     }
-    return _render(run, results, about, words, repo_id, template, evaluated=False)
+    calibrated = bool(entry.get("thresholds")) and info.get("inner") != "none"
+    data = info.get("data", {})
+    known = {
+        "aus": [f"AU{au}" for au in info.get("aus", ())],
+        "n_clips": data.get("n_clips"),
+        "n_subjects": data.get("n_subjects"),
+        "seeds": [entry["seed"]],
+        "rules": ["at_0.5", "calibrated"] if calibrated else ["at_0.5"],
+        "flagged_folds": dict.fromkeys(entry.get("flagged", ()), 1),
+    }
+    return _render(info, name, known, about, words, repo_id, template, evaluated=False)
 
 
-def _render(run, results, about, words, repo_id, template, *, evaluated) -> ModelCard:
+def _render(info, name, results, about, words, repo_id, template, *, evaluated) -> ModelCard:
     if find_spec("jinja2") is None:
         raise ImportError('a card needs jinja2: pip install "aullm-hf[train]"')
     if not Path(template).is_file():
@@ -93,42 +107,44 @@ def _render(run, results, about, words, repo_id, template, *, evaluated) -> Mode
             f"no card template at '{template}'; it stands at the top of the repository. "
             "Work from a checkout, or pass template="
         )
-    info, mean = run.info, results["mean"]
     base = {"name": "unknown", "licence": ""} | (info.get("base_llm") or {})
     base["licence"] = base.get("licence") or f"see the page of {base['name']}"
     content = {
         "synthetic": about.synthetic,
         "what": f"{_KINDS.get(info.get('model_kind'), info.get('model_kind') or 'A model')}. It detects facial Action "
         f"Units in micro-expression clips: {', '.join(results['aus'])}.",
-        "n_folds": results["n_folds"],
+        "n_folds": results.get("n_folds"),
         "n_clips": results["n_clips"],
         "n_subjects": results["n_subjects"],
         "repo_id": repo_id,
         "aus": results["aus"],
         "calibrated": "calibrated" in results["rules"],
         "about": _sentence(about.line()),
-        "facts": _facts(run, results, about, base),
+        "facts": _facts(info, results, about, base),
         "config": json.dumps(public(info.get("config", {})), indent=2, ensure_ascii=False),
         "base_llm": base,
         "data_licence": _data_licence(info, about),
-        "excluded": list(mean["excluded"]),
+        "excluded": list(results["mean"]["excluded"]) if "mean" in results else [],
         "flagged": [au for au, count in results.get("flagged_folds", {}).items() if count],
     }
     card = ModelCard.from_template(
-        _metadata(run, results, about, base, evaluated=evaluated), template_path=str(template), **content, **words
+        _metadata(info, name, results, about, base, evaluated=evaluated),
+        template_path=str(template),
+        **content,
+        **words,
     )
     card.content = re.sub(r"\n{3,}", "\n\n", card.content).rstrip() + "\n"
     return card
 
 
-def _metadata(run, results, about, base, *, evaluated) -> ModelCardData:
+def _metadata(info, name, results, about, base, *, evaluated) -> ModelCardData:
     data = {
         "library_name": "transformers",
         "pipeline_tag": "video-classification",
         "tags": ["facial-action-units", "micro-expressions", "facs", "multi-label", "lora", "aullm"],
-        "license": "other" if is_licensed(run.info) else "apache-2.0",
+        "license": "other" if is_licensed(info) else "apache-2.0",
     }
-    if is_licensed(run.info):
+    if is_licensed(info):
         data["license_name"] = "code-apache-2.0-data-agreement"
     if about.synthetic:
         data["tags"].append("synthetic-data")
@@ -136,7 +152,7 @@ def _metadata(run, results, about, base, *, evaluated) -> ModelCardData:
         data["base_model"] = base["name"]
     if evaluated:
         data["metrics"] = ["f1", "average_precision", "roc_auc"]
-        data |= {"model_name": run.name, "eval_results": _eval_results(results, about)}
+        data |= {"model_name": name, "eval_results": _eval_results(results, about)}
     return ModelCardData(**data)
 
 
@@ -181,21 +197,19 @@ def _eval_results(results: Mapping, about: About) -> list[EvalResult]:
     return found
 
 
-def _facts(run: Run, results: Mapping, about: About, base: Mapping) -> dict[str, str]:
-    info = run.info
+def _facts(info: Mapping, results: Mapping, about: About, base: Mapping) -> dict[str, str]:
     data = info.get("data", {})
+    tested = {True: "all of them tested", False: "NOT ALL OF THEM TESTED"}.get(
+        results.get("checks", {}).get("all_clips_tested")
+    )
     versions = ", ".join(f"{name} {version}" for name, version in sorted(info.get("versions", {}).items()))
-    checks = results.get("checks", {})
     return {
         "Data": f"{about.data}{' (SYNTHETIC)' if about.synthetic else ''}, {results['n_clips']} clips of "
-        f"{results['n_subjects']} subjects tested",
+        f"{results['n_subjects']} subjects{', ' + tested if tested else ''}",
         "Labels": f"{about.labels}; fingerprint `{str(data.get('labels_fingerprint', 'not recorded'))[:16]}`",
         "Data fingerprint": f"`{str(data.get('fingerprint', 'not recorded'))[:16]}`",
         "Protocol": f"{PROTOCOLS.get(about.protocol, about.protocol)}, inner: {about.inner}, "
         f"seeds {', '.join(map(str, results['seeds']))}",
-        "All clips tested": {True: "yes", False: "NO: the run is not complete"}.get(
-            checks.get("all_clips_tested"), "?"
-        ),
         "Base LLM": f"{base['name']}, revision {base.get('revision') or 'not pinned'}",
         "Versions": versions or "not recorded",
         "Git commit": f"`{info.get('git_commit') or 'not recorded'}`",
