@@ -176,7 +176,7 @@ def _main_files(run: Run, staging: Path, repo_id: str, labels: bool, right: str)
         run,
         read_json(run.path / "results.json"),
         scores,
-        About.of_run(run.info, run.name, run.folds),
+        About.of_run(run),
         repo_id=repo_id,
         figures=drawn,
         right=right if licensed and labels else "",

@@ -37,17 +37,18 @@ def run_card(
     about: About,
     *,
     repo_id: str | None = None,
+    out: Path | None = None,
     figures: list[str] | None = None,
     right: str = "",
     template: str | Path = TEMPLATE,
 ) -> ModelCard:
     """The card of the whole run. With `repo_id` it speaks of the repository, without it of the folder.
 
-    `figures` are the names under figures/ that it shows (all that are there); `right` is the statement under which
-    labels of licensed data are published with it.
+    `figures` are the names under figures/ that it shows (default: all that stand in `out` or the run); `right` is the
+    statement under which labels of licensed data are published with it.
     """
     if figures is None:
-        figures = [name for name in _WHAT if (run.path / "figures" / name).is_file()]
+        figures = [name for name in _WHAT if ((out or run.path) / "figures" / name).is_file()]
     tables = {title: markdown_table(table) for title, table in views(scores).items()}
     beside = comparison(scores, about)
     tables[beside_title(beside)] = markdown_table(text_cells(beside))
@@ -77,7 +78,7 @@ def fold_card(
 
     It follows from run.json and the fold's own entry alone, so it does not change as other folds finish.
     """
-    about = About.of_run(info, name, [entry])
+    about = About.of_info(info, name, [entry])
     words = {
         "title": f"{name}, {branch}",
         "fold": {"left_out": ", ".join(entry["test_subjects"])},

@@ -24,9 +24,9 @@ _INK, _LINE, _FAINT = "#333333", "#0072B2", "#BBBBBB"
 _METRICS = {"f1": "f1 (binary)", "f1_macro": "f1_macro (both classes)"}
 
 
-def write_figures(run: Run, scores: Scores, about: About) -> list[Path]:
-    """All that can be drawn of the run, under its figures/."""
-    folder = run.path / "figures"
+def write_figures(run: Run, scores: Scores, about: About, folder: str | Path) -> list[Path]:
+    """All that can be drawn of the run, under `folder`."""
+    folder = Path(folder)
     drawn = {"per_au.png": per_au(scores, about), "precision_recall.png": precision_recall_curves(run, scores, about)}
     if logs := read_logs(run.path):
         drawn["learning_curve.png"] = learning_curve(logs, about)

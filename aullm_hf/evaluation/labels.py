@@ -32,6 +32,8 @@ def labels_fingerprint(dataset: Any, aus: Iterable[int]) -> str:
     `dataset` has the columns "dataset", "clip_id" and "aus". The same fingerprint means the same labels.
     """
     aus = sorted({int(au) for au in aus})
+    if any(present is None for present in list(dataset["aus"])):
+        raise ValueError("a clip has no AU annotation (aus is None); leave unlabelled clips out")
     lines = sorted(
         f"{name}\t{clip}\t{'+'.join(str(au) for au in aus if au in set(present))}"
         for name, clip, present in zip(

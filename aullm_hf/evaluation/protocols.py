@@ -158,6 +158,8 @@ def inner_holdout(
         raise ValueError(
             f"fold '{fold.name}' trains on one subject, {_some(subjects)}: nobody can be held out; use inner: none"
         )
+    if bare := [row for row in rows if labels[row] is None]:
+        raise ValueError(f"row {bare[0]} has no AU annotation (aus is None); leave unlabelled clips out of a protocol")
     wanted = sorted(set(aus) if aus is not None else {au for row in rows for au in labels[row]})
     counts = np.zeros((len(subjects), 1 + len(wanted)))  # (S, 1 + n_AU): clips, then positives per AU
     place = {subject: i for i, subject in enumerate(subjects)}

@@ -2,38 +2,59 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from .labels import join_labels
 from .run_folder import Run, au_names, read_run, write_json
 from .scoring import Scores, score_predictions
 from .tables import About, comparison, write_tables
 from .thresholds import fit_calibration
 
 
-def write_report(run_dir: str | Path, *, resamples: int = 2000, seed: int = 0) -> dict:
-    """Score the run and write results.json, tables/, figures/ and README.md beside its tables; returns results.json.
+def write_report(
+    run_dir: str | Path,
+    *,
+    out: str | Path | None = None,
+    labels: Any = None,
+    any_labels: bool = False,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict:
+    """Score a run and write results.json, tables/, figures/ and README.md beside its tables, or under `out`.
 
     Reads predictions.parquet, inner.parquet, folds.json and run.json alone, so anybody who has them gets the same
-    figures without a GPU. Figures need the extra `viz` and the card the extra `train`; without them they are left out
-    with a warning, and the figures in numbers are written all the same.
+    figures without a GPU; a predictions file by itself is scored as far as it goes. `labels` (columns dataset,
+    clip_id, aus) puts back what a published table leaves out; it must be what the run was scored with unless
+    `any_labels`. Figures need the extra `viz` and the card the extra `train`; without them they are left out with a
+    warning. Returns what results.json holds.
     """
     run = read_run(run_dir)
+    out = run.path if out is None else Path(out)
+    if labels is not None:
+        expected = None if any_labels else run.info.get("data", {}).get("labels_fingerprint")
+        run = replace(
+            run,
+            predictions=join_labels(run.predictions, labels, expected_fingerprint=expected),
+            inner=None if run.inner is None else join_labels(run.inner, labels),
+        )
     scores = score_predictions(run.predictions, run.folds, inner=run.info.get("inner"), resamples=resamples, seed=seed)
-    about = About.of_run(run.info, run.name, run.folds)
+    about = About.of_run(run)
     results = results_of(run, scores, about)
-    write_json(results, run.path / "results.json")
-    write_tables(scores, about, run.path / "tables")
+    write_json(results, out / "results.json")
+    write_tables(scores, about, out / "tables")
     if _installed("matplotlib", "the figures", "viz"):
         from .figures import write_figures
 
-        write_figures(run, scores, about)
-    if _installed("jinja2", "the card", "train"):
+        write_figures(run, scores, about, out / "figures")
+    if run.info and run.folds and _installed("jinja2", "the card", "train"):
         from .cards import run_card
 
-        run_card(run, results, scores, about).save(run.path / "README.md")
+        run_card(run, results, scores, about, out=out).save(out / "README.md")
     return results
 
 

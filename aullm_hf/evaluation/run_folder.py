@@ -38,22 +38,24 @@ class Run:
         return self.info.get("name") or self.path.name
 
 
-def read_run(run_dir: str | Path) -> Run:
-    """Read run.json, predictions.parquet, inner.parquet (where there is one) and folds.json."""
-    path = Path(run_dir)
-    for needed in ("run.json", "predictions.parquet", "folds.json"):
-        if not (path / needed).is_file():
+def read_run(run: str | Path) -> Run:
+    """Read a run folder, or a predictions file with what is beside it of run.json, folds.json and inner.parquet."""
+    path = Path(run)
+    alone = path.is_file()
+    folder, predictions = (path.parent, path) if alone else (path, path / "predictions.parquet")
+    for needed in (folder / "run.json", predictions, folder / "folds.json"):
+        if not needed.is_file() and not alone:
             raise FileNotFoundError(
-                f"'{path}' has no {needed}: it is not a finished run. "
+                f"'{folder}' has no {needed.name}: it is not a finished run. "
                 "Give the folder that train.py wrote, or finish the run first"
             )
-    inner = path / "inner.parquet"
+    inner = folder / "inner.parquet"
     return Run(
-        path=path,
-        info=read_json(path / "run.json"),
-        predictions=sort_rows(read_table(path / "predictions.parquet")),
+        path=folder,
+        info=read_json(folder / "run.json") if (folder / "run.json").is_file() else {},
+        predictions=sort_rows(read_table(predictions)),
         inner=sort_rows(read_table(inner)) if inner.is_file() else None,
-        folds=read_json(path / "folds.json"),
+        folds=read_json(folder / "folds.json") if (folder / "folds.json").is_file() else [],
     )
 
 

@@ -5,14 +5,14 @@ Synthetic data stands as such in each title and each row, and is never put besid
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from .published import METRIC, RULE, benchmark, published_beside
-from .run_folder import write_parquet, write_text
+from .run_folder import Run, write_parquet, write_text
 from .scoring import Scores
 
 PROTOCOLS = {
@@ -37,16 +37,21 @@ class About:
     synthetic: bool
 
     @classmethod
-    def of_run(cls, info: Mapping, name: str, folds: list[dict] = ()) -> "About":
+    def of_run(cls, run: Run) -> "About":
+        return cls.of_info(run.info, run.name, run.folds, sorted(set(run.predictions["dataset"])))
+
+    @classmethod
+    def of_info(cls, info: Mapping, name: str, folds: Sequence[Mapping], tested: Sequence[str] = ()) -> "About":
+        """`tested` are the data sets of the predictions table, where run.json does not name any."""
         data = info.get("data", {})
-        datasets = [str(one) for one in data.get("datasets", ())]
+        datasets = [str(one) for one in data.get("datasets") or tested]
         return cls(
             run=name,
-            data=benchmark(info.get("protocol", ""), datasets, [entry["fold"] for entry in folds]) or "unknown",
+            data=benchmark(info.get("protocol", ""), datasets, [entry["fold"] for entry in folds]) or "not recorded",
             labels=str(data.get("label_release") or "release not recorded"),
-            protocol=str(info.get("protocol", "unknown")),
-            inner=str(info.get("inner", "unknown")),
-            synthetic=any(name.startswith("synthetic") for name in datasets),
+            protocol=str(info.get("protocol", "not recorded")),
+            inner=str(info.get("inner", "not recorded")),
+            synthetic=any(one.startswith("synthetic") for one in [*datasets, *tested]),
         )
 
     def line(self) -> str:

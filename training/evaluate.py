@@ -1,0 +1,75 @@
+"""Score a run again from its tables: no GPU, no model.
+
+    python training/evaluate.py runs/quickstart
+    python training/evaluate.py runs/quickstart/predictions.parquet --out /tmp/report
+    python training/evaluate.py pulled/from/the/hub --labels casme2 --root /data/CASME2
+
+Prints the table and writes results.json, tables/ (CSV, Parquet, LaTeX, Markdown, text), figures/ and the card. Where
+the run has its folds/, the tables are put together from the finished ones first. Published predictions of licensed
+data hold no labels: `--labels NAME --root ROOT` joins your own copy by clip id, and checks that they are the run's.
+"""
+
+import argparse
+from pathlib import Path
+
+from aullm_hf.evaluation import assemble_run, read_run, write_report
+
+POLICIES = ("either", "ref", "static", "corrections")  # what decides a label; as the run had them
+
+
+def main(argv: list[str] | None = None) -> dict:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "run", type=Path, metavar="RUN_OR_PREDICTIONS", help="a run folder, or a .parquet or .csv file"
+    )
+    parser.add_argument("--out", type=Path, help="where to write (default: beside the predictions)")
+    parser.add_argument("--labels", nargs="+", metavar="NAME", help="data sets to take labels from: casme2, samm, ..")
+    parser.add_argument("--root", nargs="+", metavar="ROOT", help="the folder of each, in the same order")
+    parser.add_argument("--any_labels", action="store_true", help="score with labels that are not the run's own")
+    parser.add_argument("--resamples", type=int, default=2000, help="resamples of the subjects for the intervals")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the resamples")
+    options = parser.parse_args(argv)
+    if not options.run.exists():
+        parser.error(f"'{options.run}' does not exist; give a run folder or a predictions file")
+    if len(options.labels or ()) != len(options.root or ()):
+        parser.error(
+            f"{len(options.labels or ())} --labels and {len(options.root or ())} --root; give one root a name"
+        )
+
+    if any(options.run.glob("folds/*/fold.json")):
+        print(f"{assemble_run(options.run)} finished folds")
+    labels = None
+    if options.labels:
+        labels = load_labels(options.labels, options.root, read_run(options.run).info)
+    results = write_report(
+        options.run,
+        out=options.out,
+        labels=labels,
+        any_labels=options.any_labels,
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+    out = options.out or (options.run.parent if options.run.is_file() else options.run)
+    print((out / "tables" / "results.txt").read_text(encoding="utf-8"))
+    print(f"Written: {out / 'results.json'}, {out / 'tables'}")
+    return results
+
+
+def load_labels(names: list[str], roots: list[str], info: dict) -> dict[str, list]:
+    """Clip ids and AUs of the reader's own copy, read with the policies that the run was made with."""
+    from aullm_hf.data import load_clips
+
+    asked = info.get("config", {}).get("data", {})
+    policies = {key: asked[key] for key in POLICIES if key in asked}
+    columns: dict[str, list] = {"dataset": [], "clip_id": [], "aus": []}
+    for name, root in zip(names, roots, strict=True):
+        clips = load_clips(name, root, face="none", **policies).select_columns(
+            list(columns)
+        )  # the face changes no label
+        for column, values in columns.items():
+            values += clips[column][:]
+    return columns
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Push a run to the Hub: a branch a fold, and `main` with the final fit, the card, the tables and the predictions.
+
+    python training/push.py runs/quickstart --repo me/aullm-quickstart
+    python training/push.py runs/casme2 --repo me/aullm-casme2 --folds sub01 sub02 --no_main
+
+The repository is private unless `--public`. It can be repeated after a failure: what is there is not sent again. Log
+in with `hf auth login`, or set HF_TOKEN. Predictions of licensed data go without labels; `--push_labels` needs
+`--right "the sentence that says by what right"`, which then stands in the card.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from aullm_hf.hub import HubPushError, Push, push_run
+
+
+def main(argv: list[str] | None = None) -> Push:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+    parser.add_argument("--repo", required=True, help="user/name or organisation/name")
+    parser.add_argument("--folds", nargs="+", help="only these folds (default: all that are finished)")
+    parser.add_argument("--no_main", action="store_true", help="only the folds' branches")
+    parser.add_argument("--public", action="store_true", help="make a new repository public")
+    parser.add_argument("--push_labels", action="store_true", help="publish the labels of licensed data too")
+    parser.add_argument("--right", default="", help="by what right: a sentence")
+    options = parser.parse_args(argv)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        push = push_run(
+            options.run,
+            options.repo,
+            folds=options.folds,
+            main=not options.no_main,
+            private=not options.public,
+            push_labels=options.push_labels,
+            right=options.right,
+        )
+    except (HubPushError, ValueError, FileNotFoundError) as error:
+        sys.exit(f"push.py: {error}")
+    for branch, done in push.branches.items():
+        left = f", left out: {', '.join(done.left_out)}" if done.left_out else ""
+        print(f"{branch}: {len(done.uploaded)} files sent, {done.unchanged} already there{left}")
+    print(push.url)
+    return push
+
+
+if __name__ == "__main__":
+    main()
