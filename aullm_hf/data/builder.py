@@ -30,7 +30,8 @@ def gray_frames(record: Record, source: Source) -> Iterator[np.ndarray]:
     if record.video is not None:
         from .videos import read_video
 
-        yield from read_video(source.tree.absolute(record.video), record.video, record.onset, record.offset)
+        path = source.tree.absolute(record.video)
+        yield from read_video(path, record.video, record.onset, record.offset, to_end=record.to_end)
         return
     first = None
     for frame in record.frames:
@@ -53,7 +54,10 @@ def problem_of(error: DataError, record: Record) -> Problem:
 def crop_record(record: Record, source: Source, recipe: FaceRecipe, finder: FaceFinder | None):
     """(T, size, size) uint8, or the Problem that makes the clip unusable."""
     try:
-        return crop_clip(gray_frames(record, source), recipe, finder)[0]
+        crops = crop_clip(gray_frames(record, source), recipe, finder)[0]
+        if record.to_end:
+            record.offset = record.onset + len(crops) - 1
+        return crops
     except DataError as error:
         return problem_of(error, record)
 

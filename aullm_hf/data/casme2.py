@@ -47,6 +47,7 @@ LAYOUT = Layout(
     subject_folder=re.compile(r"sub\d{1,3}", re.IGNORECASE),
     subject_of=subject_of,
     table_names=("CASME2-coding-20190701.xlsx", "CASME2-coding-updated.xlsx", "CASME2-coding-20140508.xlsx"),
+    prefer_images=("selected",),
     foreign=("Inducement Code", "remarks"),
     release_of=release_of,
     request="http://casme.psych.ac.cn/casme/e2",

@@ -304,7 +304,7 @@ def crop_clip(
     else:
         if finder is None:
             raise ValueError("face='align' needs a FaceFinder; pass finder=FaceFinder()")
-        face, gray = _first_face(gray, recipe, finder)
+        face, gray = first_face(gray, recipe, finder)
         matrix = alignment(face.points, recipe.size)
         crops = [warp(frame, matrix, recipe.size) for frame in gray]
     if not crops:
@@ -312,7 +312,7 @@ def crop_clip(
     return np.stack(crops), face
 
 
-def _first_face(
+def first_face(
     gray: Iterator[np.ndarray], recipe: FaceRecipe, finder: FaceFinder
 ) -> tuple[Face, Iterator[np.ndarray]]:
     """The face of the onset frame, or of the nearest frame after it that shows one; and all frames once more."""

@@ -4,14 +4,17 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from . import casme2, samm
+from . import casme, casme2, casme3, fourdme, mmew, own, samm, smic
 from .cache import cached, fingerprint
+from .exporting import as_clips, load_export
 from .faces import FaceFinder, FaceRecipe, find_face_model, model_digest
 from .records import Layout, Policies, Source
 from .report import Report
 from .sources import read_source
 
-LAYOUTS: dict[str, Layout] = {module.LAYOUT.name: module.LAYOUT for module in (casme2, samm)}
+LAYOUTS: dict[str, Layout] = {
+    module.LAYOUT.name: module.LAYOUT for module in (casme, casme2, samm, smic, mmew, fourdme, casme3)
+}
 ON_ERROR = ("raise", "skip")
 
 
@@ -30,6 +33,7 @@ def load_clips(
     face_model: str | os.PathLike | None = None,
     table: str | os.PathLike | None = None,
     images: str | os.PathLike | None = None,
+    dataset_name: str = "own",
     workers: int | None = None,
     cache_dir: str | os.PathLike | None = None,
     rebuild: bool = False,
@@ -46,6 +50,7 @@ def load_clips(
     corrections: True, False, or ids of known corrections to leave out.
     face: "align" finds the face in the onset frame and crops the clip to it; "none" takes frames as they are.
     fit: with face="none", how a frame becomes square: "pad" or "crop". Never squashed.
+    dataset_name: what the column `dataset` says of your own clips.
     table, images: which table or image folder counts where a root holds several (relative to the root).
     """
     if on_error not in ON_ERROR:
@@ -55,6 +60,12 @@ def load_clips(
         if root is not None:
             raise ValueError("the synthetic clips have no root; leave it out")
         return _synthetic(size=size, cache_dir=cache_dir, rebuild=rebuild, **options)
+    if options:
+        raise TypeError(f"load_clips() has no option {', '.join(map(repr, options))}")
+    if root is None and name not in LAYOUTS and Path(name).exists():
+        if (exported := load_export(Path(name))) is not None:
+            return exported
+        name, root = "own", name
     policies = Policies(
         either=either,
         ref=ref,
@@ -65,7 +76,7 @@ def load_clips(
         prefer_crops=face == "none",
     )
     recipe, finder = face_step(face=face, size=size, fit=fit, face_model=face_model)
-    source = find_source(name, root, policies)
+    source = find_source(name, root, policies, dataset_name)
     return load_source(
         source, policies, recipe, finder, on_error=on_error, workers=workers, cache_dir=cache_dir, rebuild=rebuild
     )
@@ -75,13 +86,19 @@ def _ids(corrections) -> tuple[str, ...]:
     return (corrections,) if isinstance(corrections, str) else tuple(sorted(corrections))
 
 
-def find_source(name: str, root, policies: Policies) -> Source:
+def find_source(name: str, root, policies: Policies, dataset_name: str = "own") -> Source:
     """All that is known of the clips before a frame is decoded."""
-    if name not in LAYOUTS:
-        raise ValueError(f"there is no data set {name!r}; there are {', '.join(LAYOUTS)}")
+    if name != "own" and name not in LAYOUTS:
+        raise ValueError(
+            f"there is no data set {name!r}, nor a folder or file of that name; "
+            f"there are {', '.join(LAYOUTS)}, synthetic and own"
+        )
     if root is None:
-        raise ValueError(f"load_clips({name!r}, root): root is the folder {LAYOUTS[name].title} was unpacked into")
-    return read_source(LAYOUTS[name], root, policies)
+        title = LAYOUTS[name].title if name in LAYOUTS else "your clips and their table"
+        raise ValueError(f"load_clips({name!r}, root): root is the folder that holds {title}")
+    if name == "own":
+        return own.read(root, policies, dataset_name)
+    return smic.read(root, policies) if name == "smic" else read_source(LAYOUTS[name], root, policies)
 
 
 def face_step(*, face: str, size: int, fit: str = "pad", face_model=None) -> tuple[FaceRecipe, FaceFinder | None]:
@@ -123,7 +140,7 @@ def load_source(
     )
     files = [*source.files, *((f.path, f.size, f.mtime) for record in source.records for f in record.frames)]
     options = {"report": report.to_dict(), "problems": [problem.to_dict() for problem in source.problems]}
-    return cached(
+    dataset = cached(
         source.name,
         fingerprint(name=source.name, options=options, files=files),
         lambda directory: build(
@@ -132,6 +149,7 @@ def load_source(
         cache_dir=cache_dir,
         rebuild=rebuild,
     )
+    return as_clips(dataset)
 
 
 def _synthetic(*, size: int, cache_dir, rebuild: bool, **options):
@@ -145,4 +163,4 @@ def _synthetic(*, size: int, cache_dir, rebuild: bool, **options):
     def build(directory: Path) -> None:
         synthetic_clips(**options).save_to_disk(str(directory))
 
-    return cached("synthetic", key, build, cache_dir=cache_dir, rebuild=rebuild)
+    return as_clips(cached("synthetic", key, build, cache_dir=cache_dir, rebuild=rebuild))

@@ -58,6 +58,7 @@ class Record:
     folder: str = ""  # relative to the root
     frames: list[Frame] = field(default_factory=list)
     video: str | None = None  # a video file instead of a folder
+    to_end: bool = False  # the offset is the video's end, as far as its packets tell
 
     @property
     def name(self) -> str:
@@ -99,6 +100,7 @@ class Layout:
     subject_folder: re.Pattern  # names of the folders that the image root is recognised by
     subject_of: Callable[[str], str | None]  # the cell (or a folder's name) -> the subject as rows carry it
     table_names: tuple[str, ...] = ()  # preferred when several tables fit, best first
+    prefer_images: tuple[str, ...] = ()  # parts of the image root's path that make it the better one
     foreign: tuple[str, ...] = ()  # columns that show the table to be another data set's
     required: tuple[str, ...] = ("subject", "clip", "onset", "offset", "aus")
     expected: tuple[str, ...] = ("apex", "emotion")  # their absence is a doubt
@@ -136,10 +138,10 @@ def read_rows(
         if record is not None:
             records.append(record)
             applied += row.applied
-    return _without_duplicates(records, found), applied
+    return without_duplicates(records, found), applied
 
 
-def _without_duplicates(records: list[Record], found: Findings) -> list[Record]:
+def without_duplicates(records: list[Record], found: Findings) -> list[Record]:
     first: dict[str, Record] = {}
     for record in records:
         if record.clip_id in first:

@@ -50,7 +50,7 @@ class Report:
     def count(self, records) -> "Report":
         """Fill the counts from the clips that were really loaded."""
         self.clips = len(records)
-        self.frames = sum(len(record.frames) for record in records)
+        self.frames = sum(len(r.frames) or r.offset - r.onset + 1 for r in records)
         self.subjects = dict(sorted(Counter(record.subject for record in records).items()))
         self.aus = dict(sorted(Counter(number for record in records for number in record.aus or ()).items()))
         self.emotions = dict(Counter(record.emotion for record in records if record.emotion).most_common())

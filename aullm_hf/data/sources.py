@@ -1,5 +1,6 @@
 """Find a published data set below a root: its table by the header, its frames by the folders' names; match them."""
 
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from .errors import DOUBT, ERROR, NOTE, AnnotationError, ClipError, DataError, error_from
@@ -11,8 +12,11 @@ TABLE_DEPTH = 3
 IMAGE_DEPTH = 6
 
 
-def read_source(layout: Layout, root, policies: Policies) -> Source:
-    """Every clip of the data set with its frames' files, and every problem; raises only where nothing can be read."""
+def read_source(layout: Layout, root, policies: Policies, spread: Callable[[Table], Table] | None = None) -> Source:
+    """Every clip of the data set with its frames' files, and every problem; raises only where nothing can be read.
+
+    `spread` makes several rows of one where a table has several clips in a row.
+    """
     tree = Tree(root)
     found = Findings()
     table, path = find_table(layout, tree, policies, found)
@@ -20,15 +24,17 @@ def read_source(layout: Layout, root, policies: Policies) -> Source:
         raise AnnotationError(f"{table.file}: the header in row {table.header_row} has no row below it")
     if table.sheet.encoding_note:
         found.add(NOTE, "table", table.sheet.encoding_note, file=table.file)
+    rows = len(table.rows)
+    table = spread(table) if spread else table
     records, corrections = read_rows(layout, table, policies, found)
     images = find_images(layout, tree, policies, found)
     source = Source(
         name=layout.name,
         title=layout.title,
-        release=layout.release_of(path.name, records) if layout.release_of else f"{len(table.rows)} rows",
+        release=layout.release_of(path.name, records) if layout.release_of else f"{rows} rows",
         table=table.file,
         images=images,
-        rows=len(table.rows),
+        rows=rows,
         problems=found,
         corrections=corrections,
         tree=tree,
@@ -115,7 +121,9 @@ def _why_none_fits(layout: Layout, sheets: list[Sheet]) -> str:
             continue
         row, missing = missing_columns(sheet, layout.columns, layout.required)
         if not missing:
-            others = ", ".join(layout.foreign)
+            cells = dict(sheet.rows)[row] if row else sheet.rows[0][1]
+            foreign = set(map(plain, layout.foreign))
+            others = ", ".join(repr(cell) for cell in cells if plain(cell) in foreign)
             lines.append(f"- {name}, row {row}: has the column {others}, so it is another data set's table")
         elif row:
             lines.append(f"- {name}, row {row}: lacks the column {', '.join(map(repr, missing))}")
@@ -148,8 +156,9 @@ def find_images(layout: Layout, tree: Tree, policies: Policies, found: Findings)
         return None
 
     def rank(root: str):
-        cropped = "crop" in root.casefold()
-        return cropped != policies.prefer_crops, "selected" not in root.casefold(), root.count("/"), natural(root)
+        low = root.casefold()
+        liked = any(part in low for part in layout.prefer_images)
+        return "macro" in low, ("crop" in low) != policies.prefer_crops, not liked, root.count("/"), natural(root)
 
     roots.sort(key=rank)
     if len(roots) > 1:

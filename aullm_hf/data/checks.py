@@ -1,0 +1,151 @@
+"""Look a data set over before an experiment rests on it: every problem in one run, as a table and as JSON."""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from .builder import check_frames, default_workers, gray_frames, in_order, problem_of, progress
+from .errors import DOUBT, ERROR, NOTE, DataError, FaceError, Problem
+from .faces import FaceFinder, FaceRecipe, first_face, to_gray
+from .known import KNOWN, Known
+from .labels import PUBLISHED_AUS
+from .loading import face_step, find_source
+from .records import Policies, Source
+from .report import Report
+
+
+@dataclass
+class Check:
+    """The outcome for one root; `ok` is False where clips are unusable."""
+
+    report: Report
+    known: Known | None = None
+    counted: list[dict] = field(default_factory=list)  # what, found, known
+
+    @property
+    def ok(self) -> bool:
+        return not self.report.skipped
+
+    def to_dict(self) -> dict:
+        levels = {level: len(self.report.of_level(level)) for level in (ERROR, DOUBT, NOTE)}
+        known = asdict(self.known) if self.known else None
+        return {"ok": self.ok, "levels": levels, **self.report.to_dict(), "known": known, "counted": self.counted}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2, default=str)
+
+    def __str__(self) -> str:
+        report = self.report
+        lines = [f"{report.title}: {report.release}"]
+        lines += [f"{name}: {value}" for name, value in (("table", report.table), ("frames", report.images)) if value]
+        if self.counted:
+            beside = f"known ({self.known.release})" if self.known else "known"
+            rows = [("counted", "found", beside, "")]
+            rows += [
+                (entry["what"], str(entry["found"]), _or_blank(entry["known"]), "" if entry["agrees"] else "differs")
+                for entry in self.counted
+            ]
+            widths = [max(len(row[at]) for row in rows) for at in range(3)]
+            lines.append("")
+            for what, found, known, differs in rows:
+                line = f"{what:<{widths[0]}}  {found:>{widths[1]}}  {known:>{widths[2]}}  {differs}"
+                lines.append(line.rstrip())
+        for title, problems in (
+            ("unusable", report.skipped),
+            ("doubtful, loaded as it stands", report.doubts),
+            ("noted", report.notes),
+        ):
+            lines += ["", f"{title}: {len(problems)}", *(f"  {problem.kind}: {problem}" for problem in problems)]
+        if report.corrections:
+            lines += ["", f"corrected: {len(report.corrections)}"]
+            lines += [
+                f"  {c['id']}: {c['field']} {c['found']} -> {c['value']}, {c['reason']}" for c in report.corrections
+            ]
+        if not self.ok and report.licence:
+            lines += ["", report.licence]
+        lines += ["", "all clips can be used" if self.ok else "some clips cannot be used"]
+        return "\n".join(lines)
+
+
+def _or_blank(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def check_clips(
+    name: str,
+    root,
+    *,
+    face: str = "none",
+    face_model=None,
+    workers: int | None = None,
+    dataset_name: str = "own",
+    **policies,
+) -> Check:
+    """Read the table, match the folders, decode every frame; with face="align", look for the faces as well.
+
+    Raises nothing for bad data: what cannot be read at all is the report's only problem.
+    """
+    choice = Policies(**policies)
+    workers = workers or default_workers()
+    recipe, finder = face_step(face=face, size=64, face_model=face_model)
+    try:
+        source = find_source(name, root, choice, dataset_name)
+    except DataError as error:
+        problems = list(error.problems) or [Problem(ERROR, "table", str(error), file=str(root))]
+        return Check(Report(dataset=name, title=name, release="not recognised", problems=problems))
+    failed = check_frames(source, workers)
+    if finder is not None:
+        unread = {problem.clip for problem in failed}
+        failed += _check_faces(source, recipe, finder, workers, unread)
+    unusable = {(problem.clip, problem.row) for problem in failed}
+    usable = [record for record in source.records if (record.name, record.row) not in unusable]
+    report = Report(
+        dataset=source.name,
+        title=source.title,
+        release=source.release,
+        table=source.table,
+        images=source.images,
+        rows=source.rows,
+        policies={name: value for name, value in asdict(choice).items() if value is not None},
+        recipe=recipe.to_dict(),
+        corrections=[asdict(correction) for correction in source.corrections],
+        problems=[*source.problems, *failed],
+        licence=source.licence,
+    ).count(usable)
+    known = KNOWN.get(source.name)
+    return Check(report, known, _beside(report, known))
+
+
+def _check_faces(source: Source, recipe: FaceRecipe, finder: FaceFinder, workers: int, unread: set) -> list[Problem]:
+    def look(record):
+        try:
+            first_face(map(to_gray, gray_frames(record, source)), recipe, finder)
+        except FaceError as error:
+            return problem_of(error, record)
+        return None
+
+    records = [record for record in source.records if record.name not in unread]
+    return [p for p in progress(in_order(look, records, workers), len(records), f"{source.title}: faces") if p]
+
+
+def _beside(report: Report, known: Known | None) -> list[dict]:
+    """Found and known counts, a line each: the table's rows, subjects, clips per subject, AUs, emotions."""
+    known = known or Known(release="")
+    lines: list[dict] = []
+
+    def line(what: str, found: object, expected: object) -> None:
+        agrees = expected is None or found == expected
+        lines.append({"what": what, "found": found, "known": expected, "agrees": agrees})
+
+    line("rows", report.rows, known.rows)
+    line("clips", report.clips, known.rows)
+    line("subjects", len(report.subjects), known.subjects)
+    line("frames", report.frames, None)
+    for subject in sorted({*report.subjects, *known.clips_of}):
+        line(f"subject {subject}", report.subjects.get(subject, 0), known.clips_of.get(subject))
+    listed = PUBLISHED_AUS.get(report.dataset, ())
+    for number in sorted({*report.aus, *known.aus, *listed}):
+        mark = " *" if number in listed else ""
+        line(f"AU{number}{mark}", report.aus.get(number, 0), known.aus.get(number))
+    for emotion in sorted({*report.emotions, *known.emotions}):
+        line(f"emotion {emotion}", report.emotions.get(emotion, 0), known.emotions.get(emotion))
+    return lines

@@ -1,0 +1,100 @@
+"""Clips out of the cache: Parquet, folders of `save_to_disk`, and the Hub, where licensed faces stay private.
+
+A Dataset of clips is a `datasets.Dataset` whose `push_to_hub` asks first. The agreements of the micro-expression data
+sets forbid redistribution of faces and labels, and a repository is public by default.
+"""
+
+from pathlib import Path
+
+from .errors import DataError, LicenceError
+from .schema import COLUMNS
+
+FREE = "synthetic"  # data sets of this prefix show nobody
+
+
+def as_clips(dataset):
+    """The same Dataset with a `push_to_hub` that guards the licence; what is selected or mapped from it stays so."""
+    from .guarded import Clips  # needs `datasets`
+
+    return Clips.of(dataset)
+
+
+def licensed_names(dataset) -> list[str]:
+    """The data sets among the rows that show people; all of them where the column is missing."""
+    if "dataset" not in dataset.column_names:
+        return ["unnamed"]
+    names = set(dataset.with_format(None).select_columns("dataset")["dataset"])
+    return sorted(name for name in names if not str(name).startswith(FREE))
+
+
+def check_push(dataset, repo_id: str, private: bool | None, hold_rights: bool, token=None) -> bool | None:
+    """What `private` has to be; LicenceError where the clips may not go to that repository."""
+    names = licensed_names(dataset)
+    if not names or hold_rights:
+        return private
+    reason = f"{', '.join(names)} shows people under an agreement that forbids publishing faces and labels"
+    if private is False:
+        raise LicenceError(
+            f"push_to_hub({repo_id!r}, private=False) is refused: {reason}; "
+            "leave private out, or pass i_hold_the_rights=True if you may publish them"
+        )
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:  # private=True does nothing to a repository that exists
+        if not HfApi(token=token).repo_info(repo_id, repo_type="dataset").private:
+            raise LicenceError(f"push_to_hub({repo_id!r}) is refused: the repository exists and is public; {reason}")
+    except RepositoryNotFoundError:
+        pass
+    return True
+
+
+def push_clips(dataset, repo_id: str, *, private: bool | None = None, i_hold_the_rights: bool = False, **kwargs):
+    """`Dataset.push_to_hub` for any Dataset of clips, licensed ones to private repositories only."""
+    return as_clips(dataset).push_to_hub(repo_id, private=private, i_hold_the_rights=i_hold_the_rights, **kwargs)
+
+
+def to_parquet(dataset, path) -> Path:
+    """One Parquet file; `load_clips(path)` reads it back."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.with_format(None).to_parquet(str(path))
+    return path
+
+
+def load_export(path: Path):
+    """Clips of `save_to_disk` or of Parquet files; None for a folder that is neither."""
+    from datasets import Dataset, load_from_disk
+
+    if path.is_dir() and (path / "dataset_dict.json").is_file():
+        raise DataError(f"{path} holds a DatasetDict; pass one of its splits' folders")
+    if path.is_dir() and (path / "state.json").is_file() and (path / "dataset_info.json").is_file():
+        try:
+            dataset = load_from_disk(str(path))
+        except Exception as error:
+            raise DataError(
+                f"{path} looks like a saved Dataset but cannot be read ({error}); save it again"
+            ) from error
+        return as_clips(_checked(dataset, path))
+    files = [path] if path.suffix == ".parquet" else sorted(path.glob("*.parquet")) if path.is_dir() else []
+    if files and all(_has_frames(file) for file in files):
+        return as_clips(_checked(Dataset.from_parquet([str(file) for file in files]), path))
+    if path.is_file():
+        raise DataError(f"{path} is a file without clips; pass the folder your clips and their table lie in")
+    return None
+
+
+def _has_frames(file: Path) -> bool:
+    import pyarrow.parquet as parquet
+    from pyarrow import ArrowException
+
+    try:
+        return "frames" in parquet.read_schema(file).names
+    except (ArrowException, OSError, ValueError):
+        return False
+
+
+def _checked(dataset, path: Path):
+    if missing := [name for name in COLUMNS if name not in dataset.column_names]:
+        raise DataError(f"{path} lacks the column {', '.join(missing)}; clips have {', '.join(COLUMNS)}")
+    return dataset

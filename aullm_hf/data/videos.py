@@ -1,0 +1,68 @@
+"""Video files of one's own as gray frames, through PyAV. Frames are counted from 1, as the data sets count theirs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .errors import ClipError
+from .images import MAX_PIXELS
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
+MAX_VIDEO_FRAMES = 100_000
+
+
+def _open(path: Path, shown: str):
+    try:
+        import av
+    except ImportError:
+        raise ImportError('reading video files needs PyAV: pip install "aullm-hf[video]"') from None
+    try:
+        # Only the container's own bytes: a playlist in disguise must not make FFmpeg open other files or addresses.
+        container = av.open(str(path), options={"protocol_whitelist": "file"})
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise ClipError(f"{shown}: is no readable video ({error})") from error
+    if not container.streams.video:
+        container.close()
+        raise ClipError(f"{shown}: holds no video stream")
+    stream = container.streams.video[0]
+    height, width = stream.codec_context.height, stream.codec_context.width
+    if not 0 < height * width <= MAX_PIXELS:
+        container.close()
+        raise ClipError(f"{shown}: frames of {width:,} x {height:,} pixels are refused, the limit is {MAX_PIXELS:,}")
+    return av, container, stream
+
+
+def probe_video(path: Path, shown: str) -> tuple[int, float | None]:
+    """(number of frames, frames a second), without decoding."""
+    av, container, stream = _open(path, shown)
+    with container:
+        fps = float(stream.average_rate) if stream.average_rate else None
+        count = 0
+        try:
+            for packet in container.demux(stream):
+                count += packet.size > 0
+                if count > MAX_VIDEO_FRAMES:
+                    raise ClipError(f"{shown}: more than {MAX_VIDEO_FRAMES:,} frames are refused")
+        except av.FFmpegError as error:
+            raise ClipError(f"{shown}: the video is damaged ({error})") from error
+    if count == 0:
+        raise ClipError(f"{shown}: the video has no frames")
+    return count, fps
+
+
+def read_video(path: Path, shown: str, first: int, last: int, *, to_end: bool = False) -> Iterator[np.ndarray]:
+    """Frames first..last (from 1) as (H, W) uint8; an error if the video ends before, unless read `to_end`."""
+    av, container, stream = _open(path, shown)
+    number = 0
+    with container:
+        try:
+            for number, frame in enumerate(container.decode(stream), start=1):
+                if number > last:
+                    return
+                if number >= first:
+                    yield frame.to_ndarray(format="gray")
+        except av.FFmpegError as error:
+            raise ClipError(f"{shown}: the video is damaged after frame {number} ({error})") from error
+    if number < last and not to_end:
+        raise ClipError(f"{shown}: the video ends with frame {number}, but the clip runs from {first} to {last}")
