@@ -47,11 +47,11 @@ def write_report(
     results = results_of(run, scores, about)
     write_json(results, out / "results.json")
     write_tables(scores, about, out / "tables")
-    if _installed("matplotlib", "the figures", "viz"):
+    if _installed("matplotlib", "the figures are left out: install them", "viz"):
         from .figures import write_figures
 
         write_figures(run, scores, about, out / "figures")
-    if run.info and run.folds and _installed("jinja2", "the card", "train"):
+    if run.info and run.folds and _installed("jinja2", "the card is left out: install it", "train"):
         from .cards import run_card
 
         run_card(run, results, scores, about, out=out).save(out / "README.md")
@@ -112,5 +112,5 @@ def _without_gaps(row: Mapping) -> dict:
 def _installed(module: str, what: str, extra: str) -> bool:
     if find_spec(module) is not None:
         return True
-    warnings.warn(f'{what} are left out: install them with `pip install "aullm-hf[{extra}]"`', stacklevel=3)
+    warnings.warn(f'{what} with `pip install "aullm-hf[{extra}]"`', stacklevel=3)
     return False

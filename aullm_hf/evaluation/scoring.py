@@ -286,6 +286,14 @@ def _check(table: pd.DataFrame, aus: Sequence[str]) -> None:
         raise ValueError(
             f"clip '{table['clip_id'][twice].iloc[0]}' was tested twice with one seed; a clip is tested in one fold"
         )
+    tested = {seed: set(zip(rows["dataset"], rows["clip_id"], strict=True)) for seed, rows in table.groupby("seed")}
+    first = min(tested)
+    for seed, clips in tested.items():
+        if clips != tested[first]:
+            raise ValueError(
+                f"seed {seed} has tested {len(clips)} clips, seed {first} {len(tested[first])}, and not the "
+                "same ones; finish the run, or score the rows of one seed"
+            )
     disagree = table.groupby(["dataset", "clip_id"])[[f"y_{au}" for au in aus]].nunique().max(axis=1) > 1
     if disagree.any():
         raise ValueError(f"clip '{disagree.idxmax()[1]}' has different labels in different seeds")

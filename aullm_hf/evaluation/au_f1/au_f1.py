@@ -12,9 +12,9 @@ import numpy as np
 from aullm_hf.evaluation.counting import average_precision, confusion, f1_macro_of_counts, f1_of_counts
 
 _DESCRIPTION = """
-F1 of facial Action Units, from probabilities and 0/1 labels with one column an AU. `f1` is binary (AU active),
-`f1_macro` the mean over active and absent. An AU without a positive clip is NaN and left out of the averages; so is one
-without an absent clip from `f1_macro`.
+F1 of facial Action Units, from probabilities and 0/1 labels, a column an AU. `f1` is binary (AU active),
+`f1_macro` the mean over active and absent. An AU without a positive clip is NaN and left out of the averages; so is
+one without an absent clip from `f1_macro`.
 """
 
 _INPUTS = """
