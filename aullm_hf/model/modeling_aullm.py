@@ -108,8 +108,9 @@ class AULLMPreTrainedModel(PreTrainedModel):
         with torch.random.fork_rng(devices), torch.no_grad():
             torch.manual_seed(seed)
             for module in self.modules():
-                if id(module) not in frozen:
+                if id(module) not in frozen and module is not body:
                     self._init_weights(module)
+            reset_lora(body.llm)  # last, so that the rest starts alike with and without adapters
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """What the optimizer sees, by name."""

@@ -17,7 +17,7 @@ class AUDetectionPipeline(Pipeline):
 
     _load_processor = False
     _load_image_processor = False
-    _load_video_processor = True
+    _load_video_processor = None  # if the checkpoint has one
     _load_feature_extractor = False
     _load_tokenizer = False
 

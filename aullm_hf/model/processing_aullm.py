@@ -132,7 +132,7 @@ class AULLMVideoProcessor(VideoProcessorMixin):
 
     def normalize_frames(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 frames (.., H, W) of the right size -> float32 in the model's range."""
-        return frames.float() * (VALUE_RANGES[self.value_range] / 255.0)
+        return frames.float() / (255.0 / VALUE_RANGES[self.value_range])
 
     # ---------------------------------------------------------------- one clip
 

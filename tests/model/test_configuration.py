@@ -1,0 +1,159 @@
+"""The configuration as data: exact round trips, and an error for everything that is not allowed."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoConfig
+
+from aullm_hf.model import AULLMConfig
+from support.tiny import tiny_config
+
+LORAS = st.one_of(
+    st.none(),
+    st.fixed_dictionaries(
+        {"r": st.integers(1, 64), "target_modules": st.just(["q_proj", "v_proj"])},
+        optional={"lora_alpha": st.integers(1, 64), "lora_dropout": st.floats(0, 0.9), "use_rslora": st.booleans()},
+    ),
+)
+
+
+@st.composite
+def valid_fields(draw):
+    aus = draw(st.lists(st.integers(1, 64), min_size=1, max_size=12, unique=True))
+    projector = draw(st.sampled_from(["efp", "high", "mid", "linear", "prompt"]))
+    slot = "{prompt}" if projector == "prompt" else "{visual}"
+    r1, r2 = draw(st.lists(st.floats(0.001, 0.999), min_size=2, max_size=2, unique=True))
+    return {
+        "aus": aus,
+        "calibration": {f"AU{au}": [draw(st.floats(0.01, 9)), draw(st.floats(-9, 9))] for au in aus},
+        "thresholds": {f"AU{au}": draw(st.floats(0, 1)) for au in aus},
+        "num_frames": draw(st.integers(4, 20)),
+        "image_size": draw(st.integers(16, 128)),
+        "led_r1": r1,
+        "led_r2": r2,
+        "backbone_channels": draw(st.lists(st.integers(4, 64), min_size=2, max_size=2)),
+        "se_reduction": draw(st.integers(1, 4)),
+        "projector": projector,
+        "projector_hidden": draw(st.one_of(st.none(), st.integers(1, 999))),
+        "prompt_template": draw(st.text(alphabet="ab :é", max_size=9))
+        + slot
+        + draw(st.text(alphabet="ab", max_size=9)),
+        "lora": draw(LORAS),
+        "llm_dtype": draw(st.sampled_from([None, "float32", "bfloat16"])),
+        "loss_gamma_neg": draw(st.one_of(st.just(0.0), st.floats(1, 9))),
+        "clips_per_sequence": draw(st.one_of(st.none(), st.integers(1, 99))),
+    }
+
+
+@settings(max_examples=50, deadline=None)
+@given(fields=valid_fields())
+def test_json_round_trip_is_exact(fields, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("config")
+    config = AULLMConfig(**fields)
+    config.save_pretrained(folder)
+    for loaded in (AULLMConfig.from_pretrained(folder), AutoConfig.from_pretrained(folder)):
+        assert loaded.to_json_string() == config.to_json_string()
+        assert {**loaded.to_dict(), "_name_or_path": ""} == config.to_dict()
+    assert loaded.aus == fields["aus"]
+    assert loaded.thresholds == fields["thresholds"] and loaded.lora == fields["lora"]
+
+
+def test_defaults_are_the_published_model():
+    config = AULLMConfig()
+    assert config.aus == [1, 2, 4, 7, 12, 14, 15, 17]
+    assert config.labels[0] == "AU1" and config.num_labels == 8 and config.label2id["AU17"] == 7
+    assert config.problem_type == "multi_label_classification"
+    assert config.mid_shape == (64, 2, 9, 9) and config.mid_features == 10368
+    assert config.text_config.hidden_size == 1536 and config.text_config.model_type == "qwen2"
+    assert config.lora == {"r": 16, "lora_alpha": 32, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"]}
+    assert set(config.thresholds.values()) == {0.5} and config.calibration["AU4"] == [1.0, 0.0]
+
+
+def test_defaults_are_not_shared_between_configurations():
+    first = AULLMConfig()
+    first.lora["r"] = 1
+    first.thresholds["AU1"] = 0.1
+    assert AULLMConfig().lora["r"] == 16 and AULLMConfig().thresholds["AU1"] == 0.5
+
+
+INVALID = [
+    ("aus", [], "a list of AU numbers"),
+    ("aus", [1, 1], "each AU once"),
+    ("aus", ["AU1"], "whole number"),
+    ("id2label", {0: "brow"}, "names such as 'AU4'"),
+    ("id2label", {0: "AU1", 2: "AU2"}, "without gaps"),
+    ("problem_type", "regression", "multi_label_classification"),
+    ("calibration", {"AU1": [1.0, 0.0]}, "the keys"),
+    ("calibration", {f"AU{a}": [0.0, 0.0] for a in (1, 4, 12)}, "above 0"),
+    ("calibration", {f"AU{a}": [1.0] for a in (1, 4, 12)}, "two numbers"),
+    ("thresholds", {"AU1": 0.5}, "the keys"),
+    ("thresholds", {f"AU{a}": 1.5 for a in (1, 4, 12)}, "from 0 to 1"),
+    ("thresholds", {f"AU{a}": float("nan") for a in (1, 4, 12)}, "from 0 to 1"),
+    ("num_frames", 3, "from 4"),
+    ("num_frames", 6.0, "whole number"),
+    ("num_frames", True, "whole number"),
+    ("image_size", "64", "whole number"),
+    ("image_size", 8, "from 16"),
+    ("led_alpha", 0.0, "above 0"),
+    ("led_r1", 1.0, "strictly between 0 and 1"),
+    ("led_r2", 0.4, "anything but led_r1"),
+    ("backbone_channels", [32], "two whole numbers"),
+    ("backbone_channels", [32, 0], "from 1"),
+    ("se_reduction", 99, "from 1 to 8"),
+    ("high_dim", 0, "from 1"),
+    ("vision_dropout", 1.0, "from 0 to 0.999"),
+    ("projector", "mlp", "'efp', 'high', 'mid', 'linear', 'prompt'"),
+    ("projector_hidden", 0, "from 1"),
+    ("projector_dropout", -0.1, "from 0"),
+    ("projector_activation", "tanh", "'none', 'relu', 'sigmoid', 'gelu'"),
+    ("token_norm", "yes", "True or False"),
+    ("num_prompt_tokens", 0, "from 1"),
+    ("llm_name_or_path", 7, "text, or None"),
+    ("llm_dtype", "int8", "'float32', 'bfloat16', 'float16'"),
+    ("lora", "r16", "a dictionary"),
+    ("lora", {"r": 0, "target_modules": ["q_proj"]}, "from 1"),
+    ("lora", {"r": 4}, "names of linear layers"),
+    ("lora", {"r": 4, "target_modules": ["q_proj"], "bias": "all"}, "keys r, lora_alpha"),
+    ("lora", {"r": 4, "target_modules": ["q_proj"], "lora_dropout": 1.0}, "from 0"),
+    ("save_base_weights", 1, "True or False"),
+    ("prompt_template", "", "text with slots"),
+    ("prompt_template", "no slot", r"the slot \{visual\} once"),
+    ("prompt_template", "{visual}{visual}", r"the slot \{visual\} once"),
+    ("prompt_template", "{prompt}", r"the slot \{visual\} once"),
+    ("prompt_template", "a } b {visual}", "braces in pairs"),
+    ("prompt_segments", ["content"], "the slots of the template"),
+    ("prompt_segments", [[1, 2]], "the slots of the template"),
+    ("prompt_segments", [[], "visual"], "at least one"),
+    ("prompt_segments", [[10**7], "visual"], "below the vocabulary"),
+    ("clips_per_sequence", 0, "of at least 1|from 1"),
+    ("loss_gamma_pos", -1.0, "of at least 0"),
+    ("loss_gamma_neg", 0.5, "0 or at least 1"),
+    ("loss_margin", 1.0, "from 0 to 0.99"),
+    ("loss_focus_gradient", None, "True or False"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), INVALID, ids=[f"{n}={v}"[:40] for n, v, _ in INVALID])
+def test_every_invalid_value_names_field_value_and_what_is_allowed(name, value, allowed):
+    field = "id2label" if allowed in ("each AU once",) else name
+    with pytest.raises(ValueError, match=rf"AULLMConfig\.{field}.* is [\s\S]*allowed: .*({allowed})"):
+        tiny_config(**{"aus": [1, 4, 12], **({} if name != "id2label" else {"aus": None}), name: value})
+
+
+def test_contradicting_labels_are_refused():
+    with pytest.raises(ValueError, match="differ"):
+        AULLMConfig(aus=[1, 2], id2label={0: "AU4"})
+
+
+def test_token_norm_needs_text_to_take_the_norm_from():
+    with pytest.raises(ValueError, match=r"token_norm.*without text"):
+        tiny_config(token_norm=True, prompt_template="{visual}")
+
+
+def test_a_wrong_value_set_later_is_seen_when_the_model_is_made():
+    from aullm_hf.model import AULLMForAUDetection
+
+    config = tiny_config(prompt_segments=[[1], "visual"])
+    config.high_dim = -1
+    with pytest.raises(ValueError, match=r"AULLMConfig\.high_dim is -1"):
+        AULLMForAUDetection(config)

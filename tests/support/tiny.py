@@ -1,0 +1,67 @@
+"""Tiny models: the smallest that still have every part of the real ones."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from aullm_hf.model import AULLMConfig, AULLMForAUDetection
+from aullm_hf.tiny_llm import build_tiny_llm
+
+FAMILIES = ("qwen2", "llama", "gemma", "gemma3")
+PROJECTORS = ("efp", "high", "mid", "linear", "prompt")
+# Where the visual token stands: the published code's layout, the paper's, and in the middle.
+LAYOUTS = ("Find the action units:{visual}", "{visual} Find the action units:", "A face: {visual} Its action units:")
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="tiny-llm-")  # removed when the process ends
+
+
+@cache
+def tiny_llm(family: str = "qwen2", dtype: str = "float32", seed: int = 0, **sizes) -> str:
+    """A tiny LLM on disk, built once a process."""
+    name = "-".join([family, dtype, str(seed), *(f"{k}{v}" for k, v in sorted(sizes.items()))])
+    return str(build_tiny_llm(Path(_folder().name) / name, family, seed=seed, dtype=dtype, **sizes))
+
+
+def tiny_config(**fields) -> AULLMConfig:
+    """Every part present, dropout off, so that equalities can be exact."""
+    defaults = {
+        "aus": [1, 4, 12],
+        "image_size": 32,
+        "backbone_channels": [4, 8],
+        "se_reduction": 4,
+        "high_dim": 16,
+        "vision_dropout": 0.0,
+        "projector_dropout": 0.0,
+        "lora": {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"]},
+    }
+    return AULLMConfig(**{**defaults, **fields})
+
+
+def tiny_model(family: str = "qwen2", seed: int = 0, randomized: bool = True, **fields) -> AULLMForAUDetection:
+    """A tiny detector in eval mode; `randomized` also fills LoRA's B, so that the adapters do something."""
+    loading = {"attn_implementation": fields.pop("attn_implementation")} if "attn_implementation" in fields else {}
+    model = AULLMForAUDetection.from_base_llm(tiny_config(**fields), tiny_llm(family), seed=seed, **loading)
+    if randomized:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "lora_B" in name:
+                    parameter.normal_(std=0.2, generator=generator)
+    return model.eval()
+
+
+def clips(count: int = 5, config: AULLMConfig | None = None, seed: int = 0) -> torch.Tensor:
+    """Random pixel_values (count, T, 1, H, W)."""
+    config = config or tiny_config()
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, config.num_frames, 1, config.image_size, config.image_size, generator=generator)
+
+
+def labels(count: int = 5, num_labels: int = 3, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 2, (count, num_labels), generator=generator).float()

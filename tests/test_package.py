@@ -1,0 +1,86 @@
+"""The package as a whole: light to import, and its model code fit to travel."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aullm_hf
+
+ROOT = Path(aullm_hf.__file__).parent
+MODEL_FILES = sorted((ROOT / "model").glob("*.py"))
+TRAVELLERS = [path for path in MODEL_FILES if path.name != "__init__.py"]
+ALLOWED = {"numpy", "torch", "transformers", "peft", "safetensors", "huggingface_hub"}
+FORBIDDEN_CALLS = {"open", "exec", "eval", "compile", "__import__"}
+FORBIDDEN_MODULES = {"pickle", "subprocess", "socket", "shelve", "marshal", "ctypes"}
+
+
+def imported(tree: ast.AST):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").split(".")[0], node.level
+
+
+@pytest.mark.parametrize("path", TRAVELLERS, ids=lambda p: p.name)
+def test_model_files_import_only_what_travels(path):
+    tree = ast.parse(path.read_text())
+    for module, level in imported(tree):
+        if level:
+            assert level == 1 and (ROOT / "model" / f"{module}.py").exists(), f"{path.name} imports .{module}"
+        else:
+            assert module in ALLOWED | set(sys.stdlib_module_names), f"{path.name} imports {module}"
+            assert module not in FORBIDDEN_MODULES, f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize("path", TRAVELLERS, ids=lambda p: p.name)
+def test_model_files_open_and_run_nothing(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in FORBIDDEN_CALLS, f"{path.name}:{node.lineno} calls {node.func.id}"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "torch":
+            assert node.attr not in ("load", "save"), f"{path.name}:{node.lineno} uses torch.{node.attr}"
+
+
+def test_rooms_know_only_whom_they_may():
+    forbidden = {
+        "model": {"data", "evaluation", "inference", "baselines", "hub"},
+        "data": {"model", "evaluation", "inference", "baselines", "hub"},
+        "evaluation": {"model", "data", "inference", "baselines"},
+    }
+    for room, others in forbidden.items():
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom):
+                    name = node.module or ""
+                    target = name.removeprefix("aullm_hf.").split(".")[0]
+                    outside = name.startswith("aullm_hf.") or node.level > 1
+                    assert not (outside and target in others), f"{path.relative_to(ROOT)} imports {name}"
+                if isinstance(node, (ast.Import, ast.ImportFrom)):
+                    names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+                    assert not any(name.split(".")[0] == "training" for name in names), path
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_importing_the_package_imports_neither_torch_nor_transformers():
+    heavy = run("import sys, aullm_hf; print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])")
+    assert heavy == "[]"
+
+
+def test_public_names_resolve():
+    for name in ("AULLMConfig", "AULLMModel", "AULLMForAUDetection", "AULLMVideoProcessor", "build_tiny_llm"):
+        assert getattr(aullm_hf, name).__name__ == name
+    assert set(aullm_hf._HOME_OF) <= set(dir(aullm_hf))
+    with pytest.raises(AttributeError, match="no public name 'detect'"):
+        _ = aullm_hf.detect
+
+
+@pytest.mark.parametrize("name", sorted(aullm_hf._HOME_OF))
+def test_every_public_name_is_there(name):
+    assert callable(getattr(aullm_hf, name))
