@@ -1,0 +1,208 @@
+"""One fold: fresh weights, training, calibration from the inner clips, predictions, and all of it written.
+
+work/            the Trainer's checkpoints, while it trains (`work/choose`, `work/final` with `inner: refit`)
+checkpoint/      what AutoModel.from_pretrained loads, calibration and thresholds inside
+predictions.parquet, inner.parquet, log.json
+fold.json        last of all
+"""
+
+import copy
+import gc
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate.utils import extract_model_from_parallel
+from clips_in_memory import Augmentation, Batches, Clips
+from fold_trainer import FoldTrainer
+from run_files import finish, newest_checkpoint, replace_folder
+from run_model import logits_of
+
+from aullm_hf.evaluation import Calibration, Fold, fit_calibration
+from aullm_hf.evaluation.run_folder import read_json, read_table, write_json, write_table
+
+
+@dataclass(frozen=True)
+class Job:
+    """A fold and a seed, and where they go."""
+
+    fold: Fold
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+@dataclass
+class Workshop:
+    """What all jobs of a process share: the model with its LLM, the clips, the settings."""
+
+    model: torch.nn.Module
+    processor: object
+    clips: Clips
+    training: object  # TrainSettings
+    inner: str
+    only_onset: bool
+    run_name: str
+
+
+def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
+    """Train the fold, or what is left of it, and write it. Every process of a data-parallel run calls this."""
+    begun = time.perf_counter()
+    fold, work = job.fold, job.folder / "work"
+    labels = shop.model.config.labels
+    if shop.inner == "none":
+        log, predict = _fit(shop, job, fold.train, work, callbacks)
+        calibration = Calibration.identity(labels, fold.seen_subjects, "no inner clips: reported at 0.5")
+    elif shop.inner == "holdout":
+        log, predict = _fit(shop, job, fold.train, work, callbacks)
+        calibration, z_inner = _calibrate(shop, fold, predict)
+    else:
+        calibration, z_inner = _chosen(shop, job, work / "choose", callbacks)
+        log, predict = _fit(shop, job, fold.refit, work / "final", callbacks)
+    z_test = predict(fold.test)
+    if not shop.training.should_save:
+        return
+    _write_checkpoint(shop, calibration, job.folder)
+    keys = [fold.subject_of_row[row] for row in fold.test]
+    p_test = calibration.test_probabilities(z_test, keys)
+    write_table(_table(shop, job, fold.test, z_test, p_test), job.folder / "predictions.parquet")
+    entry = {"fold": fold.name, "seed": job.seed, "test_subjects": sorted(fold.test_subjects)}
+    if shop.inner == "none":
+        entry["seen_subjects"] = sorted(fold.seen_subjects)
+    else:
+        p_inner = calibration.probabilities(z_inner)
+        write_table(_table(shop, job, fold.inner, z_inner, p_inner), job.folder / "inner.parquet")
+        entry |= calibration.to_dict()
+    write_json(log, job.folder / "log.json")
+    finish(job.folder, entry | {"seconds": round(time.perf_counter() - begun, 2)})
+
+
+def train_final(shop: Workshop, rows: Sequence[int], seed: int, run_dir: Path, calibration: Calibration) -> None:
+    """The model to ship: trained on every subject, calibrated on what the folds predicted of subjects new to them."""
+    folder = run_dir / "final"
+    begun = time.perf_counter()
+    log, _ = _fit(shop, _Named("final", seed), rows, folder / "work", ())
+    if shop.training.should_save:
+        _write_checkpoint(shop, calibration, folder)
+        write_json(log, folder / "log.json")
+        entry = {"fold": "final", "seed": seed, **calibration.to_dict()}
+        finish(folder, entry | {"seconds": round(time.perf_counter() - begun, 2)})
+
+
+@dataclass(frozen=True)
+class _Named:
+    name: str
+    seed: int
+
+
+# -------------------------------------------------------------------- training
+
+
+def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, callbacks: Sequence):
+    """Train on `rows` from fresh weights, or from the newest whole checkpoint; (log, a function that predicts)."""
+    fold_name = job.name if isinstance(job, _Named) else job.fold.name
+    training = copy.copy(shop.training)
+    training.output_dir, training.seed, training.save_total_limit = str(work), job.seed, None
+    training.disable_tqdm, training.run_name = True, f"{shop.run_name}-{job.name}"
+    training.dataloader_pin_memory &= training.device.type == "cuda"
+    augmentation = Augmentation(
+        flip=training.augment_flip,
+        shift=training.augment_shift,
+        zoom=training.augment_zoom,
+        brightness=training.augment_brightness,
+    )
+    batches = Batches(
+        shop.clips,
+        shop.processor,
+        seed=job.seed,
+        fold=fold_name,
+        augmentation=augmentation,
+        only_onset=shop.only_onset,
+    )
+    shop.model.reset_trained(job.seed)
+    shop.model.train()
+    trainer = FoldTrainer(shop.model, training, batches, rows, fold_name, list(callbacks))
+    if training.should_save:
+        newest_checkpoint(work)  # deletes what was cut short, before anybody looks
+    trainer.accelerator.wait_for_everyone()
+    resume = newest_checkpoint(work) if training.should_save else _sole_checkpoint(work)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    log = [
+        {key: entry[key] for key in ("step", "epoch", "loss", "learning_rate", "grad_norm") if key in entry}
+        for entry in trainer.state.log_history
+        if "loss" in entry
+    ]
+    autocast = trainer.accelerator.autocast
+    extract_model_from_parallel(trainer.model_wrapped, keep_fp32_wrapper=False)  # takes autocast off `forward` again
+    trainer.accelerator.free_memory()
+    shop.model.zero_grad(set_to_none=True)
+    del trainer
+    gc.collect()
+
+    def predict(rows: Sequence[int]) -> np.ndarray:
+        return logits_of(shop.model, batches, rows, training.per_device_eval_batch_size, autocast).numpy()
+
+    return log, predict
+
+
+def _sole_checkpoint(work: Path) -> Path | None:
+    return next(iter(work.glob("checkpoint-*")), None)
+
+
+def _calibrate(shop: Workshop, fold: Fold, predict) -> tuple[Calibration, np.ndarray]:
+    z = predict(fold.inner)
+    keys = [fold.subject_of_row[row] for row in fold.inner]
+    y = shop.clips.labels[list(fold.inner)]
+    return fit_calibration(z, y, shop.model.config.labels, subjects=keys, seen_subjects=fold.train_subjects), z
+
+
+def _chosen(shop: Workshop, job: Job, work: Path, callbacks: Sequence) -> tuple[Calibration, np.ndarray]:
+    """The first half of `inner: refit`: a model for the calibration alone, kept so that a kill does not cost it."""
+    fold, labels = job.fold, shop.model.config.labels
+    if not (work / "calibration.json").is_file():
+        _, predict = _fit(shop, job, fold.train, work, callbacks)
+        calibration, z = _calibrate(shop, fold, predict)
+        if shop.training.should_save:
+            write_table(_table(shop, job, fold.inner, z, z), work / "inner.parquet")
+            write_json(calibration.to_dict(), work / "calibration.json")
+            for checkpoint in work.glob("checkpoint-*"):
+                shutil.rmtree(checkpoint, ignore_errors=True)
+        return calibration, z
+    table = read_table(work / "inner.parquet").set_index("clip_id")
+    names = [shop.clips.table["clip_id"][row] for row in fold.inner]
+    z = table.loc[names, [f"z_{label}" for label in labels]].to_numpy(dtype=np.float32)
+    return Calibration.from_dict(read_json(work / "calibration.json")), z
+
+
+# -------------------------------------------------------------------- writing
+
+
+def _write_checkpoint(shop: Workshop, calibration: Calibration, folder: Path) -> None:
+    config = shop.model.config
+    config.calibration = {au: [calibration.scale[au], calibration.shift[au]] for au in calibration.aus}
+    config.thresholds = dict(calibration.thresholds)
+    partial = folder / ".checkpoint.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shop.model.save_pretrained(partial)
+    shop.processor.save_pretrained(partial)
+    replace_folder(partial, folder / "checkpoint")
+    config.calibration = {au: [1.0, 0.0] for au in calibration.aus}
+    config.thresholds = dict.fromkeys(calibration.aus, 0.5)
+
+
+def _table(shop: Workshop, job: Job, rows: Sequence[int], z: np.ndarray, p: np.ndarray) -> pd.DataFrame:
+    rows, labels = list(rows), shop.model.config.labels
+    known = shop.clips.table
+    table = pd.DataFrame({key: [known[key][row] for row in rows] for key in ("clip_id", "dataset", "subject")})
+    columns = {f"z_{au}": z[:, i].astype("float32") for i, au in enumerate(labels)}
+    columns |= {f"p_{au}": p[:, i].astype("float64") for i, au in enumerate(labels)}
+    columns |= {f"y_{au}": shop.clips.labels[rows, i].astype("int8") for i, au in enumerate(labels)}
+    return table.assign(fold=job.fold.name, seed=job.seed, **columns)

@@ -1,0 +1,82 @@
+"""The Trainer of one fold: our order of clips, our parameter groups, checkpoints that are either whole or unused."""
+
+import zlib
+from pathlib import Path
+
+import torch
+from clips_in_memory import Batches, ClipSampler, Draws, balanced_weights
+from parameter_groups import parameter_groups
+from run_files import drop_checkpoints, seal
+from torch.utils.data import Sampler
+from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers.trainer_callback import ProgressCallback
+
+
+def trained_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """What the optimizer sees, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+class FoldTrainer(Trainer):
+    """Trains `rows` of the clips; everything random follows from (seed, name, step), so nothing is lost by a kill."""
+
+    def __init__(self, model, args, batches: Batches, rows, name: str, callbacks: list[TrainerCallback]):
+        weights = balanced_weights(batches.clips.labels[list(rows)]) if args.clip_sampling == "balanced" else None
+        self.clip_sampler = ClipSampler(rows, seed=args.seed, fold=name, weights=weights)
+        own = [_EveryStepItsSeed(args.seed, name, args.process_index), _EveryEpochItsOrder(self.clip_sampler)]
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=batches,
+            train_dataset=Draws(len(rows)),
+            callbacks=[*own, *callbacks],
+        )
+        self.remove_callback(PrinterCallback)
+        self.remove_callback(ProgressCallback)
+
+    def _get_train_sampler(self, train_dataset=None) -> Sampler:
+        return self.clip_sampler
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            groups = parameter_groups(trained_parameters(self.model), self.args)
+            if self.args.adam_with_l2:
+                betas = (self.args.adam_beta1, self.args.adam_beta2)
+                self.optimizer = torch.optim.Adam(
+                    groups, lr=self.args.learning_rate, betas=betas, eps=self.args.adam_epsilon
+                )
+            else:
+                kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+                self.optimizer = kind(groups, **settings)
+        return self.optimizer
+
+    def _save_checkpoint(self, model, trial) -> None:
+        super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # every process has its own part in it
+        if self.args.should_save:
+            checkpoint = self._checkpoint_folder()
+            seal(checkpoint)
+            drop_checkpoints(checkpoint.parent, but=checkpoint)
+
+    def _checkpoint_folder(self) -> Path:
+        return Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+
+
+class _EveryStepItsSeed(TrainerCallback):
+    """Dropout's noise follows from the step, not from everything that was drawn before it."""
+
+    def __init__(self, *key):
+        self.key = key
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        torch.manual_seed(zlib.crc32(repr((*self.key, state.global_step)).encode()))
+
+
+class _EveryEpochItsOrder(TrainerCallback):
+    """Accelerate reaches a sampler through some of its wrappers and not through others."""
+
+    def __init__(self, sampler: ClipSampler):
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.sampler.set_epoch(int((state.epoch or 0) + 1e-6))

@@ -1,0 +1,40 @@
+"""Which learning rate and which decay every trained parameter gets.
+
+With one rate for all, as published, LED's three scalars move by less than a hundredth in a whole run: the groups are
+there for recipes that want them to learn.
+"""
+
+from torch import nn
+
+GROUPS = ("led", "vision", "projector", "lora", "head", "rest")
+
+
+def group_of(name: str) -> str:
+    """The group of a parameter, by the part of the model that its name begins with."""
+    if "lora_" in name:
+        return "lora"
+    parts = {
+        "model.led.": "led",
+        "model.backbone.": "vision",
+        "model.high.": "vision",
+        "model.projector.": "projector",
+        "classifier.": "head",
+    }
+    return next((group for prefix, group in parts.items() if name.startswith(prefix)), "rest")
+
+
+def parameter_groups(parameters: dict[str, nn.Parameter], settings) -> list[dict]:
+    """The optimizer's groups: parameters, `lr`, `weight_decay` and the group's name."""
+    groups: dict[tuple[str, bool], dict] = {}
+    for name, parameter in parameters.items():
+        group = group_of(name)
+        decays = settings.adam_with_l2 or parameter.ndim >= 2  # published: everything decays, norms and biases too
+        rate = getattr(settings, f"{group}_learning_rate", None)
+        entry = {
+            "params": [],
+            "name": group if decays else f"{group}, no decay",
+            "lr": settings.learning_rate if rate is None else rate,
+            "weight_decay": settings.weight_decay if decays else 0.0,
+        }
+        groups.setdefault((group, decays), entry)["params"].append(parameter)
+    return list(groups.values())

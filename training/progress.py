@@ -1,0 +1,47 @@
+"""What is done and what is left: a bar over all steps of all folds on a terminal, a line a fold elsewhere."""
+
+import sys
+import time
+
+from tqdm.auto import tqdm
+from transformers import TrainerCallback
+
+
+class Progress(TrainerCallback):
+    """Counts steps over every fold this process may still train. Silent in all but the first process."""
+
+    def __init__(self, folds: int, steps_a_fold: int, *, speak: bool):
+        self.folds, self.steps_a_fold = folds, steps_a_fold
+        self.done, self.begun, self.here = 0, time.perf_counter(), 0
+        self.speak = speak
+        terminal = speak and sys.stderr.isatty()
+        self.bar = tqdm(total=folds * steps_a_fold, unit="step", dynamic_ncols=True) if terminal else None
+
+    def start(self, name: str) -> None:
+        self.here = 0
+        if self.bar is not None:
+            self.bar.set_description(f"fold {self.done + 1}/{self.folds} {name}")
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.here += 1
+        if self.bar is not None:
+            self.bar.update()
+
+    def finish(self, name: str, seconds: float, *, skipped: bool = False) -> None:
+        """The fold is done, by us or by somebody else."""
+        self.done += 1
+        if self.bar is not None:
+            self.bar.update(self.steps_a_fold - self.here)
+        elif self.speak and not skipped:
+            left = (time.perf_counter() - self.begun) / self.done * (self.folds - self.done)
+            print(f"fold {self.done}/{self.folds} {name}: {seconds:.1f} s; {_clock(left)} left", flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -1,0 +1,212 @@
+"""Train and test an AU detector, fold by fold. One YAML file is one run.
+
+    python training/train.py --config hub_configs/quickstart.yaml
+    python training/train.py --config hub_configs/casme2-deepseek-r1.yaml --dry_run
+    accelerate launch training/train.py --config hub_configs/casme2-deepseek-r1.yaml --root /data/CASME2
+    accelerate launch --num_processes 4 training/train.py --config .. --fold_parallel
+    python training/train.py --config .. --fold_shard 3/26          (a job array; or --folds sub01 sub02)
+    python training/train.py --config .. --final_fit                (the model to ship)
+
+Any field of the file can be overridden by its name: `--num_train_epochs 3 --projector mid`; `--help` lists them all.
+A run that was stopped, however rudely, goes on where it was when the same command is given again.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import processes
+
+OPTIONS = "options of this launch (the run itself stays the same)"
+
+
+@dataclass
+class Launch:
+    """How this process takes part in the run."""
+
+    config: Path
+    folds: list[str] | None
+    shard: tuple[int, int] | None
+    fold_parallel: bool
+    final_fit: bool
+    dry_run: bool
+    place: processes.Place
+
+
+def main(argv: list[str] | None = None) -> int:
+    launch, overrides = parse(sys.argv[1:] if argv is None else argv)
+    from run_config import ConfigError, load_run_config  # imports transformers, which reads the rank's variables
+
+    try:
+        config = load_run_config(launch.config, overrides)
+        if launch.dry_run:
+            from plan import print_plan
+
+            return print_plan(config, launch)
+        return run(config, launch)
+    except ConfigError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+
+
+def run(config, launch: Launch) -> int:
+    from clips_in_memory import clips_of
+    from jobs import jobs_of, ours
+    from run_data import aus_of_run, load_run_data
+    from run_files import open_run
+    from run_info import run_info
+    from run_model import build_model, processor_of
+
+    first = launch.place.rank == 0
+    quiet()
+    if first and not launch.fold_parallel:
+        processes.warn_if_alone(launch.place)
+
+    aus = aus_of_run(config.data)
+    data = load_run_data(config.data, config.model.image_size)
+    clips = clips_of(data.clips, aus)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    model = build_model(config.model, aus, config.folder, config.seeds[0])
+    open_run(config.folder, run_info(config, data, clips, aus, model), config.identity)
+
+    jobs = jobs_of(config, clips.table, aus)
+    from fold import Workshop
+
+    shop = Workshop(
+        model=model,
+        processor=processor_of(model.config, config.training, data.face),
+        clips=clips,
+        training=config.training,
+        inner=config.protocol.inner,
+        only_onset=config.data.frames == "onset",
+        run_name=config.name,
+    )
+    train_jobs(shop, ours(jobs, launch), config, launch)
+    if launch.final_fit:
+        fit_final(shop, jobs, config)
+    if not config.training.should_save:
+        return 0
+    return report(jobs, config)
+
+
+def train_jobs(shop, jobs, config, launch: Launch) -> None:
+    """Take free folds until none is left. The first process of a data-parallel run chooses for all of them."""
+    from fold import train_fold
+    from jobs import steps_of
+    from progress import Progress
+    from run_files import is_finished, locked
+
+    chooses = config.training.process_index == 0
+    progress = Progress(len(jobs), steps_of(config, jobs), speak=chooses and (launch.place.rank == 0))
+    for job in jobs:
+        with locked(config.folder, job.name, wait=False) if chooses else nothing() as free:
+            begun = time.perf_counter()
+            go = processes.agree(int(chooses and free and not is_finished(job.folder)))
+            if go:
+                progress.start(job.name)
+                train_fold(shop, job, [progress])
+            progress.finish(job.name, time.perf_counter() - begun, skipped=not go)
+    progress.close()
+
+
+def fit_final(shop, jobs, config) -> None:
+    """One more training, on every subject."""
+    from fold import train_final
+    from jobs import final_calibration
+    from run_files import is_finished, locked
+
+    chooses = config.training.process_index == 0
+    with locked(config.folder, "final", wait=False) if chooses else nothing() as free:
+        if processes.agree(int(chooses and free and not is_finished(config.folder / "final"))):
+            calibration = final_calibration(jobs, config, shop.model.config.labels)
+            train_final(shop, range(len(shop.clips)), config.seeds[0], config.folder, calibration)
+
+
+def report(jobs, config) -> int:
+    """Whoever finishes last puts the tables together and writes the report."""
+    from run_files import is_finished, locked
+
+    from aullm_hf.evaluation import assemble_run, write_report
+
+    missing = [job.name for job in jobs if not is_finished(job.folder)]
+    if missing:
+        print(
+            f"{len(jobs) - len(missing)} of {len(jobs)} folds are finished; to come, or in other hands: "
+            f"{', '.join(missing[:5])}{' ..' if len(missing) > 5 else ''}. Whoever finishes last writes the tables; "
+            f"`python training/evaluate.py {config.folder}` scores what is there."
+        )
+        return 0
+    with locked(config.folder, "report", wait=True):
+        assemble_run(config.folder)
+        write_report(config.folder)
+    print((config.folder / "tables" / "results.txt").read_text(encoding="utf-8"))
+    print(f"\nEverything is in {config.folder}: predictions, tables, figures, card (README.md), a checkpoint a fold.")
+    return 0
+
+
+# -------------------------------------------------------------------- the command line
+
+
+def parse(argv: list[str]) -> tuple[Launch, list[str]]:
+    """The options of this launch, and what is left for the run's configuration."""
+    parser = argparse.ArgumentParser(
+        prog="train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False, add_help=False,
+    )  # fmt: skip
+    parser.add_argument("-h", "--help", action="store_true", help="this text and every field of the configuration")
+    parser.add_argument("--config", type=Path, help="the run: a YAML file of hub_configs/, or one of your own")
+    parser.add_argument("--folds", help="only these folds, by name: sub01,sub02")
+    parser.add_argument("--fold_shard", help="only the i-th of n parts of the folds: 3/26")
+    parser.add_argument("--fold_parallel", action="store_true", help="each process takes folds of its own")
+    parser.add_argument("--final_fit", action="store_true", help="also train on all subjects: the model to ship")
+    parser.add_argument("--dry_run", action="store_true", help="print the plan and do nothing")
+    given, rest = parser.parse_known_args(argv)
+    place = processes.stand_alone() if given.fold_parallel else processes.place_of()
+    if given.help:
+        from run_config import help_text
+
+        print(parser.format_help(), help_text(), sep="\n")
+        raise SystemExit(0)
+    if given.config is None:
+        parser.error("--config is missing: --config hub_configs/quickstart.yaml is the smallest run")
+    launch = Launch(
+        config=given.config,
+        folds=given.folds.split(",") if given.folds else None,
+        shard=_shard(given.fold_shard, parser),
+        fold_parallel=given.fold_parallel,
+        final_fit=given.final_fit,
+        dry_run=given.dry_run,
+        place=place,
+    )
+    return launch, rest
+
+
+def _shard(text: str | None, parser: argparse.ArgumentParser) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        parser.error(f"--fold_shard is {text!r}; expected i/n with i from 1 to n, such as 1/4")
+    return int(part), int(parts)
+
+
+def nothing():
+    from contextlib import nullcontext
+
+    return nullcontext(False)
+
+
+def quiet() -> None:
+    """Library chatter belongs to debugging; progress and the table are ours."""
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_warning()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
