@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import ERROR, ClipError, DataError, FaceError, Problem, UnsafePathError, error_from
 from .faces import FaceFinder, FaceRecipe, crop_clip
-from .images import read_gray
+from .images import need_cv2, read_gray
 from .records import Record, Source
 from .report import Report
 from .schema import clip_features
@@ -92,6 +92,9 @@ def in_order(work: Callable, items: Iterable, workers: int) -> Iterator:
     if workers <= 1:
         yield from map(work, items)
         return
+    cv2 = need_cv2()
+    inner = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # OpenCV's own threads would only fight with these
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future] = deque()
         try:
@@ -102,6 +105,7 @@ def in_order(work: Callable, items: Iterable, workers: int) -> Iterator:
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            cv2.setNumThreads(inner)
             for future in waiting:
                 future.cancel()
 

@@ -17,9 +17,8 @@ def subject_of(text: str) -> str | None:
     return f"{int(found[1]):02d}" if found else None
 
 
-def release_of(file: str, records: list[Record]) -> str:
+def release_of(file: str, rows: int, records: list[Record]) -> str:
     """By what stands in it; a file's name is only a hint."""
-    rows = len(records)
     sadness = sum((record.emotion or "").casefold() == "sadness" for record in records)
     if rows == 255 and sadness == 4:
         return "CASME II, 2019-07-01, 255 rows"
@@ -28,7 +27,7 @@ def release_of(file: str, records: list[Record]) -> str:
     if rows == 256:
         return "CASME II, 256 rows: the re-labelled file that is not public (its AU counts differ)"
     named = next((date for date in ("20190701", "20140508") if date in file), None)
-    return f"CASME II, unknown release{f' (file name says {named})' if named else ''}, {rows} usable rows"
+    return f"CASME II, unknown release{f' (file name says {named})' if named else ''}, {rows} rows"
 
 
 LAYOUT = Layout(

@@ -174,8 +174,6 @@ class FaceFinder:
         x, y, width, height = (int(value) for value in part)
         view = gray[y : y + height, x : x + width]
         scale = side / max(view.shape)
-        if side < _CANVAS and scale >= 1:  # a small image needs no second, smaller look
-            return []
         shape = max(round(width * scale), 1), max(round(height * scale), 1)
         small = self.cv2.resize(view, shape, interpolation=self.cv2.INTER_AREA if scale < 1 else self.cv2.INTER_LINEAR)
         canvas = np.zeros((_CANVAS, _CANVAS), np.uint8)

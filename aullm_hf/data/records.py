@@ -108,7 +108,7 @@ class Layout:
     inner: str = ""  # a folder below the clip's that holds the frames: "color"
     fits: Callable[[str, Record], bool] | None = None  # whether a top folder may hold the record; default: its subject
     locate: Callable[[Tree, str, list[str], Record], list[str]] | None = None  # where clips lie deeper than top/clip
-    release_of: Callable[[str, list[Record]], str] | None = None  # (table's file name, records) -> the release
+    release_of: Callable[[str, int, list[Record]], str] | None = None  # (file name, rows, records) -> the release
     request: str = ""  # where the data is asked for
 
 

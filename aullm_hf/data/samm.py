@@ -17,11 +17,10 @@ def subject_of(text: str) -> str | None:
     return f"{int(found[1]):03d}" if found else None
 
 
-def release_of(file: str, records: list[Record]) -> str:
-    rows = len(records)
+def release_of(file: str, rows: int, records: list[Record]) -> str:
     if rows == 159:
         return "SAMM Micro FACS Codes v2, 159 rows"
-    return f"SAMM, unknown release, {rows} usable rows"
+    return f"SAMM, unknown release, {rows} rows"
 
 
 LAYOUT = Layout(

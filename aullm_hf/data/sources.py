@@ -31,7 +31,7 @@ def read_source(layout: Layout, root, policies: Policies, spread: Callable[[Tabl
     source = Source(
         name=layout.name,
         title=layout.title,
-        release=layout.release_of(path.name, records) if layout.release_of else f"{rows} rows",
+        release=layout.release_of(path.name, rows, records) if layout.release_of else f"{rows} rows",
         table=table.file,
         images=images,
         rows=rows,
@@ -194,8 +194,26 @@ def match_folders(
         elif attach_frames(record, tree, inner[0], found):
             usable.append(record)
     if images is not None and layout.locate is None:
-        _note_unused(tree, images, tops, taken, found)
+        _note_unused(layout, tree, images, tops, taken, found)
+    _doubt_longer_folders(tree, usable, found)
     return usable
+
+
+def _doubt_longer_folders(tree: Tree, records: list[Record], found: Findings) -> None:
+    """Where folders are cut to onset..offset as a rule, one that holds more says that the row may be wrong."""
+    longer = []
+    for record in records:
+        numbers = [frame.number for frame in tree.scan(record.folder).frames]
+        if numbers[0] < record.onset or numbers[-1] > record.offset:
+            longer.append((record, numbers))
+    if 2 * len(longer) >= len(records):  # whole recordings: nothing to learn from it
+        return
+    for record, numbers in longer:
+        message = (
+            f"the folder holds frames {numbers[0]}..{numbers[-1]}, the table has {record.onset}..{record.offset}; "
+            "the other folders hold no more than the table says"
+        )
+        found.add(DOUBT, "frames", message, file=record.file, row=record.row, clip=record.name)
 
 
 def _tops_of(layout: Layout, tops: list[str], record: Record) -> list[str]:
@@ -226,7 +244,8 @@ def _missing(layout: Layout, tree: Tree, images: str | None, tops: list[str], re
     return f"no folder {record.clip!r} in {looked}", "no-folder"
 
 
-def _note_unused(tree: Tree, images: str, tops: list[str], taken: set[str], found: Findings) -> None:
+def _note_unused(layout: Layout, tree: Tree, images: str, tops: list[str], taken: set[str], found: Findings) -> None:
+    listed = {problem.clip for problem in found if problem.level == ERROR}  # has a row, if one that cannot be used
     for top in sorted(tops, key=natural):
         try:
             folders = tree.folders(f"{images}/{top}" if images else top)
@@ -234,5 +253,5 @@ def _note_unused(tree: Tree, images: str, tops: list[str], taken: set[str], foun
             found.add(DOUBT, "no-folder", str(error), file=f"{images}/{top}")
             continue
         for name, path in sorted(folders.items(), key=lambda item: natural(item[0])):
-            if path not in taken:
+            if path not in taken and f"{layout.subject_of(top)}/{name}" not in listed:
                 found.add(NOTE, "no-row", "has no row in the table", file=path, clip=f"{top}/{name}")
