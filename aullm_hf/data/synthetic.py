@@ -2,15 +2,15 @@
 
     clips = synthetic_clips(difficulty="easy", domain="casme2", subjects=6, clips_per_subject=20, seed=0)
 
-| setting  | motion at the apex | labels | nuisances |
-|---|---|---|---|
-| easy     | 1.1 to 1.4 px, both sides | every AU in a third of everybody's clips, independently of the others; no habits | faint noise and drift |
-| standard | 0.5 to 1.8 px, 30 % one-sided | AU counts and combinations as in the domain, personal habits, 2 % of clips mislabelled | head 0.4 px, light 2 %, noise 2, 8 % blinks, gaze |
-| hard     | 0.5 to 1.4 px, mostly weak, 45 % one-sided | as standard, strong habits, 10 % mislabelled | head 1.2 px, light 6 %, noise 3.5, 25 % blinks, gaze |
+- easy: every AU in a third of everybody's clips, independently of the others, so identity tells nothing; 1.1 to 1.4
+  pixels at the apex, both sides alike; faint noise, hardly any drift.
+- standard: AU counts and combinations as in the domain, people differ in which AUs they show and on which side; 0.5 to 1.8
+  pixels, 30 % one-sided; 2 % of the clips mislabelled; the head drifts by 0.4 pixels, the light by 2 %, 8 % blink, eyes wander.
+- hard: as standard with weaker motion, 45 % one-sided, strong habits, 10 % mislabelled, head 1.2 pixels, light 6 %, 25 % blink.
 
-Pixels are those of a 128 x 128 face crop; smaller frames are area averages of it. The first frame of every clip is neutral.
-A single frame tells nothing, by design: each clip has its own pose in the crop, its own light and its own resting
-posture along the very directions the AUs pull, all of them larger than the motion.
+Pixels are those of a 128 x 128 face crop; smaller frames are area averages of it. The first frame of a clip is neutral.
+A single frame tells next to nothing, by design: each clip has its own pose in the crop, light, and resting posture along
+the very directions the AUs pull, all of them larger than the motion. What tells is how the frames differ.
 """
 
 import os
@@ -21,12 +21,13 @@ import numpy as np
 
 from .schema import clip_features
 from .synthetic_faces import CROP, MIDDLE, Window, draw_face
-from .synthetic_motion import AMPLITUDE, FIELDS, GAZE, au_field, field, time_course
+from .synthetic_motion import AMPLITUDE, FIELDS, FOLD_DEPTH, FOLDS, GAZE, au_field, field, fold, time_course
 from .synthetic_plans import _CLIP, _NOISE, ClipPlan, synthetic_plans
 
-POSE_SHIFT = 1.6  # of the face within its crop, clip by clip, in pixels at 128 x 128 (standard deviation)
-POSTURE = 1.2  # of the resting face along an AU's field, clip by clip, in the same pixels
+POSE_SHIFT = 1.8  # of the face within its crop, clip by clip, in pixels at 128 x 128 (standard deviation)
+POSTURE = 1.3  # of the resting face along an AU's field, clip by clip, in the same pixels
 POSTURES = (1, 2, 4, 5, 7, 10, 12, 14, 15, 17, 20, 25)  # the directions in which faces rest differently
+FOLD_REST = 0.33  # of the folds' resting depth, clip by clip
 OVERSAMPLE = 2  # of the still face that the frames are sampled from
 BLINK = 6.5  # how far the upper lid comes down
 
@@ -47,10 +48,11 @@ def synthetic_clips(
 ):
     """A `datasets.Dataset` of synthetic clips, a row a clip (see `schema`), fully determined by the arguments.
 
-    difficulty: "easy", "standard" or "hard". domain: "casme2" or "samm". clips_per_subject: one number, one a subject, or
-    "published". aus: the AUs that may occur; None takes the published list of the domain on easy, all of its AUs
-    otherwise. label_noise: share of the clips whose annotation is wrong; None takes the setting's. amplitude: multiplies
-    the AUs' motion (4 is good to look at). fps: None takes the domain's. workers: threads; the result does not depend on it.
+    difficulty: "easy", "standard" or "hard". domain: "casme2" or "samm". clips_per_subject: one number, one a subject,
+    or "published". aus: the AUs that may occur; None takes the published list of the domain on easy, all of its AUs
+    otherwise. label_noise: share of the clips whose annotation is wrong; None takes the setting's. amplitude:
+    multiplies the AUs' motion (4 is good to look at). fps: None takes the domain's. workers: threads; the result does
+    not depend on it.
     """
     import datasets
 
@@ -98,12 +100,11 @@ def draw_clips(
     window: Window | None = None,
     workers: int | None = None,
 ) -> Iterable[np.ndarray]:
-    """The frames of each plan, (T, size, size) uint8; with a `window` its own size, (T, height, width), in place of the crop."""
+    """The frames of each plan, (T, size, size) uint8; with a `window`, (T, height, width) of it instead of the crop."""
     stills: dict = {}
     for plan in plans:  # one still face a person, shared by the person's clips
         if plan.face not in stills:
-            grid = (window or Window()).grid(oversample=OVERSAMPLE, margin=_MARGIN)
-            stills[plan.face] = draw_face(plan.face, *grid)
+            stills[plan.face] = _still(plan, window or Window())
     workers = workers or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, 8)
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(
@@ -126,7 +127,7 @@ def draw_clip(
     view = window or Window()
     setting, face, rng = plan.difficulty, plan.face, plan.rng(_CLIP)
     if still is None:
-        still = draw_face(face, *view.grid(oversample=OVERSAMPLE, margin=_MARGIN))
+        still = _still(plan, view)
     x, y = view.grid()
     pose = _Pose(rng)
     at_x, at_y = pose.undo(x, y)  # (H, W) each: where on the resting face a pixel looks
@@ -136,11 +137,14 @@ def draw_clip(
     # What moves: one field and one course of time each. The fields are in the places where the features rest.
     t = np.linspace(0, 1, plan.frames, dtype=np.float32)
     moves: list[tuple[np.ndarray, np.ndarray]] = []
+    folds: list[tuple[np.ndarray, np.ndarray]] = []
     hold, lasting = rng.uniform(0.1, 0.25), rng.uniform(0.0, 0.15)
     for action in plan.actions:
         course = time_course(plan.frames, plan.apex - plan.onset, hold=hold, rest=lasting)
         strength = AMPLITUDE[action.intensity] * amplitude
         moves.append((au_field(action.au, face, at_x, at_y, action.side) * strength, course))
+        if action.au in FOLDS:
+            folds.append((fold(action.au, face, at_x, at_y, action.side) * (strength * FOLD_DEPTH), course))
     if rng.random() < setting.blink:
         middle = rng.uniform(0.2, 0.8)
         course = np.exp(-0.5 * ((t - middle) / 0.07) ** 2) * (t > 0)
@@ -159,6 +163,9 @@ def draw_clip(
     side_light = 1 + 0.06 * rng.standard_normal() * (x - MIDDLE) / 64 + 0.04 * rng.standard_normal() * (y - 64) / 64
     side_light = (side_light * (1 + 0.04 * rng.standard_normal())).astype(np.float32)
 
+    for au in FOLDS:
+        side_light *= 1 - FOLD_REST * np.float32(np.clip(rng.standard_normal(), -2, 2)) * fold(au, face, at_x, at_y)
+
     noise = plan.rng(_NOISE)
     side = plan.domain.noise * setting.noise
     factor = CROP // size if size and window is None else 1
@@ -171,6 +178,8 @@ def draw_clip(
                 look_x -= motion[0] * course[index]
                 look_y -= motion[1] * course[index]
         picture = _sample(still, view, look_x, look_y)
+        for shade, course in folds:
+            picture *= 1 - shade * course[index]
         picture *= side_light * np.float32(gain[index]) + np.float32(slope[index] / 64) * (x - MIDDLE)
         picture += np.float32(side) * noise.standard_normal(picture.shape, dtype=np.float32)
         frames[index] = np.clip(_area(picture, factor) + 0.5, 0, 255)
@@ -178,7 +187,7 @@ def draw_clip(
 
 
 def motion_map(plan: ClipPlan, au: int, *, size: int = 64, amplitude: float = 1.0) -> np.ndarray:
-    """(size, size) float32: how far the AU moves each place at the apex, in pixels at 128 x 128; zero if it is not shown.
+    """(size, size) float32: how far the AU moves each place at the apex, in pixels at 128 x 128; zero if not shown.
 
     The truth that a model's evidence map is judged by, in the coordinates of the clip's own frames.
     """
@@ -192,6 +201,21 @@ def motion_map(plan: ClipPlan, au: int, *, size: int = 64, amplitude: float = 1.
             strength = AMPLITUDE[action.intensity] * amplitude
             total += au_field(au, plan.face, at_x - rest[0], at_y - rest[1], action.side) * strength
     return _area(np.hypot(total[0], total[1]), CROP // size)
+
+
+def _still(plan: ClipPlan, view: Window) -> np.ndarray:
+    """The resting face as the domain's optics show it, finer than the frames and with a margin to pull from."""
+    picture = draw_face(plan.face, *view.grid(oversample=OVERSAMPLE, margin=_MARGIN))
+    spread = plan.domain.blur * view.scale * OVERSAMPLE
+    reach = np.arange(-int(3 * spread) - 1, int(3 * spread) + 2)
+    kernel = np.exp(-0.5 * (reach / spread) ** 2).astype(np.float32)
+    kernel /= kernel.sum()
+    for axis in (0, 1):
+        padded = np.pad(picture, [(len(reach) // 2,) * 2 if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+        length = picture.shape[axis]
+        parts = (weight * padded.take(range(k, k + length), axis) for k, weight in enumerate(kernel))
+        picture = sum(parts, np.zeros_like(picture))
+    return picture
 
 
 class _Pose:

@@ -1,8 +1,8 @@
-"""Two synthetic domains that differ as CASME II and SAMM do: people, light, optics, clip lengths, and which AUs occur together.
+"""Two synthetic domains that differ as CASME II and SAMM do: people, light, optics, clip lengths, AUs and combinations.
 
-The number of positives per AU is the published one (CASME II: public table of 2019, 255 clips; SAMM: AUs 2, 4, 5, 6, 7,
-10, 12, 24 and 43 of 159 clips). How the AUs are combined within those margins, and the rarer AUs of SAMM, are ours: no
-row of a licensed table is used.
+The number of positives per AU is the published one (CASME II: public table of 2019, 255 clips; SAMM: AUs 2, 4, 5, 6,
+7, 10, 12, 24 and 43 of 159 clips). How the AUs are combined within those margins, and the rarer AUs of SAMM, are ours:
+no row of a licensed table is used. Both were filmed at 200 frames a second, so both domains are; `fps` resamples them.
 """
 
 from dataclasses import dataclass

@@ -56,8 +56,8 @@ FIELDS: dict[int, tuple[Bump, ...]] = {
     ),
     13: (Bump("mouth corner", 0, -1, 4.5, 6, 0.1, -1.0), Bump("cheek", -3, 6, 7, 6, 0, -0.6)),
     14: (
-        Bump("mouth corner", 0.5, 0, 3.2, 4.5, 0.9, 0.0),
-        Bump("mouth corner", 8.5, 0, 4.0, 6, -1.0, 0.0),
+        Bump("mouth corner", 0, 0, 5, 6, -1.0, -0.1),
+        Bump("mouth corner", 9, -1, 5, 8, -0.7, 0.0),
     ),
     15: (
         Bump("mouth corner", 0, 0.5, 5.5, 5.5, 0.1, 1.0),
@@ -81,6 +81,33 @@ FIELDS: dict[int, tuple[Bump, ...]] = {
     43: (Bump("lid upper", 0, 2, 10, 3.0, 0, 1.0),),
     45: (Bump("lid upper", 0, 2, 10, 3.0, 0, 1.0),),
 }
+
+
+class Fold(NamedTuple):
+    place: str
+    out: float
+    down: float
+    wide: float
+    high: float
+
+
+# Where the skin folds, and so darkens, as the AU pulls.
+FOLDS: dict[int, Fold] = {
+    1: Fold("brow inner", -4, -12, 8, 3.5),
+    2: Fold("brow outer", 0, -11, 8, 3.5),
+    4: Fold("brow inner", -6, 1, 4, 5),
+    5: Fold("lid upper", 0, -4, 8, 2),
+    6: Fold("eye outer", 6, 3, 4, 4),
+    7: Fold("lid lower", 0, 4, 8, 2.2),
+    9: Fold("nose root", 5, 9, 3.5, 5),
+    10: Fold("nose wing", 5, 3, 3.5, 5),
+    12: Fold("mouth corner", 3, -10, 4, 6),
+    14: Fold("mouth corner", 7, 0, 4.5, 6),
+    15: Fold("mouth corner", 2, 8, 4.5, 4),
+    17: Fold("chin", 0, -4, 10, 5),
+    20: Fold("mouth corner", 11, 6, 4, 7),
+}
+FOLD_DEPTH = 0.06  # share of the light that a fold loses per pixel of motion
 
 UNSIDED = frozenset({16, 17, 18, 22, 23, 24, 25, 26, 28, 38, 43, 45})  # move both halves, always
 GAZE = (Bump("eye", 0, 0, 4.5, 3.2, 1.0, 0.0),)  # both eyes turn the same way: no AU of the face, a nuisance
@@ -146,6 +173,22 @@ def au_field(au: int, face: Face, x: np.ndarray, y: np.ndarray, side: str = "") 
     if side not in ("", "L", "R"):
         raise ValueError(f"side {side!r} of AU{au} is not known; allowed are '' (both), 'L' and 'R'")
     return field(FIELDS[au], face, x, y, left=float(side != "R"), right=float(side != "L"))
+
+
+def fold(au: int, face: Face, x: np.ndarray, y: np.ndarray, side: str = "") -> np.ndarray | None:
+    """(H, W) of 0..1: where the AU's fold lies; None for an AU without one."""
+    if au not in FOLDS:
+        return None
+    mark = FOLDS[au]
+    out, level = _landmarks(face)[mark.place]
+    out, level = out + mark.out, level + mark.down
+    total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
+    for sign, skipped in ((1, "R"), (-1, "L")):
+        if side != skipped:
+            own = 0.5 + 0.5 * np.tanh(sign * (x - MIDDLE) / 2.0)
+            across = (x - MIDDLE - sign * out) / mark.wide
+            total += own * np.exp(-0.5 * (across**2 + ((y - level) / mark.high) ** 2))
+    return total
 
 
 def time_course(frames: int, apex: int, *, hold: float, rest: float, rise: float = 1.0) -> np.ndarray:
