@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 
 from .evaluation.cards import fold_card, public, run_card
 from .evaluation.figures import FIGURES
 from .evaluation.labels import is_licensed, without_labels
 from .evaluation.run_folder import Run, read_json, read_run, write_json, write_table, write_text
-from .evaluation.scoring import score_predictions
+from .evaluation.scoring import Scores
 from .evaluation.tables import TABLES, About
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def push_run(
     endpoint: str | None = None,
     attempts: int = 8,
 ) -> Push:
-    """Push a run's folds (all that are finished, or those named) to their branches, then `main`.
+    """Push a run's folds (all that are finished, or those named as under folds/) to their branches, then `main`.
 
     A repository that is made by this is private unless `private=False`; an existing one keeps its visibility.
     `push_labels` of licensed data needs `right`: a sentence saying by what right you publish them; it stands in the
@@ -151,13 +151,23 @@ def _main_files(run: Run, staging: Path, repo_id: str, labels: bool, right: str)
     final = run.path / "final" / "checkpoint"
     if final.is_dir():
         files, left_out = _checkpoint_files(final, licensed)
-    if not (run.path / "results.json").is_file():
-        raise FileNotFoundError(
-            f"'{run.path}' has no results.json; make it with `python training/evaluate.py {run.path}`, then push"
+    results = read_json(run.path / "results.json") if (run.path / "results.json").is_file() else {}
+    clips = len(run.predictions[["dataset", "clip_id"]].drop_duplicates())
+    if results.get("n_clips") != clips:
+        found = (
+            f"a results.json of {results['n_clips']} clips beside {clips} predicted ones"
+            if results
+            else "no results.json"
         )
-    for name, table in (("predictions.parquet", run.predictions), ("inner.parquet", run.inner)):
-        if table is not None:
-            write_table(table if labels else without_labels(table), staging / name)
+        raise FileNotFoundError(
+            f"'{run.path}' has {found}; make it with `python training/evaluate.py {run.path}`, then push"
+        )
+    write_table(run.predictions if labels else without_labels(run.predictions), staging / "predictions.parquet")
+    if run.inner is not None and labels:
+        # (a, b) follow from few inner labels so exactly that with the inner scores they would give them back.
+        write_table(run.inner, staging / "inner.parquet")
+    elif run.inner is not None:
+        left_out.append("inner.parquet")
     write_json([{key: e[key] for key in _FOLD_FIELDS if key in e} for e in run.folds], staging / "folds.json")
     write_json(public(run.info), staging / "run.json")
     shutil.copyfile(run.path / "results.json", staging / "results.json")
@@ -171,11 +181,10 @@ def _main_files(run: Run, staging: Path, repo_id: str, labels: bool, right: str)
             else:
                 shutil.copyfile(run.path / folder / name, staging / folder / name)
     drawn = [name for name in FIGURES if (staging / "figures" / name).is_file()]
-    scores = score_predictions(run.predictions, run.folds, inner=run.info.get("inner"))
     card = run_card(
         run,
-        read_json(run.path / "results.json"),
-        scores,
+        results,
+        Scores(results),
         About.of_run(run),
         repo_id=repo_id,
         figures=drawn,
@@ -230,6 +239,8 @@ def _judge(error: BaseException, attempt: int) -> tuple[str | None, float | None
     """(reason, seconds to wait): no wait where trying again is useless, no reason where it is not the Hub's doing."""
     wait = min(60.0, 2.0 ** (attempt - 1))
     for cause in _chain(error):
+        if isinstance(cause, OfflineModeIsEnabled):
+            return "offline mode is on: unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE", None
         if isinstance(cause, HfHubHTTPError):
             status = cause.response.status_code
             if status in _BUSY or status >= 500:

@@ -130,10 +130,10 @@ def _figures(table, aus, calibrated, resamples, seed) -> dict:
     support, n = labels.sum(axis=0), len(labels)
     over = [i for i in range(len(aus)) if support[i] > 0]
     rules = [rule for rule in RULES if calibrated is not None or rule != "calibrated"]
-    per_au = {au: {"support": int(support[i]), "prevalence": support[i] / n} for i, au in enumerate(aus)}
+    per_au = {au: {"support": int(support[i]), "prevalence": _plain(support[i] / n)} for i, au in enumerate(aus)}
     mean: dict[str, Any] = {
         "over": [aus[i] for i in over],
-        "prevalence": float(support[over].mean() / n) if over else None,
+        "prevalence": _plain(support[over].mean() / n) if over else None,
     }
     mean["excluded"] = {aus[i]: "no positive clip in the test table" for i in range(len(aus)) if i not in over}
     for rule in rules:
@@ -337,7 +337,8 @@ def _nanmean(values: np.ndarray) -> np.ndarray:
 
 
 def _plain(value) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
+    """Six decimals: the same on every machine, and too coarse to compute a published table's labels back from it."""
+    return None if value is None or not np.isfinite(value) else round(float(value), 6)
 
 
 __all__ = ["KEYS", "ORACLE_GRID", "RULES", "Scores", "score_predictions"]

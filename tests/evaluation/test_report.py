@@ -9,7 +9,7 @@ import pytest
 from aullm_hf.evaluation import assemble_run, labels_fingerprint, write_report
 from aullm_hf.evaluation.figures import FIGURES
 from aullm_hf.evaluation.tables import TABLES
-from support.fake_run import fake_dataset, fake_run
+from support.fake_run import fake_dataset, fake_run, report_without_figures
 
 CASME2 = (1, 2, 4, 7, 12, 14, 15, 17)
 
@@ -102,18 +102,18 @@ def test_synthetic_figures_never_pass_for_real(synthetic):
     assert results["synthetic"] and results["published"] == []
 
 
-def test_the_inner_none_recipe_has_no_calibrated_figures(tmp_path):
-    results = write_report(fake_run(tmp_path / "published", inner="none"), resamples=20)
+def test_the_inner_none_recipe_has_no_calibrated_figures(tmp_path, monkeypatch):
+    results = report_without_figures(fake_run(tmp_path / "published", inner="none"), monkeypatch, resamples=20)
     assert "calibrated" not in results["rules"] and "after" not in results["mean"]["calibration_error"]
     assert results["checks"]["calibration_follows_from_inner"] is None
     assert "f1 calibrated" not in (tmp_path / "published" / "tables" / "results.md").read_text()
 
 
-def test_an_au_without_positives_is_said(tmp_path):
+def test_an_au_without_positives_is_said(tmp_path, monkeypatch):
     run = fake_run(tmp_path / "run")
     table = pd.read_parquet(run / "predictions.parquet").assign(y_AU4=0)
     table.to_parquet(run / "predictions.parquet")
-    write_report(run, resamples=20)
+    report_without_figures(run, monkeypatch, resamples=20)
     for name in ("tables/results.md", "tables/results.txt", "README.md"):
         text = (run / name).read_text()
         assert "undefined" in text
@@ -145,14 +145,15 @@ def test_a_run_that_is_not_one_is_named(tmp_path):
         write_report(run)
 
 
-def test_a_tampered_calibration_is_noticed(tmp_path):
+def test_a_tampered_calibration_is_noticed(tmp_path, monkeypatch):
     run = fake_run(tmp_path / "run", subjects=5)
     folds = json.loads((run / "folds.json").read_text())
     entry = next(entry for entry in folds if len(entry["flagged"]) < 3)
     au = next(au for au in entry["thresholds"] if au not in entry["flagged"])
     entry["thresholds"][au] = 0.07
     (run / "folds.json").write_text(json.dumps(folds))
-    assert write_report(run, resamples=20)["checks"]["calibration_follows_from_inner"] is False
+    results = report_without_figures(run, monkeypatch, resamples=20)
+    assert results["checks"]["calibration_follows_from_inner"] is False
 
 
 def test_the_labels_fingerprint_knows_labels_and_not_order():

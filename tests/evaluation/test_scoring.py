@@ -14,6 +14,7 @@ from aullm_hf.evaluation.thresholds import sigmoid
 from support.fake_run import fake_run
 
 AUS = ("AU1", "AU2", "AU4")
+ROUNDED = 1e-6  # figures are kept to six decimals
 
 
 @st.composite
@@ -41,17 +42,17 @@ def brute_force(active, labels):
 
 
 def same(value, expected):
-    return (value is None and expected is None) or value == pytest.approx(expected, abs=1e-12)
+    return (value is None and expected is None) or value == pytest.approx(expected, abs=ROUNDED)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(tables(), st.randoms(use_true_random=False))
 def test_agrees_with_scikit_learn_and_a_brute_force_count_in_any_order(table, random):
     metrics = pytest.importorskip("sklearn.metrics")
-    figures = score_predictions(table, resamples=20).figures
+    figures = score_predictions(table, resamples=10).figures
     order = list(range(len(table)))
     random.shuffle(order)
-    assert score_predictions(table.iloc[order], resamples=20).figures == figures
+    assert score_predictions(table.iloc[order], resamples=10).figures == figures
     for au in AUS:
         y, p, block = table[f"y_{au}"].to_numpy(), sigmoid(table[f"z_{au}"]), figures["per_au"][au]
         both = 0 < y.sum() < len(y)
@@ -70,7 +71,7 @@ def test_agrees_with_scikit_learn_and_a_brute_force_count_in_any_order(table, ra
         assert same(ranking["ap"]["value"], metrics.average_precision_score(y, p) if y.any() else None)
         assert same(ranking["roc_auc"]["value"], metrics.roc_auc_score(y, p) if both else None)
         assert block["support"] == y.sum()
-        assert block["prevalence"] == pytest.approx(y.mean())
+        assert block["prevalence"] == pytest.approx(y.mean(), abs=ROUNDED)
     for rule, metric in (("at_0.5", "f1"), ("at_0.5", "f1_macro"), ("oracle", "f1"), ("ranking", "ap")):
         values = [figures["per_au"][au][rule][metric]["value"] for au in AUS if table[f"y_{au}"].any()]
         values = [value for value in values if value is not None]
@@ -135,7 +136,7 @@ def test_intervals_come_from_resampled_subjects(tmp_path):
         values.append(brute_force(active.tolist(), y.tolist())["f1"])
     low, high = np.percentile([v for v in values if v is not None], [2.5, 97.5])
     figure = scores.figures["per_au"]["AU4"]["at_0.5"]["f1"]
-    assert (figure["low"], figure["high"]) == pytest.approx((low, high))
+    assert (figure["low"], figure["high"]) == pytest.approx((low, high), abs=ROUNDED)
     again = score_predictions(run.predictions, run.folds, resamples=300, seed=1)
     assert again.figures == scores.figures
     assert score_predictions(run.predictions, run.folds, resamples=300, seed=2).figures != scores.figures
@@ -154,9 +155,11 @@ def test_several_seeds_give_mean_and_spread(tmp_path):
         rows = run.predictions[run.predictions["seed"] == seed]
         single.append(score_predictions(rows, run.folds, resamples=0).mean("calibrated", "f1"))
     figure = scores.figures["mean"]["calibrated"]["f1"]
-    assert figure["value"] == pytest.approx(np.mean(single))
-    assert figure["sd"] == pytest.approx(np.std(single, ddof=1))
-    assert [scores.figures["by_seed"][str(s)]["calibrated"]["f1"] for s in (1, 2, 3)] == pytest.approx(single)
+    assert figure["value"] == pytest.approx(np.mean(single), abs=ROUNDED)
+    assert figure["sd"] == pytest.approx(np.std(single, ddof=1), abs=ROUNDED)
+    assert [scores.figures["by_seed"][str(s)]["calibrated"]["f1"] for s in (1, 2, 3)] == pytest.approx(
+        single, abs=ROUNDED
+    )
     assert scores.figures["per_au"]["AU1"]["calibrated"]["counts"]["tp"] > 0
 
 
@@ -181,7 +184,7 @@ def test_calibrated_decisions_are_each_fold_s_own(tmp_path):
                 a, b = entry["calibration"][au]
                 active.append(1 / (1 + np.exp(-(a * row[f"z_{au}"] + b))) >= entry["thresholds"][au])
                 labels.append(row[f"y_{au}"])
-        assert scores.au(au, "calibrated", "f1") == pytest.approx(brute_force(active, labels)["f1"])
+        assert scores.au(au, "calibrated", "f1") == pytest.approx(brute_force(active, labels)["f1"], abs=ROUNDED)
     assert scores.figures["flagged_folds"]["AU1"] == sum("AU1" in entry["flagged"] for entry in run.folds)
 
 
@@ -209,7 +212,9 @@ def test_a_threshold_that_would_only_win_on_the_test_labels_changes_no_honest_fi
     relabelled["y_AU4"] = flipped
     one, other = (score_predictions(table, run.folds, resamples=0) for table in (planted, relabelled))
     assert one.au("AU4", "oracle", "f1_macro") == 1.0  # the oracle takes what was planted
-    assert one.au("AU4", "at_0.5", "f1") == pytest.approx(2 * truth.mean() / (1 + truth.mean()))  # still all active
+    assert one.au("AU4", "at_0.5", "f1") == pytest.approx(
+        2 * truth.mean() / (1 + truth.mean()), abs=ROUNDED
+    )  # still all active
     before = {entry["fold"]: entry["thresholds"] for entry in run.folds}
     assert before == {entry["fold"]: entry["thresholds"] for entry in read_run(run.path).folds}
     # and which decisions the honest rules take does not depend on any test label

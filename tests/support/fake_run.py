@@ -117,3 +117,11 @@ def _table(data, fold, seed, rows, names, z, p, labels) -> pd.DataFrame:
     columns |= {f"p_{au}": p[rows, i] for i, au in enumerate(names)}
     columns |= {f"y_{au}": labels[rows, i].astype("int8") for i, au in enumerate(names)}
     return table.assign(**columns)
+
+
+def report_without_figures(run: Path, monkeypatch, **options) -> dict:
+    """write_report, less the second that matplotlib takes."""
+    from aullm_hf.evaluation import report
+
+    monkeypatch.setattr(report, "_installed", lambda module, *_: module != "matplotlib")
+    return report.write_report(run, **options)

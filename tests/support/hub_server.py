@@ -19,6 +19,21 @@ LFS_SUFFIXES = (".safetensors", ".parquet", ".bin", ".png", ".arrow")
 FAILURES = ("503", "429", "cut before", "cut after", "500")
 
 
+def reach_the_server(monkeypatch) -> list[float]:
+    """Let this process's client out of offline mode, and count the waits between retries in place of waiting."""
+    from huggingface_hub.utils import _http, disable_progress_bars
+
+    from aullm_hf import hub
+
+    waits: list[float] = []
+    clock = type("Clock", (), {"sleep": staticmethod(waits.append)})
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "time", clock)
+    monkeypatch.setattr(_http, "time", clock)  # the client retries some of its requests by itself
+    disable_progress_bars()
+    return waits
+
+
 class HubServer:
     def __init__(self, *, fail_every: int = 0, token: str | None = None):
         self.fail_every, self.token = fail_every, token

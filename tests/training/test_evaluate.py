@@ -1,0 +1,102 @@
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from aullm_hf.evaluation import without_labels, write_report
+from support.fake_run import AUS, fake_dataset, fake_run
+from support.scripts import load_script
+
+evaluate = load_script("evaluate")
+FEW = ["--resamples", "20"]
+
+
+@pytest.fixture(scope="module")
+def casme2(tmp_path_factory):
+    run = fake_run(tmp_path_factory.mktemp("runs") / "casme2", dataset="casme2", licensed=True)
+    return run, write_report(run, resamples=20)
+
+
+@pytest.fixture
+def published(casme2, tmp_path):
+    """What a stranger pulls from the Hub: no folds, no labels."""
+    folder = tmp_path / "pulled"
+    folder.mkdir()
+    for name in ("run.json", "folds.json"):
+        shutil.copy(casme2[0] / name, folder)
+    without_labels(pd.read_parquet(casme2[0] / "predictions.parquet")).to_parquet(folder / "predictions.parquet")
+    return folder
+
+
+@pytest.fixture
+def own_copy(monkeypatch):
+    """The reader's own copy of the data, as the data room would load it; tests may change it."""
+    copy = fake_dataset(3, 12, AUS, dataset="casme2")
+    monkeypatch.setattr(evaluate, "load_labels", lambda names, roots, info: copy)
+    return copy
+
+
+def test_a_run_is_put_together_scored_and_printed(casme2, tmp_path, capsys):
+    run, expected = casme2
+    shutil.copytree(run, tmp_path / "casme2")
+    for name in ("predictions.parquet", "inner.parquet", "folds.json", "results.json"):
+        (tmp_path / "casme2" / name).unlink()
+    results = evaluate.main([str(tmp_path / "casme2"), *FEW])
+    assert results == expected
+    shown = capsys.readouterr().out
+    assert shown.startswith("3 finished folds") and "f1 calibrated" in shown and "AU12" in shown
+    for name in ("results.json", "tables/results.csv", "tables/results.tex", "tables/results.md", "README.md"):
+        assert (tmp_path / "casme2" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_labels_are_joined_by_clip_id_and_give_the_run_s_figures(casme2, published, own_copy):
+    for column, values in own_copy.items():
+        own_copy[column] = values[::-1]  # order must not matter
+    results = evaluate.main([str(published), "--labels", "casme2", "--root", "/data/CASME2", *FEW])
+    assert results.pop("checks")["calibration_follows_from_inner"] is None  # the inner clips are not published
+    assert results == {key: value for key, value in casme2[1].items() if key != "checks"}
+    assert "y_AU1" not in pd.read_parquet(published / "predictions.parquet").columns
+
+
+def test_without_labels_it_says_how_to_get_them(published):
+    with pytest.raises(ValueError, match=r"labels of licensed data are not published. Join your own copy"):
+        evaluate.main([str(published), *FEW])
+
+
+def test_other_labels_are_refused_unless_wanted(casme2, published, own_copy):
+    own_copy["aus"][0] = [12] if own_copy["aus"][0] != [12] else [4]
+    asked = [str(published), "--labels", "casme2", "--root", "/data/CASME2", *FEW]
+    with pytest.raises(ValueError, match=r"these labels have the fingerprint .* another release, other policies"):
+        evaluate.main(asked)
+    assert evaluate.main([*asked, "--any_labels"])["per_au"] != casme2[1]["per_au"]
+
+
+def test_missing_clips_are_named(published, own_copy):
+    for column, values in own_copy.items():
+        own_copy[column] = values[1:]
+    with pytest.raises(ValueError, match="no labels for 1 tested clips: sub01/EP00; load the whole data set"):
+        evaluate.main([str(published), "--labels", "casme2", "--root", "/x", "--any_labels", *FEW])
+
+
+def test_a_predictions_file_alone_is_scored_as_far_as_it_goes(casme2, tmp_path):
+    table = pd.read_parquet(casme2[0] / "predictions.parquet")
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    results = evaluate.main([str(tmp_path / "mine.csv"), "--out", str(tmp_path / "out"), *FEW])
+    assert results["mean"]["at_0.5"] == casme2[1]["mean"]["at_0.5"]
+    assert "calibrated" not in results["rules"] and results["data"] == "casme2"
+    written = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert written == results and (tmp_path / "out" / "tables" / "results.parquet").is_file()
+
+
+def test_arguments_that_do_not_fit_are_errors(tmp_path, capsys):
+    for arguments, said in (
+        ([str(tmp_path / "no")], "does not exist; give a run folder"),
+        (
+            [str(tmp_path), "--labels", "casme2", "samm", "--root", "/x"],
+            "2 --labels and 1 --root; give one root a name",
+        ),
+    ):
+        with pytest.raises(SystemExit):
+            evaluate.main(arguments)
+        assert said in capsys.readouterr().err

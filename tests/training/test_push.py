@@ -1,0 +1,55 @@
+import pytest
+
+from aullm_hf.evaluation import write_report
+from support.fake_run import fake_run
+from support.hub_server import HubServer, reach_the_server
+from support.scripts import load_script
+
+push = load_script("push")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    run = fake_run(tmp_path_factory.mktemp("runs") / "samm", dataset="samm", licensed=True)
+    write_report(run, resamples=5)
+    return run
+
+
+@pytest.fixture
+def server(monkeypatch):
+    reach_the_server(monkeypatch)
+    with HubServer(token="hf_test") as server:
+        monkeypatch.setattr(push, "push_run", _pushing_to(server.url))
+        yield server
+
+
+def _pushing_to(url):
+    from aullm_hf.hub import push_run
+
+    return lambda *args, **options: push_run(*args, endpoint=url, token="hf_test", **options)
+
+
+def test_it_pushes_and_says_what(run, server, capsys):
+    push.main([str(run), "--repo", "me/samm"])
+    shown = capsys.readouterr().out
+    assert "fold-sub01: 4 files sent, 0 already there" in shown
+    assert "main: " in shown and "left out: inner.parquet, figures/precision_recall.png" in shown
+    assert shown.endswith(f"{server.url}/me/samm\n")
+    push.main([str(run), "--repo", "me/samm"])
+    assert "fold-sub01: 0 files sent, 4 already there" in capsys.readouterr().out
+    assert server.repos["model:me/samm"]["visibility"] == "private"
+
+
+def test_one_fold_and_no_main(run, server):
+    push.main([str(run), "--repo", "me/samm", "--folds", "sub02", "--no_main", "--public"])
+    assert sorted(server.repos["model:me/samm"]["branches"]) == ["fold-sub02", "main"]
+    assert list(server.files("me/samm")) == [".gitattributes"]
+    assert server.repos["model:me/samm"]["visibility"] == "public"
+
+
+def test_errors_end_it_with_a_line(run, server):
+    with pytest.raises(SystemExit, match=r"push.py: push_labels=True for licensed data \(samm\) needs the statement"):
+        push.main([str(run), "--repo", "me/samm", "--push_labels"])
+    server.token = "another"
+    with pytest.raises(SystemExit, match=r"push.py: could not create the repository of 'me/samm'.*hf auth login"):
+        push.main([str(run), "--repo", "me/samm"])
