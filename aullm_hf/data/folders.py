@@ -67,6 +67,7 @@ class Tree:
             raise ClipError(f"{self.root} is not a folder; pass the folder the data set was unpacked into")
         self.real = Path(os.path.realpath(self.root))
         self.escaping: list[str] = []  # links met on the way that lead outside
+        self.links: set[str] = set()  # folders that are links, within the root
         self._listed: dict[str, tuple[dict[str, str], list[str]]] = {}
         self._scanned: dict[str, FrameFolder] = {}
 
@@ -93,6 +94,8 @@ class Tree:
                             self.escaping.append(relative)
                             continue
                         if entry.is_dir():
+                            if entry.is_symlink():
+                                self.links.add(relative)
                             folders[entry.name] = relative
                         elif entry.is_file():
                             files.append(entry.name)
@@ -121,7 +124,10 @@ class Tree:
         return close[0] if len(close) == 1 else None
 
     def walk(self, *, depth: int, stop) -> list[str]:
-        """Relative folders from the top down, at most `depth` deep, not below those whose name `stop` accepts."""
+        """Relative folders from the top down, at most `depth` deep, not below those whose name `stop` accepts.
+
+        Links are not walked: what they lead to inside the root is met anyway, and a loop would never end.
+        """
         found, level = [""], [""]
         for _ in range(depth):
             below = []
@@ -130,7 +136,7 @@ class Tree:
                     folders = self.folders(parent)
                 except ClipError:
                     continue  # an unreadable or overfull folder holds no data set's roots; scanning it says so
-                below += [path for name, path in sorted(folders.items()) if not stop(name)]
+                below += [path for name, path in sorted(folders.items()) if not stop(name) and path not in self.links]
             found += below
             if len(found) > MAX_FOLDERS_SEARCHED:
                 raise ClipError(

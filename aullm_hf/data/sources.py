@@ -234,9 +234,10 @@ def _missing(layout: Layout, tree: Tree, images: str | None, tops: list[str], re
     if images is None:
         return f"no folder of a subject of {layout.title} lies below {tree.root}", "no-folder"
     mine = _tops_of(layout, tops, record)
-    for top in mine or [record.subject_text]:
-        link = "/".join(part for part in (images, top, record.clip) if part)
-        if any(link == path or link.startswith(f"{path}/") for path in tree.escaping):
+    for link in tree.escaping:
+        *above, last = link.split("/")
+        clip_of_mine = last == record.clip and above and layout.subject_of(above[-1]) == record.subject
+        if clip_of_mine or layout.subject_of(last) == record.subject:
             return f"{link} is a link that leads outside the data root; it is not followed", "unsafe"
     if not mine:
         return f"no folder of subject {record.subject} in {images or '.'}", "no-folder"
