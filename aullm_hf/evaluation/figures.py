@@ -17,7 +17,7 @@ from .tables import About
 FIGURES = ("per_au.png", "precision_recall.png", "learning_curve.png")
 _BARS = {  # rule -> legend, colour, hatch
     "at_0.5": ("at 0.5, not calibrated", "#E6C88C", ""),
-    "calibrated": ("calibrated (chosen on inner clips)", "#0072B2", ""),
+    "calibrated": ("calibrated (chosen on inner clips)", "#56A0D3", ""),
     "oracle": ("oracle (UPPER BOUND, chosen on test labels)", "#FFFFFF", "////"),
 }
 _INK, _LINE, _FAINT = "#333333", "#0072B2", "#BBBBBB"

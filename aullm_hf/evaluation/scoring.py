@@ -6,7 +6,7 @@ Every F1 carries the name of the rule that turned scores into decisions:
 - `at_0.5`: sigmoid(z) >= 0.5, nothing chosen;
 - `calibrated`: the fold's own calibration and thresholds, chosen on its inner held-out clips;
 - `oracle`: one threshold an AU out of 0.10, 0.15 .. 0.85, chosen on these same test labels as the published code
-  does. An upper bound, there only to compare with the papers;
+  does. An upper bound for such a threshold, there only to compare with the papers;
 - `always_absent`, `always_present`: the floors.
 
 `f1` is the binary F1 (AU active), `f1_macro` the mean over "active" and "absent" (the literature's number).
@@ -38,7 +38,7 @@ ORACLE_GRID = tuple(round(0.10 + 0.05 * step, 2) for step in range(16))
 RULES = {
     "at_0.5": "probability before calibration >= 0.5, nothing chosen",
     "calibrated": "the fold's own calibration and thresholds, from its inner held-out clips",
-    "oracle": "UPPER BOUND: thresholds chosen on the test labels, as the published code does",
+    "oracle": "UPPER BOUND for one threshold an AU: chosen on the test labels, as the published code does",
     "always_absent": "floor: no AU is ever active",
     "always_present": "floor: every AU is always active",
     "ranking": "no threshold",

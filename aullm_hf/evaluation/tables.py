@@ -118,13 +118,15 @@ def comparison(scores: Scores, about: About) -> pd.DataFrame:
     beside = [] if about.synthetic else published_beside(about.protocol, about.data, aus)
     rows = []
     for row in beside:
-        values = dict(zip(figures["aus"], row.per_au or [None] * len(aus), strict=True)) | {"mean": row.mean}
+        values = dict(zip(figures["aus"], row.per_au or [None] * len(aus), strict=True))
+        values |= {"mean": row.mean, "AUs in the mean": len(aus)}
         origin = {"method": row.method, "figures of": row.source, "rule": f"{RULE} (upper bound)", "metric": METRIC}
         rows.append(origin | values | {"data": row.data, "labels": row.labels, "protocol": row.protocol})
     for rule in ("oracle", "calibrated", "at_0.5"):
         if rule in figures["rules"]:
             values = {au: _percent(figures["per_au"][au][rule][METRIC]["value"]) for au in figures["aus"]}
             values["mean"] = _percent(figures["mean"][rule][METRIC]["value"])
+            values["AUs in the mean"] = len(figures["mean"]["over"])
             origin = {"method": about.run, "figures of": "this run", "rule": _COLUMN.get(rule, rule), "metric": METRIC}
             data = f"{about.data} (SYNTHETIC)" if about.synthetic else about.data
             rows.append(origin | values | {"data": data, "labels": about.labels, "protocol": about.protocol})
@@ -173,7 +175,7 @@ def to_latex(scores: Scores, about: About) -> str:
     """Stand-alone `table` environments (booktabs), captions with everything the number needs."""
     beside = comparison(scores, about)
     tables = {**views(scores), beside_title(beside): text_cells(beside)}
-    parts = ["% needs \\usepackage{booktabs}", *(f"% {_one_line(note)}" for note in notes(scores))]
+    parts = ["\n".join(["% needs \\usepackage{booktabs}", *(f"% {_one_line(note)}" for note in notes(scores))])]
     for title, table in tables.items():
         caption = f"{_tex(title)}. {_tex(about.run)}; {_tex(about.line())}."
         head = " & ".join(_tex(column) for column in table.columns)

@@ -72,6 +72,18 @@ def test_other_labels_are_refused_unless_wanted(casme2, published, own_copy):
     assert evaluate.main([*asked, "--any_labels"])["per_au"] != casme2[1]["per_au"]
 
 
+def test_labels_come_from_the_data_room_with_the_run_s_policies(tmp_path, monkeypatch):
+    pytest.importorskip("cv2")
+    clip_trees = pytest.importorskip("support.clip_trees")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    root = clip_trees.casme2_tree(tmp_path / "CASME2")
+    labels = evaluate.load_labels(
+        ["casme2"], [str(root)], {"config": {"data": {"either": "drop", "root": "/elsewhere"}}}
+    )
+    assert set(labels) == {"dataset", "clip_id", "aus"} and len(labels["aus"]) == len(labels["clip_id"]) > 0
+    assert set(labels["dataset"]) == {"casme2"} and labels["clip_id"][0].startswith("casme2/")
+
+
 def test_missing_clips_are_named(published, own_copy):
     for column, values in own_copy.items():
         own_copy[column] = values[1:]
