@@ -41,7 +41,8 @@ class MotionBackbone(nn.Module):
         self.drop2 = nn.Dropout3d(config.vision_dropout)
 
     def forward(self, motion: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        low = self.drop1(self.norm1(self.pool1(self.conv1(motion).relu())))  # (B, 32, 5, 20, 20)
+        # The maximum of rectified values is the rectified maximum: pooling first rectifies a ninth of the map.
+        low = self.drop1(self.norm1(self.pool1(self.conv1(motion)).relu()))  # (B, 32, 5, 20, 20)
         mid = self.norm2(self.conv2(low).relu())  # (B, 64, 4, 18, 18)
         mid, attention = self.attention(mid)
         return self.drop2(self.pool2(mid)), attention  # (B, 64, 2, 9, 9), (B, 4, 64)

@@ -97,8 +97,8 @@ def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:
             raise ValueError(
                 f"The weights of {name!r} (fingerprint {found}) are not those of the LLM this checkpoint was "
                 f"trained on (fingerprint {config.llm_fingerprint}), although the shapes agree: its LoRA "
-                "weights would mean nothing there. Point llm_name_or_path to the right LLM, or pass llm_fingerprint=None if you "
-                "know better."
+                "weights would mean nothing there. Point llm_name_or_path to the right LLM, or pass "
+                "llm_fingerprint=None if you know better."
             )
     return llm
 
