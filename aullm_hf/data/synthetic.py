@@ -4,13 +4,14 @@
 
 - easy: every AU in a third of everybody's clips, independently of the others, so identity tells nothing; 1.1 to 1.4
   pixels at the apex, both sides alike; faint noise, hardly any drift.
-- standard: AU counts and combinations as in the domain, people differ in which AUs they show and on which side; 0.5 to 1.8
-  pixels, 30 % one-sided; 2 % of the clips mislabelled; the head drifts by 0.4 pixels, the light by 2 %, 8 % blink, eyes wander.
-- hard: as standard with weaker motion, 45 % one-sided, strong habits, 10 % mislabelled, head 1.2 pixels, light 6 %, 25 % blink.
+- standard: AU counts and combinations as in the domain; people differ in which AUs they show and on which side; 0.5
+  to 1.8 pixels, 30 % one-sided; 2 % of the clips mislabelled; head 0.4 pixels, light 2 %, 8 % blink, eyes wander.
+- hard: as standard with weaker motion, 45 % one-sided, strong habits, 10 % mislabelled, head drift 1.2 pixels, light
+  6 %, 25 % blink.
 
-Pixels are those of a 128 x 128 face crop; smaller frames are area averages of it. The first frame of a clip is neutral.
-A single frame tells next to nothing, by design: each clip has its own pose in the crop, light, and resting posture along
-the very directions the AUs pull, all of them larger than the motion. What tells is how the frames differ.
+Pixels are those of a 128 x 128 face crop; smaller frames are area averages of it. The first frame of a clip is
+neutral. A single frame tells next to nothing, by design: each clip has its own pose in the crop, light, and resting
+posture along the very directions the AUs pull, larger than the motion. What tells is how the frames differ.
 """
 
 import os
@@ -20,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from .schema import clip_features
-from .synthetic_faces import CROP, MIDDLE, Window, draw_face
+from .synthetic_faces import CROP, MIDDLE, Face, Window, draw_face
 from .synthetic_motion import AMPLITUDE, FIELDS, FOLD_DEPTH, FOLDS, GAZE, au_field, field, fold, time_course
 from .synthetic_plans import _CLIP, _NOISE, ClipPlan, synthetic_plans
 
@@ -100,11 +101,11 @@ def draw_clips(
     window: Window | None = None,
     workers: int | None = None,
 ) -> Iterable[np.ndarray]:
-    """The frames of each plan, (T, size, size) uint8; with a `window`, (T, height, width) of it instead of the crop."""
+    """The frames of each plan, (T, size, size) uint8; with a `window`, (T, height, width) in place of the crop."""
     stills: dict = {}
     for plan in plans:  # one still face a person, shared by the person's clips
         if plan.face not in stills:
-            stills[plan.face] = _still(plan, window or Window())
+            stills[plan.face] = draw_still(plan.face, plan.domain.blur, window or Window())
     workers = workers or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, 8)
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(
@@ -127,7 +128,7 @@ def draw_clip(
     view = window or Window()
     setting, face, rng = plan.difficulty, plan.face, plan.rng(_CLIP)
     if still is None:
-        still = _still(plan, view)
+        still = draw_still(face, plan.domain.blur, view)
     x, y = view.grid()
     pose = _Pose(rng)
     at_x, at_y = pose.undo(x, y)  # (H, W) each: where on the resting face a pixel looks
@@ -203,10 +204,10 @@ def motion_map(plan: ClipPlan, au: int, *, size: int = 64, amplitude: float = 1.
     return _area(np.hypot(total[0], total[1]), CROP // size)
 
 
-def _still(plan: ClipPlan, view: Window) -> np.ndarray:
+def draw_still(face: Face, blur: float, window: Window) -> np.ndarray:
     """The resting face as the domain's optics show it, finer than the frames and with a margin to pull from."""
-    picture = draw_face(plan.face, *view.grid(oversample=OVERSAMPLE, margin=_MARGIN))
-    spread = plan.domain.blur * view.scale * OVERSAMPLE
+    picture = draw_face(face, *window.grid(oversample=OVERSAMPLE, margin=_MARGIN))
+    spread = blur * window.scale * OVERSAMPLE
     reach = np.arange(-int(3 * spread) - 1, int(3 * spread) + 2)
     kernel = np.exp(-0.5 * (reach / spread) ** 2).astype(np.float32)
     kernel /= kernel.sum()

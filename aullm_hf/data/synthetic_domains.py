@@ -1,4 +1,4 @@
-"""Two synthetic domains that differ as CASME II and SAMM do: people, light, optics, clip lengths, AUs and combinations.
+"""Two synthetic domains that differ as CASME II and SAMM do: people, light, optics, clip lengths and AUs.
 
 The number of positives per AU is the published one (CASME II: public table of 2019, 255 clips; SAMM: AUs 2, 4, 5, 6,
 7, 10, 12, 24 and 43 of 159 clips). How the AUs are combined within those margins, and the rarer AUs of SAMM, are ours:

@@ -1,7 +1,8 @@
 """A parametric face: who a synthetic person is (geometry, skin, hair, light) and what that person looks like at rest.
 
-Face units are pixels of a 128 x 128 face crop, x to the right and y downwards. Everything is drawn by formulas of (x, y),
-so a face can be drawn into any window at any resolution. The person's left is on the image's right, as a camera sees it.
+Face units are pixels of a 128 x 128 face crop, x to the right and y downwards. Everything is drawn by formulas of
+(x, y), so a face can be drawn into any window at any resolution. The person's left is on the image's right, as a
+camera sees it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ MIDDLE = 64.0  # x of the face's symmetry axis
 
 @dataclass(frozen=True)
 class Window:
-    """The part of the face plane that an image shows: left and top edge in face units, pixels, pixels per face unit."""
+    """The part of the face plane an image shows: left and top edge in face units, pixels, pixels per face unit."""
 
     left: float = 0.0
     top: float = 0.0

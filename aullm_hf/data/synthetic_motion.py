@@ -1,10 +1,12 @@
-"""How the face moves: a displacement field per Action Unit, at its place on the face and in its direction, and its time course.
+"""How the face moves: a displacement field per Action Unit, at its place and in its direction, and its time course.
 
-A field is a sum of bumps. Each bump pulls the skin around a landmark one way, and dies out like a Gaussian. The strongest
-point of every AU's field moves by one face unit (one pixel of a 128 x 128 crop), so an amplitude is a number of pixels.
+A field is a sum of bumps. Each bump pulls the skin around a landmark one way, and dies out like a Gaussian. The
+strongest point of every AU's field moves by one face unit (one pixel of a 128 x 128 crop), so an amplitude is a number
+of pixels. Where skin folds it also darkens.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -154,6 +156,7 @@ def field(bumps: Sequence[Bump], face: Face, x: np.ndarray, y: np.ndarray, *, le
     return total / _peak(tuple(bumps), face)
 
 
+@lru_cache(maxsize=2048)
 def _peak(bumps: tuple[Bump, ...], face: Face) -> float:
     """The longest displacement of the unscaled bilateral field, sought on one half of the face."""
     places = _landmarks(face)

@@ -1,7 +1,7 @@
-"""What happens in every synthetic clip, decided before a pixel is drawn: who, when, which AUs, how strong, how annotated.
+"""What happens in every synthetic clip, decided before a pixel is drawn: who, when, which AUs, how annotated.
 
-Every decision comes from a random stream of its own (seed, domain, person, clip, purpose), so more people, another size
-or another amplitude leave the rest as it is.
+Every decision comes from a random stream of its own (seed, domain, person, clip, purpose), so more people, another
+size or another amplitude leave the rest as it is.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _FACE, _LABELS, _CLIP, _NOISE, _ANNOTATION = range(5)
 
 @dataclass(frozen=True)
 class Difficulty:
-    """How far a setting is from laboratory ideal. Lengths are pixels at 128 x 128, light and noise grey levels or shares."""
+    """How far a setting is from laboratory ideal. Lengths are pixels at 128 x 128."""
 
     intensities: dict[str, float]  # how often each intensity occurs
     one_sided: float  # share of the sided AUs that show on one side only
@@ -94,7 +94,7 @@ class Action:
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """A clip, decided. `actions` is what the face does; `annotated` what the coder wrote, the same unless labels are noisy."""
+    """A clip, decided. `actions`: what the face does; `annotated`: what the coder wrote, noise included."""
 
     domain: Domain
     difficulty: Difficulty
