@@ -161,11 +161,10 @@ def inner_holdout(
     if bare := [row for row in rows if labels[row] is None]:
         raise ValueError(f"row {bare[0]} has no AU annotation (aus is None); leave unlabelled clips out of a protocol")
     wanted = sorted(set(aus) if aus is not None else {au for row in rows for au in labels[row]})
-    counts = np.zeros((len(subjects), 1 + len(wanted)))  # (S, 1 + n_AU): clips, then positives per AU
     place = {subject: i for i, subject in enumerate(subjects)}
-    for row in rows:
-        present = set(labels[row])
-        counts[place[fold.subject_of_row[row]]] += [1, *(au in present for au in wanted)]
+    counts = np.zeros((len(subjects), 1 + len(wanted)))  # (S, 1 + n_AU): clips, then positives per AU
+    present = np.array([[1, *(au in labels[row] for au in wanted)] for row in rows])
+    np.add.at(counts, [place[fold.subject_of_row[row]] for row in rows], present)
     size = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
     chosen = _closest_subset(counts, size, fraction, np.random.default_rng([seed, zlib.crc32(fold.name.encode())]))
     held = {subjects[i] for i in chosen}
