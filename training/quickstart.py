@@ -19,7 +19,7 @@ Worth trying next:
       the same with labels shuffled, and without motion: both must come out at chance
   python training/train.py --config hub_configs/quickstart.yaml --difficulty standard --output_dir runs/standard
       harder faces: weak and one-sided movements, head motion, changing light, wrong labels
-  python training/train.py --config hub_configs/casme2-deepseek-r1.yaml --dry_run
+  python training/train.py --config hub_configs/casme2-deepseek-r1-code.yaml --dry_run
       the plan of a published run: folds, steps, memory, disk"""
 
 

@@ -1,8 +1,8 @@
 """Train and test an AU detector, fold by fold. One YAML file is one run.
 
     python training/train.py --config hub_configs/quickstart.yaml
-    python training/train.py --config hub_configs/casme2-deepseek-r1.yaml --dry_run
-    accelerate launch training/train.py --config hub_configs/casme2-deepseek-r1.yaml --root /data/CASME2
+    python training/train.py --config hub_configs/casme2-deepseek-r1-code.yaml --dry_run
+    accelerate launch training/train.py --config hub_configs/casme2-deepseek-r1-code.yaml --root /data/CASME2
     accelerate launch --num_processes 4 training/train.py --config .. --fold_parallel
     python training/train.py --config .. --fold_shard 3/26          (a job array; or --folds sub01 sub02)
     python training/train.py --config .. --final_fit                (the model to ship)
@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     launch, overrides = parse(sys.argv[1:] if argv is None else argv)
     from run_config import ConfigError, load_run_config  # imports transformers, which reads the rank's variables
 
+    quiet()
     try:
         config = load_run_config(launch.config, overrides)
         if launch.dry_run:
@@ -60,7 +61,6 @@ def run(config, launch: Launch) -> int:
     from run_model import build_model, processor_of
 
     first = launch.place.rank == 0
-    quiet()
     if first and not launch.fold_parallel:
         processes.warn_if_alone(launch.place)
 
