@@ -60,18 +60,25 @@ def find_table(layout: Layout, tree: Tree, policies: Policies, found: Findings) 
         return fitting[0], path
     sheets: list[Sheet] = []
     fitting: list[tuple[int, str, Table]] = []
-    broken: list[str] = []
+    broken: dict[str, str] = {}
     for shown in _table_files(layout, tree):
         try:
             here = read_sheets(tree.absolute(shown), shown)
             sheets += here
-            fitting += [(_preference(layout, shown), shown, table) for table in _fitting(layout, here)[:1]]
+            tables = _fitting(layout, here)
+            fitting += [(_preference(layout, shown), shown, table) for table in tables[:1]]
+            for other in tables[1:]:
+                message = f"sheet {other.sheet.name!r} fits as well, but {tables[0].sheet.name!r} is taken"
+                found.add(DOUBT, "table", message, file=shown)
         except DataError as error:
-            broken.append(str(error))
+            broken[shown] = str(error)
     if not fitting:
-        raise AnnotationError("\n".join([_why_none_fits(layout, sheets), *broken]))
-    for message in broken:
-        found.add(DOUBT, "table", message)
+        raise AnnotationError("\n".join([_why_none_fits(layout, sheets), *broken.values()]))
+    for shown, message in broken.items():
+        old = shown.lower().endswith(OLD_SUFFIXES)
+        if not old and _preference(layout, shown) < min(rank for rank, _, _ in fitting):
+            raise AnnotationError(f"{message}\nOther tables lie there; pass table= to take one of them instead")
+        found.add(NOTE if old else DOUBT, "table", message)
     fitting.sort(key=lambda item: (item[0], natural(item[1])))
     best = [item for item in fitting if item[0] == fitting[0][0]]
     if len(best) > 1:

@@ -189,6 +189,14 @@ def test_the_newest_table_is_taken_and_strangers_have_to_be_named(casme2, load):
         load("casme2", casme2)
 
 
+def test_a_damaged_newest_table_is_not_replaced_by_an_older_one(casme2, load):
+    write_xlsx(casme2 / "CASME2-coding-20140508.xlsx", [CASME2_HEADER, CASME2_ROWS[0]])
+    (casme2 / TABLE).write_bytes(b"damaged")
+    with pytest.raises(AnnotationError, match=r"20190701.xlsx: not a readable .xlsx file(.|\n)*pass table="):
+        load("casme2", casme2)
+    assert len(load("casme2", casme2, table="CASME2-coding-20140508.xlsx")) == 1
+
+
 def test_another_data_sets_table_is_recognised(samm, load):
     with pytest.raises(AnnotationError, match=r"has the column 'Inducement Code', so it is another data set's table"):
         load("casme2", samm)
