@@ -67,8 +67,8 @@ def plan_table(config: RunConfig) -> tuple[dict[str, list], list[str]]:
     said = [_data_line(config)]
     if missing:
         said += [
-            f"STAND-IN    no --root was given for {', '.join(missing)}: numbers of clips and subjects are those of the "
-            "public tables, who shows what is made up",
+            f"STAND-IN    no --root was given for {', '.join(missing)}: numbers of clips and subjects are those of "
+            "the public tables, who shows what is made up",
         ]
     return join(tables), said
 

@@ -5,6 +5,7 @@ and the positives of every AU. Who shows what is made up, and no frame exists.
 """
 
 from collections.abc import Sequence
+from math import gcd
 
 from run_config import DataSettings
 from run_data import SYNTHETIC, clips_per_subject
@@ -50,10 +51,8 @@ def stand_in_table(name: str) -> dict[str, list] | None:
     if domain is not None:
         who = [subject for subject, count in domain.clips_of_subjects.items() for _ in range(count)]
         shown = [combination for combination, count in domain.combinations.items() for _ in range(count)]
-        step = next(step for step in range(97, 10_000) if clips % step and _coprime(step, clips))
-        aus = [
-            [int(au) for au in shown[row * step % clips].split("+")] for row in range(clips)
-        ]  # spread over subjects
+        step = next(step for step in range(97, 10_000) if gcd(step, clips) == 1)  # spreads them over the subjects
+        aus = [[int(au) for au in shown[row * step % clips].split("+")] for row in range(clips)]
     else:
         who = [f"{row * subjects // clips + 1:02d}" for row in range(clips)]
         aus = [[] for _ in range(clips)]
@@ -72,9 +71,3 @@ def has_au_counts(name: str) -> bool:
 
 def join(tables: Sequence[dict[str, list]]) -> dict[str, list]:
     return {key: [value for table in tables for value in table[key]] for key in tables[0]}
-
-
-def _coprime(one: int, other: int) -> bool:
-    while other:
-        one, other = other, one % other
-    return one == 1
