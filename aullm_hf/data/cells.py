@@ -42,6 +42,8 @@ def text_of(cell: object, what: str) -> str:
     """A name as text: numbers lose their ".0", dates and truth values are errors."""
     if isinstance(cell, str):
         text = unicodedata.normalize("NFC", cell).strip()
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise AnnotationError(f"{what} is {_shown(cell)}, which holds half a character; write it again")
         if len(text) > 500:
             raise AnnotationError(f"{what} is a text of {len(text):,} characters: {_shown(text)}")
         return text

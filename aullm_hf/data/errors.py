@@ -10,6 +10,11 @@ ERROR, DOUBT, NOTE = "error", "doubt", "note"
 SHOWN = 40  # problems printed in one message; the exception carries all of them
 
 
+def printable(text: str) -> str:
+    """The text with what UTF-8 cannot say (undecodable bytes of file names) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing found: an `error` makes a clip unusable, a `doubt` is loaded as it is, a `note` needs no action."""
@@ -21,6 +26,11 @@ class Problem:
     row: int | None = None  # as the spreadsheet program numbers it: the first line is 1
     value: str | None = None
     clip: str | None = None  # "subject/clip"
+
+    def __post_init__(self):  # file names may hold bytes that are no text; a report has to be writable
+        for name in ("message", "file", "value", "clip"):
+            if (text := getattr(self, name)) is not None:
+                object.__setattr__(self, name, printable(text))
 
     def __str__(self) -> str:
         where = ", ".join(
@@ -46,7 +56,7 @@ class DataError(ValueError):
     """Anything wrong with the data; `.problems` lists all that was found, not the first only."""
 
     def __init__(self, message: str, problems: Iterable[Problem] = ()):
-        super().__init__(message)
+        super().__init__(printable(message))
         self.problems = tuple(problems)
 
     def __reduce__(self):

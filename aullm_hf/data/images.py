@@ -82,7 +82,7 @@ def _jpeg(data: memoryview | bytes) -> tuple[int, int, bool]:
             continue
         if marker in _JPEG_SIZES:
             height, width = struct.unpack(">HH", bytes(data[at + 5 : at + 9]))
-            return height, width, b"\xff\xd9" in bytes(data[-4096:])
+            return height, width, b"\xff\xd9" in bytes(data[max(at, len(data) - 4096) :])
         if marker in (0xD9, 0xDA):
             return 0, 0, False
         at += 2 + struct.unpack(">H", bytes(data[at + 2 : at + 4]))[0]

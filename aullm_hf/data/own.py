@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .annotations import au_numbers, parse_aus
 from .cells import frame_number, not_annotated, shown, text_of
-from .errors import DOUBT, ERROR, NOTE, AnnotationError, ClipError, DataError, UnsafePathError, error_from
+from .errors import DOUBT, ERROR, NOTE, AnnotationError, ClipError, DataError, UnsafePathError, error_from, printable
 from .facs import AUS
 from .folders import Tree, safe_name
 from .records import (
@@ -158,7 +158,7 @@ class _OwnRow:
             fps=fps,
             aus=aus,
             au_text=au_text,
-            emotion=self.value("emotion", "row", lambda cell: str(cell).strip()[:200]),
+            emotion=self.value("emotion", "row", lambda cell: printable(str(cell).strip()[:200])),
             file=self.table.file,
             row=self.number,
         )

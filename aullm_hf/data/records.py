@@ -13,7 +13,7 @@ from pathlib import Path
 from .annotations import au_numbers, check_policies, parse_aus
 from .cells import frame_number, not_annotated, shown, text_of
 from .corrections import Correction, Corrections
-from .errors import DOUBT, ERROR, NOTE, AnnotationError, DataError, Problem, UnsafePathError
+from .errors import DOUBT, ERROR, NOTE, AnnotationError, DataError, Problem, UnsafePathError, printable
 from .folders import Frame, Tree, safe_name
 from .schema import clip_id
 from .tables import Table, is_blank
@@ -193,7 +193,7 @@ class _Row:
             fps=self.layout.fps,
             aus=aus,
             au_text=au_text,
-            emotion=None if is_blank(emotion) else str(emotion).strip()[:200],
+            emotion=None if is_blank(emotion) else printable(str(emotion).strip()[:200]),
             file=self.table.file,
             row=self.number,
             subject_text=text_of(self.table.cell(self.cells, "subject"), "subject"),

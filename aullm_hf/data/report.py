@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 
-from .errors import DOUBT, ERROR, NOTE, Problem
+from .errors import DOUBT, ERROR, NOTE, Problem, printable
 
 _MARK = "\n\nreport as JSON: "
 
@@ -95,7 +95,7 @@ class Report:
 
     def description(self) -> str:
         """For `DatasetInfo.description`: to read, and to read back."""
-        return f"{self}{_MARK}{json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)}"
+        return printable(f"{self}{_MARK}{json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)}")
 
 
 def report_of(dataset) -> Report | None:

@@ -134,6 +134,27 @@ def test_a_table_of_endless_rows_is_refused(tmp_path, load, monkeypatch):
         load("casme2", tmp_path)
 
 
+def test_file_names_that_are_no_text_do_not_stop_a_load(casme2, load):
+    folder = os.fsencode(casme2 / FOLDER)
+    try:
+        with open(folder + b"/caf\xe9.txt", "wb") as file:
+            file.write(b"x")
+    except OSError:
+        pytest.skip("this file system takes only UTF-8 names")
+    clips = load("casme2", casme2)
+    assert "caf\\udce9.txt" in str(report_of(clips).notes[0])
+
+
+def test_a_row_number_beyond_reason_is_refused(casme2, load):
+    source, target = casme2 / TABLE, casme2 / "far.xlsx"
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.infolist():
+            new.writestr(entry, old.read(entry.filename).replace(b'<row r="4"', b'<row r="99999999"'))
+    source.unlink()
+    with pytest.raises(AnnotationError, match="more than 100,000 rows"):
+        load("casme2", casme2)
+
+
 def test_a_loop_of_links_ends(casme2, load):
     os.symlink(casme2, casme2 / "Cropped" / "again")
     assert len(load("casme2", casme2, images="Cropped/Cropped")) == 3
