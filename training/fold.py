@@ -7,7 +7,6 @@ fold.json        last of all
 """
 
 import copy
-import gc
 import shutil
 import time
 from collections.abc import Sequence
@@ -140,15 +139,14 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
         for entry in trainer.state.log_history
         if "loss" in entry
     ]
-    autocast = trainer.accelerator.autocast
+    accelerator = trainer.accelerator
     extract_model_from_parallel(trainer.model_wrapped, keep_fp32_wrapper=False)  # takes autocast off `forward` again
-    trainer.accelerator.free_memory()
     shop.model.zero_grad(set_to_none=True)
     del trainer
-    gc.collect()
+    accelerator.free_memory()  # collects: Trainer, optimizer and callbacks hold each other
 
     def predict(rows: Sequence[int]) -> np.ndarray:
-        return logits_of(shop.model, batches, rows, training.per_device_eval_batch_size, autocast).numpy()
+        return logits_of(shop.model, batches, rows, training.per_device_eval_batch_size, accelerator.autocast).numpy()
 
     return log, predict
 

@@ -12,6 +12,7 @@ A run that was stopped, however rudely, goes on where it was when the same comma
 """
 
 import argparse
+import gc
 import sys
 import time
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ def train_jobs(shop, jobs, config, launch: Launch) -> None:
     from run_files import is_finished, locked
 
     chooses = config.training.process_index == 0
+    gc.collect()
+    gc.freeze()  # what is there by now stays; collecting after every fold need not look at it again
     progress = Progress(len(jobs), steps_of(config, jobs), speak=chooses and (launch.place.rank == 0))
     for job in jobs:
         with locked(config.folder, job.name, wait=False) if chooses else nothing() as free:

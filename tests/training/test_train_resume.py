@@ -1,0 +1,50 @@
+"""Killed anywhere, a run goes on where it was: the same bytes, and no finished fold twice."""
+
+import json
+import os
+
+import pytest
+
+from support.tiny_run import forked, killed_at, tables, tiny_yaml, train
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return tiny_yaml(tmp_path_factory.mktemp("resume"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config):
+    run = config.parent / "undisturbed"
+    train(config, run)
+    return run
+
+
+def _seconds(run):
+    return {path.parent.name: json.loads(path.read_text())["seconds"] for path in run.glob("folds/*/fold.json")}
+
+
+# What is being written when the kill comes: a checkpoint of the Trainer's, its seal, the old one's deletion, the final
+# checkpoint, the tables, the fold's last file, the deletion of what is not needed any more, the assembled table.
+MOMENTS = {
+    "optimizer state half written": ("torch", "save", 1, False),
+    "unsealed checkpoint": ("fold_trainer", "seal", 2, False),
+    "sealed, the old one still there": ("fold_trainer", "seal", 2, True),
+    "final checkpoint not in place": ("fold", "replace_folder", 1, False),
+    "test table written": ("fold", "write_table", 3, True),
+    "before fold.json": ("fold", "finish", 2, False),
+    "fold.json there, leftovers too": ("run_files", "sync", 1, True),
+    "before the tables": ("aullm_hf.evaluation", "assemble_run", 1, False),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_kill_costs_nothing_that_was_finished(config, undisturbed, tmp_path, moment):
+    module, name, call, after = MOMENTS[moment]
+    run = tmp_path / "run"
+    assert killed_at(module, name, call, train, config, run, after=after) == -9
+    finished = _seconds(run)
+    assert train(config, run) == 0
+    assert tables(run) == tables(undisturbed)
+    assert finished.items() <= _seconds(run).items()
+    assert not list(run.glob("folds/*/work")) and not list(run.glob("**/*.partial"))
