@@ -128,6 +128,8 @@ def parse_aus(cell: object) -> Annotation:
     plain = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip().upper()
     if not plain:
         raise AnnotationError("the AU cell is empty; write 0 or none for a clip in which nothing moves")
+    if plain.startswith("[") and plain.endswith("]"):  # a list as CSV files get it: [4, 12] or ['AU4']
+        plain = re.sub(r"[\[\]'\"]", "", plain).strip() or "NONE"
     if plain in NO_ACTION:
         return Annotation(text=text)
     return _Parser(text, plain).parse()

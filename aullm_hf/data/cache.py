@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable
 from functools import cache as remember
 from pathlib import Path
@@ -54,7 +54,8 @@ def cached(name: str, key: str, build: Callable[[Path], None], *, cache_dir=None
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(str(home / f"{key}.lock")):
             if rebuild or not _complete(target):
-                part = Path(tempfile.mkdtemp(prefix=f"{key[:8]}-", suffix=".incomplete", dir=home))
+                part = home / f"{key}-{uuid.uuid4().hex[:8]}.incomplete"
+                part.mkdir()
                 try:
                     build(part)
                     if target.exists():  # a rebuild: whoever has the old file mapped keeps it until they let go

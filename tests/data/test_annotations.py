@@ -49,6 +49,9 @@ def numbers(cell, **policies):
         ("?", []),
         ([4, "R12"], [4, 12]),
         (np.array([1, 2]), [1, 2]),
+        ("[4, 12]", [4, 12]),
+        ("['AU4', 'L12']", [4, 12]),
+        ("[]", []),
     ],
 )
 def test_the_notation_of_every_table_is_read(cell, expected):
