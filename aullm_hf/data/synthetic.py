@@ -21,14 +21,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from .schema import clip_features
-from .synthetic_faces import CROP, MIDDLE, Face, Window, draw_face
+from .synthetic_faces import CROP, MIDDLE, Face, Window, draw_face, smooth_noise
 from .synthetic_motion import AMPLITUDE, FIELDS, FOLD_DEPTH, FOLDS, GAZE, au_field, field, fold, time_course
 from .synthetic_plans import _CLIP, _NOISE, ClipPlan, synthetic_plans
 
-POSE_SHIFT = 1.8  # of the face within its crop, clip by clip, in pixels at 128 x 128 (standard deviation)
-POSTURE = 1.3  # of the resting face along an AU's field, clip by clip, in the same pixels
+POSE_SHIFT = 2.0  # of the face within its crop, clip by clip, in pixels at 128 x 128 (standard deviation)
+POSTURE = 1.4  # of the resting face along an AU's field, clip by clip, in the same pixels
 POSTURES = (1, 2, 4, 5, 7, 10, 12, 14, 15, 17, 20, 25)  # the directions in which faces rest differently
-FOLD_REST = 0.33  # of the folds' resting depth, clip by clip
+MOTTLE = 0.06  # uneven light, clip by clip
+FOLD_REST = 0.13  # of the folds' resting depth, clip by clip
 OVERSAMPLE = 2  # of the still face that the frames are sampled from
 BLINK = 6.5  # how far the upper lid comes down
 
@@ -164,8 +165,11 @@ def draw_clip(
     side_light = 1 + 0.06 * rng.standard_normal() * (x - MIDDLE) / 64 + 0.04 * rng.standard_normal() * (y - 64) / 64
     side_light = (side_light * (1 + 0.04 * rng.standard_normal())).astype(np.float32)
 
+    side_light *= 1 + MOTTLE * smooth_noise(rng, x, y, 9, reach=512).astype(np.float32)
     for au in FOLDS:
-        side_light *= 1 - FOLD_REST * np.float32(np.clip(rng.standard_normal(), -2, 2)) * fold(au, face, at_x, at_y)
+        side_light *= 1 - FOLD_REST * np.float32(np.clip(rng.standard_normal(), -1.5, 1.5)) * fold(
+            au, face, at_x, at_y
+        )
 
     noise = plan.rng(_NOISE)
     side = plan.domain.noise * setting.noise

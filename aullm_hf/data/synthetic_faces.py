@@ -141,9 +141,12 @@ def _spot(x, y, x0: float, y0: float, sx: float, sy: float) -> np.ndarray:
 
 
 def _grain(x: np.ndarray, y: np.ndarray, cell: float, seed: int) -> np.ndarray:
-    """Smooth noise of unit variance with structures of size `cell`, the same at every resolution."""
-    rng = np.random.default_rng([seed, round(cell * 8)])
-    reach = 512  # face units on either side; the windows stay within
+    """Skin, hair, cloth: noise that belongs to a person, the same at every resolution and in every window."""
+    return smooth_noise(np.random.default_rng([seed, round(cell * 8)]), x, y, cell, reach=512)
+
+
+def smooth_noise(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, cell: float, reach: float) -> np.ndarray:
+    """(H, W) of about unit variance with structures of size `cell`, anywhere within `reach` of zero."""
     lattice = rng.standard_normal((int(2 * reach / cell) + 4,) * 2).astype(np.float32)
 
     def weights(position: np.ndarray) -> np.ndarray:

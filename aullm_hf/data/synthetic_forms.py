@@ -286,8 +286,19 @@ def fourdme(rng: np.random.Generator, images: str | None, published: bool) -> Fo
         shown = [
             int(row.emotion == emotion) for emotion in ("Positive", "Negative", "Surprise", "Repression", "Others")
         ]
-        return [number - 1, row.notes.get("folder", row.subject), row.clip, row.emotion, row.onset, row.apex,
-                row.offset, row.au_cell, int(45 in moving), *shown, *(int(au in moving) for au in columns)]  # fmt: skip
+        return [
+            number - 1,
+            row.notes.get("folder", row.subject),
+            row.clip,
+            row.emotion,
+            row.onset,
+            row.apex,
+            row.offset,
+            row.au_cell,
+            int(45 in moving),
+            *shown,
+            *(int(au in moving) for au in columns),
+        ]
 
     return Form(
         name="4dme",

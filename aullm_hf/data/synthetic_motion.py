@@ -109,7 +109,7 @@ FOLDS: dict[int, Fold] = {
     17: Fold("chin", 0, -4, 10, 5),
     20: Fold("mouth corner", 11, 6, 4, 7),
 }
-FOLD_DEPTH = 0.06  # share of the light that a fold loses per pixel of motion
+FOLD_DEPTH = 0.035  # share of the light that a fold loses per pixel of motion
 
 UNSIDED = frozenset({16, 17, 18, 22, 23, 24, 25, 26, 28, 38, 43, 45})  # move both halves, always
 GAZE = (Bump("eye", 0, 0, 4.5, 3.2, 1.0, 0.0),)  # both eyes turn the same way: no AU of the face, a nuisance
