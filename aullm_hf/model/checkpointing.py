@@ -197,7 +197,7 @@ def load_trained(model: PreTrainedModel, path: str, **hub: Any) -> None:
                 f"The checkpoint {path!r} holds {key} of shape {tuple(value.shape)}, its configuration asks for "
                 f"{tuple(own[key].shape)}."
             )
-    model.load_state_dict(weights, strict=False)
+    model.load_state_dict(weights, strict=False, assign=own[next(iter(wanted))].is_meta)
 
 
 def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -200,9 +200,9 @@ class AULLMPreTrainedModel(PreTrainedModel):
                 kwargs.pop(key, None)  # without a meaning here: safetensors only, one allocation always
             _refuse_unknown(kwargs)
             config.check()
-            model = cls(
-                config, llm=load_llm(config, **{key: value for key, value in kwargs.items() if value is not None})
-            )
+            llm = load_llm(config, **{key: value for key, value in kwargs.items() if value is not None})
+            with torch.device("meta"):  # what is trained comes from the file: nothing to allocate or draw before
+                model = cls(config, llm=llm)
             load_trained(model, path, **where)
             model._beside_llm()
             info = {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set(), "error_msgs": []}

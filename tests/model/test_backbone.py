@@ -1,9 +1,9 @@
 """The 3D-CNN against the order of layers the paper gives."""
 
 import torch
-from support.tiny import tiny_config
 
 from aullm_hf.model.backbone import HighLevelHead, MotionBackbone, SqueezeExcitation
+from support.tiny import tiny_config
 
 
 def in_the_papers_order(net: MotionBackbone, motion: torch.Tensor) -> torch.Tensor:

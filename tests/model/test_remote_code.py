@@ -99,13 +99,21 @@ def test_a_saved_fold_loads_anywhere(way, tmp_path, site_without_package):
 
     script = tmp_path / "stranger.py"
     script.write_text(STRANGER)
+    run_it = f"""
+import sys
+sys.path.insert(0, {str(site_without_package)!r})
+sys.argv = ["stranger", {str(path)!r}, {str(tmp_path)!r}]
+exec(open({str(script)!r}).read())
+"""
+    home = {"HF_HOME": str(tmp_path / "home"), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(site_without_package)!r}); "
-         f"sys.argv = ['stranger', {str(path)!r}, {str(tmp_path)!r}]; exec(open({str(script)!r}).read())"],
-        capture_output=True, text=True, cwd=tmp_path, timeout=300,
-        env={"PATH": os.environ["PATH"], "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path),
-             "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [sys.executable, "-I", "-S", "-c", run_it],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **home},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((tmp_path / "out.json").read_text())
     torch.testing.assert_close(torch.tensor(found["logits"]), logits, atol=1e-6 if way != "merged" else 1e-5, rtol=0)
