@@ -195,3 +195,18 @@ def test_sharded_and_untied_bases(tmp_path):
 
 def test_no_pickle_is_written(saved):
     assert not [p.name for p in saved[1].iterdir() if p.suffix in {".bin", ".pt", ".pth", ".pkl"}]
+
+
+def test_training_a_loaded_model_leaves_its_file_alone_and_saving_over_it_is_safe(saved):
+    """The tensors come from a memory-mapped file: writes must stay in memory, and saving must not pull it away."""
+    _, path = saved
+    before = (path / "model.safetensors").read_bytes()
+    loaded = AULLMForAUDetection.from_pretrained(path)
+    with torch.no_grad():
+        for parameter in loaded.trained_parameters().values():
+            parameter.add_(1.0)
+        assert (path / "model.safetensors").read_bytes() == before
+        expected = loaded(clips()).logits
+        loaded.save_pretrained(path)
+        assert torch.equal(loaded(clips()).logits, expected)
+        assert torch.equal(AULLMForAUDetection.from_pretrained(path)(clips()).logits, expected)
