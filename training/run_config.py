@@ -234,10 +234,8 @@ def differences(one: dict, other: dict) -> list[str]:
         here, there = one.get(section, {}), other.get(section, {})
         for name in sorted({*here, *there}):
             if here.get(name) != there.get(name):
-                lines.append(
-                    f"{section}.{name}: here {here.get(name, 'the default')!r}, "
-                    f"there {there.get(name, 'the default')!r}"
-                )
+                ours, theirs = (repr(s[name]) if name in s else "the default" for s in (here, there))
+                lines.append(f"{section}.{name}: here {ours}, there {theirs}")
     return lines
 
 

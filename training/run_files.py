@@ -92,6 +92,8 @@ def is_finished(folder: Path) -> bool:
 
 def finish(folder: Path, entry: dict[str, Any]) -> None:
     """Write fold.json, with a checksum of every file beside it; then the Trainer's checkpoints may go."""
+    for cut_short in folder.glob(".*.partial"):  # a killed process's
+        shutil.rmtree(cut_short) if cut_short.is_dir() else cut_short.unlink()
     write_json({**entry, "files": checksums(folder, leave_out=("work", "fold.json"))}, folder / "fold.json")
     sync(folder)
     shutil.rmtree(folder / "work", ignore_errors=True)

@@ -1,11 +1,10 @@
 """Killed anywhere, a run goes on where it was: the same bytes, and no finished fold twice."""
 
 import json
-import os
 
 import pytest
 
-from support.tiny_run import forked, killed_at, tables, tiny_yaml, train
+from support.tiny_run import killed_at, tables, tiny_yaml, train
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,123 @@
+"""One process, two side by side, or two parts of a job array: the same table, each fold trained once."""
+
+import os
+import random
+import signal
+import time
+from multiprocessing import get_context
+
+import pytest
+
+from support.tiny_run import forked, tables, tiny_yaml, train
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return tiny_yaml(tmp_path_factory.mktemp("parallel"), data={"subjects": 4})
+
+
+@pytest.fixture(scope="module")
+def alone(config):
+    run = config.parent / "alone"
+    train(config, run)
+    return run
+
+
+def _beside(config, run, rank, count=2):
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count), MASTER_ADDR="127.0.0.1")
+    train(config, run, "--fold_parallel")
+    assert "RANK" not in os.environ and "MASTER_ADDR" not in os.environ
+
+
+def _start(config, run, count=2):
+    started = [get_context("fork").Process(target=_beside, args=(config, run, rank, count)) for rank in range(count)]
+    for process in started:
+        process.start()
+    return started
+
+
+def _stamps(run):
+    return {path.parent.name: path.stat().st_mtime_ns for path in run.glob("folds/*/fold.json")}
+
+
+def test_two_processes_side_by_side(config, alone, tmp_path):
+    processes = _start(config, tmp_path / "run")
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert tables(tmp_path / "run") == tables(alone)
+
+
+def test_two_parts_of_a_job_array(config, alone, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(config, run, "--fold_shard", "1/2")
+    assert "2 of 4 folds are finished; to come, or in other hands: sub02, sub04" in capsys.readouterr().out
+    first = _stamps(run)
+    assert set(first) == {"sub01", "sub03"}
+    train(config, run, "--fold_shard", "2/2")
+    assert tables(run) == tables(alone)
+    assert first.items() <= _stamps(run).items()
+
+
+def test_named_folds_and_a_fold_in_other_hands(config, tmp_path, capsys):
+    from run_files import locked
+
+    run = tmp_path / "run"
+    with locked(run, "sub02", wait=False) as had:
+        assert had
+        assert forked(train, config, run, "--folds", "sub01,sub02") == 0
+    assert set(_stamps(run)) == {"sub01"}
+    assert train(config, run, "--folds", "sub99") == 2
+    assert "--folds names 'sub99'; the folds are sub01, sub02, sub03, sub04" in capsys.readouterr().err
+
+
+def test_another_configuration_is_refused_with_what_differs(config, alone, capsys):
+    before = tables(alone)
+    assert train(config, alone, "--num_train_epochs", "2", "--clips_seed", "5") == 2
+    said = capsys.readouterr().err
+    assert "holds another run: data.clips_seed: here 5, there the default" in said
+    assert "training.num_train_epochs: here 2.0, there the default" in said
+    assert "Choose another folder with --output_dir" in said
+    assert train(config, alone, "--logging_steps", "1") == 0  # nothing comes of that
+    assert tables(alone) == before
+
+
+def test_a_finished_fold_that_was_changed_is_not_believed(config, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(config, run, "--folds", "sub01")
+    (run / "folds" / "sub01" / "predictions.parquet").write_bytes(b"cut")
+    assert train(config, run, "--folds", "sub01") == 2
+    assert "has 3 bytes, fold.json says" in (said := capsys.readouterr().err) and "to train it again" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
+def test_ten_kills_at_random_moments(tmp_path, count):
+    config = tiny_yaml(tmp_path, data={"subjects": 6}, training={"save_steps": 1})
+    train(config, tmp_path / "undisturbed")
+    whole = _duration(config, tmp_path / "timed", count)
+    chance, run, seen, kills = random.Random(count), tmp_path / "run", {}, 0
+    while kills < 10:
+        processes = _start(config, run, count)
+        time.sleep(chance.uniform(0.02, 0.35) * whole)
+        for process in processes:
+            if process.is_alive():
+                os.kill(process.pid, signal.SIGKILL)
+                kills += 1
+            process.join()
+        assert seen.items() <= _stamps(run).items(), "a finished fold was trained again, or lost"
+        seen = _stamps(run)
+        if len(seen) == 6:  # begin anew, and go on killing
+            assert train(config, run) == 0
+            assert tables(run) == tables(tmp_path / "undisturbed")
+            run, seen = tmp_path / f"run{kills}", {}
+    assert train(config, run) == 0
+    assert tables(run) == tables(tmp_path / "undisturbed")
+    assert seen.items() <= _stamps(run).items()
+
+
+def _duration(config, run, count):
+    begun = time.monotonic()
+    for process in _start(config, run, count):
+        process.join()
+    return time.monotonic() - begun
