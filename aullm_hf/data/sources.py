@@ -183,22 +183,24 @@ def match_folders(
 ) -> list[Record]:
     """The records whose frames are there; every other one is listed, and every folder without a row is noted."""
     usable, taken = [], set()
+    locate = layout.locate or _locate
     tops = [] if images is None else [name for name in tree.folders(images) if layout.subject_folder.fullmatch(name)]
     for record in records:
-        folders = (
-            [] if images is None else (layout.locate or _locate)(tree, images, _tops_of(layout, tops, record), record)
-        )
-        taken.update(folders)
-        inner = [f"{folder}/{layout.inner}" if layout.inner else folder for folder in folders]
-        inner = [folder for folder in inner if not layout.inner or tree.child(folder.rsplit("/", 1)[0], layout.inner)]
         where = {"file": record.file, "row": record.row, "clip": record.name}
-        if not inner:
+        folders = [] if images is None else locate(tree, images, _tops_of(layout, tops, record), record)
+        taken.update(folders)
+        if layout.inner:
+            outer, folders = folders, [path for folder in folders if (path := tree.child(folder, layout.inner))]
+            if outer and not folders:
+                found.add(ERROR, "no-folder", f"no folder {layout.inner!r} in {outer[0]}", **where)
+                continue
+        if not folders:
             message, kind = _missing(layout, tree, images, tops, record)
             found.add(ERROR, kind, message, **where)
-        elif len(inner) > 1:
-            names = ", ".join(map(repr, inner))
-            found.add(ERROR, "frames", f"{len(inner)} folders fit: {names}; keep one, or pass images=", **where)
-        elif attach_frames(record, tree, inner[0], found):
+        elif len(folders) > 1:
+            names = ", ".join(map(repr, folders))
+            found.add(ERROR, "frames", f"{len(folders)} folders fit: {names}; keep one, or pass images=", **where)
+        elif attach_frames(record, tree, folders[0], found):
             usable.append(record)
     if images is not None and layout.locate is None:
         _note_unused(layout, tree, images, tops, taken, found)
