@@ -46,8 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
     preview.add_argument("root", nargs="?")
     preview.add_argument("--out", required=True)
     preview.add_argument("--clips", type=int, default=6, help="how many clips are drawn")
+    preview.add_argument("--clip", action="append", metavar="CLIP_ID", help="draw this clip (may be repeated)")
+    preview.add_argument(
+        "--amplitude", type=float, default=1.0, help="multiplies the motion, so that a person sees it"
+    )
+    preview.add_argument("--difficulty", default="easy", help="of synthetic clips: easy, standard or hard")
     preview.add_argument("--face", choices=("align", "none"), default="align")
     preview.add_argument("--size", type=int, default=128)
+    preview.add_argument("--on-error", choices=("raise", "skip"), default="skip")
+    preview.add_argument("--cache-dir")
     options = parser.parse_args(arguments)
     try:
         return {"check": _check, "build": _build, "preview": _preview}[options.command](options)
@@ -111,10 +118,18 @@ def _preview(options: argparse.Namespace) -> int:
     from .loading import load_clips
     from .preview import draw_clips
 
-    more = {} if options.name == "synthetic" else {"face": options.face}
-    dataset = load_clips(options.name, options.root, size=options.size, **more)
-    draw_clips(dataset, options.out, clips=options.clips)
-    print(f"{options.out}: {min(options.clips, len(dataset))} clips")
+    common = {"size": options.size, "cache_dir": options.cache_dir}
+    amplitude = options.amplitude
+    if options.name == "synthetic":  # the synthetic face itself can move more, which looks better than a difference
+        each = -(-options.clips // 3)
+        more = {"subjects": 3, "clips_per_subject": each, "difficulty": options.difficulty, "amplitude": amplitude}
+        dataset, amplitude = load_clips("synthetic", **common, **more), 1.0
+    else:
+        more = {"face": options.face, "on_error": options.on_error}
+        dataset = load_clips(options.name, options.root, **common, **more)
+    chosen = options.clip or options.clips
+    draw_clips(dataset, options.out, clips=chosen, amplitude=amplitude)
+    print(f"{options.out}: {len(options.clip) if options.clip else min(options.clips, len(dataset))} clips")
     return 0
 
 

@@ -37,7 +37,7 @@ def load_clips(
     workers: int | None = None,
     cache_dir: str | os.PathLike | None = None,
     rebuild: bool = False,
-    **options,
+    **options,  # of the synthetic clips: difficulty, domain, subjects, ...
 ):
     """Clips as a `datasets.Dataset`, a row a clip; built once, then read from the cache.
 
@@ -59,7 +59,7 @@ def load_clips(
     if name == "synthetic":
         if root is not None:
             raise ValueError("the synthetic clips have no root; leave it out")
-        return _synthetic(size=size, cache_dir=cache_dir, rebuild=rebuild, **options)
+        return _synthetic(size=size, workers=workers, cache_dir=cache_dir, rebuild=rebuild, **options)
     if options:
         raise TypeError(f"load_clips() has no option {', '.join(map(repr, options))}")
     if root is None and name not in LAYOUTS and Path(name).exists():
@@ -152,7 +152,7 @@ def load_source(
     return as_clips(dataset)
 
 
-def _synthetic(*, size: int, cache_dir, rebuild: bool, **options):
+def _synthetic(*, size: int, workers: int | None, cache_dir, rebuild: bool, **options):
     """The embedded benchmark, kept in the same cache as the rest."""
     from .synthetic import synthetic_clips
 
@@ -161,6 +161,6 @@ def _synthetic(*, size: int, cache_dir, rebuild: bool, **options):
     key = fingerprint(name="synthetic", options=plain)
 
     def build(directory: Path) -> None:
-        synthetic_clips(**options).save_to_disk(str(directory))
+        synthetic_clips(workers=workers, **options).save_to_disk(str(directory))
 
     return as_clips(cached("synthetic", key, build, cache_dir=cache_dir, rebuild=rebuild))

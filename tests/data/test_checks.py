@@ -66,6 +66,25 @@ def test_build_writes_parquet_or_a_folder(samm, tmp_path, capsys):
         ]
 
 
+def test_a_preview_is_drawn(casme2, tmp_path, capsys):
+    out = tmp_path / "preview.png"
+    arguments = [
+        "preview",
+        "casme2",
+        str(casme2),
+        "--face",
+        "none",
+        "--size",
+        "32",
+        "--cache-dir",
+        str(tmp_path / "c"),
+    ]
+    assert main([*arguments, "--out", str(out), "--clips", "1", "--amplitude", "4"]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG") and "1 clips" in capsys.readouterr().out
+    assert main([*arguments, "--out", str(out), "--clip", "casme2/02/nope/1"]) == 2
+    assert "'casme2/02/nope/1' is not in the data set" in capsys.readouterr().err
+
+
 def test_what_is_known_adds_up():
     casme2, samm = KNOWN["casme2"], KNOWN["samm"]
     assert sum(casme2.clips_of.values()) == 255 and len(casme2.clips_of) == 26
