@@ -8,6 +8,7 @@ import pytest
 from aullm_hf.data import check_clips
 from aullm_hf.data.__main__ import main
 from aullm_hf.data.known import KNOWN
+from aullm_hf.data.synthetic_trees import TREES, write_tree
 
 
 def test_a_whole_copy_passes(casme2, capsys, tmp_path):
@@ -45,6 +46,20 @@ def test_a_root_that_cannot_be_read_is_a_finding(tmp_path, capsys):
     assert "no table with the header of SAMM" in capsys.readouterr().out
     assert main(["check", "casme9", str(tmp_path)]) == 2
     assert "there is no data set 'casme9'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_the_checker_tells_the_truth_of_every_data_set(name, tmp_path):
+    truth = write_tree(name, tmp_path / name, seed=3)
+    outcome = check_clips(name, truth.root, workers=1)
+    assert outcome.ok == (len(truth.usable) == len(truth.clips))
+    assert (outcome.report.clips, outcome.report.aus) == (len(truth.usable), truth.au_counts())
+    assert {problem.clip for problem in outcome.report.skipped} == {
+        clip.name for clip in truth.clips if not clip.usable
+    }
+    listed = {(problem.level, problem.kind, problem.clip) for problem in outcome.report.problems}
+    assert {(finding.level, finding.kind, finding.clip) for finding in truth.findings} <= listed
+    assert outcome.to_json() and str(outcome)
 
 
 def test_faces_are_looked_for_on_request(casme2, face_model):
