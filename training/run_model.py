@@ -29,7 +29,10 @@ def model_config(settings, aus: list[int]) -> AULLMConfig:
     chosen = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     for ours in ("model_kind", "tiny_llm"):
         chosen.pop(ours)
-    return AULLMConfig(aus=aus, **chosen)
+    try:
+        return AULLMConfig(aus=aus, **chosen)
+    except ValueError as error:
+        raise ConfigError(f"The model section: {error}") from error
 
 
 def is_tiny(settings) -> bool:
@@ -59,6 +62,7 @@ def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForA
     model = AULLMForAUDetection.from_base_llm(config, str(folder), seed=seed)
     if config.save_base_weights:
         model.config.llm_name_or_path = settings.llm_name_or_path
+        model.config.text_config._name_or_path = settings.llm_name_or_path
     return model
 
 

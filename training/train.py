@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     launch, overrides = parse(sys.argv[1:] if argv is None else argv)
     from run_config import ConfigError, load_run_config  # imports transformers, which reads the rank's variables
 
+    from aullm_hf.data import DataError
+
     quiet()
     try:
         config = load_run_config(launch.config, overrides)
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
             return print_plan(config, launch)
         return run(config, launch)
-    except ConfigError as error:
+    except (ConfigError, DataError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
 

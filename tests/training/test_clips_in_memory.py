@@ -1,0 +1,139 @@
+"""Batches agree with the processor, and what is drawn depends on nothing but what it is drawn for."""
+
+import numpy as np
+import pytest
+import torch
+from clips_in_memory import Augmentation, Batches, Clips, ClipSampler, balanced_weights, clips_of
+
+from aullm_hf.data import load_clips
+from aullm_hf.model.processing_aullm import AULLMVideoProcessor, sample_last_frame
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_clips("synthetic", subjects=2, clips_per_subject=4, size=16)
+
+
+@pytest.fixture(scope="module")
+def clips(dataset):
+    return clips_of(dataset, [1, 4])
+
+
+def _lengths(*lengths, size=16):
+    """Clips whose every pixel is the number of its frame."""
+    frames = np.concatenate([np.arange(n, dtype=np.uint8) for n in lengths])
+    frames = np.broadcast_to(frames[:, None, None], (len(frames), size, size))
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    table = {key: [str(i) for i in range(len(lengths))] for key in ("clip_id", "dataset", "subject", "aus")}
+    return Clips(frames, starts, np.zeros((len(lengths), 2), np.float32), table)
+
+
+def test_frames_and_labels_are_the_data_sets(dataset, clips):
+    for row, clip in enumerate(dataset):
+        there = clips.frames[clips.starts[row] : clips.starts[row + 1]]
+        assert np.array_equal(there, np.asarray(clip["frames"]))
+        assert clips.labels[row].tolist() == [1 in clip["aus"], 4 in clip["aus"]]
+
+
+@pytest.mark.parametrize("rows", [[5, 0, 3], [1], []])
+def test_a_selection_and_a_concatenation_are_read_right(dataset, rows):
+    from datasets import concatenate_datasets
+
+    chosen = concatenate_datasets([dataset.select(rows), dataset.select([7, 2])])
+    clips = clips_of(chosen, [1, 4])
+    for row, clip in enumerate(chosen):
+        assert np.array_equal(clips.frames[clips.starts[row] : clips.starts[row + 1]], np.asarray(clip["frames"]))
+
+
+def test_a_whole_clip_is_what_the_processor_makes_of_it(dataset, clips):
+    processor = AULLMVideoProcessor(num_frames=6, size=16, value_range="byte")
+    batch = Batches(clips, processor).whole([3, 0, 7])
+    expected = processor([np.asarray(dataset[row]["frames"]) for row in (3, 0, 7)])["pixel_values"]
+    assert torch.equal(batch["pixel_values"], expected)
+    assert torch.equal(batch["labels"], torch.from_numpy(clips.labels[[3, 0, 7]]))
+
+
+@pytest.mark.parametrize("include_last", [False, True])
+def test_training_samples_end_where_the_published_ones_do(include_last):
+    processor = AULLMVideoProcessor(num_frames=6, size=16, value_range="byte", include_last=include_last)
+    batches = Batches(_lengths(*range(1, 13)), processor, seed=3)
+    for row, length in enumerate(range(1, 13)):
+        pixels = batches([(row, epoch, 0) for epoch in range(200)])["pixel_values"]
+        ends = set(pixels[:, -1, 0, 0, 0].int().tolist())
+        assert pixels[:, 0].eq(0).all()
+        generator = torch.Generator().manual_seed(0)
+        assert ends == {sample_last_frame(length, 6, generator, include_last) for _ in range(300)}
+
+
+def test_what_is_drawn_does_not_depend_on_the_batch(clips):
+    augmentation = Augmentation(flip=0.5, shift=2, zoom=0.1, brightness=0.2)
+    processor = AULLMVideoProcessor(num_frames=6, size=16)
+    one = Batches(clips, processor, seed=1, fold="sub01", augmentation=augmentation)
+    draws = [(0, 0, 0), (3, 0, 0), (3, 0, 1), (3, 1, 0)]
+    together = one(draws)["pixel_values"]
+    again = Batches(clips, processor, seed=1, fold="sub01", augmentation=augmentation)
+    for index in (2, 0, 3, 1):
+        assert torch.equal(again([draws[index]])["pixel_values"][0], together[index])
+    for other in (Batches(clips, processor, seed=2, fold="sub01", augmentation=augmentation),
+                  Batches(clips, processor, seed=1, fold="sub02", augmentation=augmentation)):  # fmt: skip
+        assert not torch.equal(other(draws)["pixel_values"], together)
+    assert len({tuple(frame.flatten().tolist()) for frame in together}) == 4
+
+
+def test_a_still_clip_stays_still_whatever_is_done_to_it():
+    clips = _lengths(20)
+    still = Clips(np.repeat(np.random.default_rng(0).integers(0, 255, (1, 16, 16), np.uint8), 20, 0), *_rest(clips))
+    everything = Augmentation(flip=1.0, shift=3, zoom=0.2, brightness=0.3)
+    batches = Batches(still, AULLMVideoProcessor(num_frames=6, size=16), augmentation=everything)
+    pixels = batches([(0, epoch, 0) for epoch in range(20)])["pixel_values"]
+    assert pixels.eq(pixels[:, :1]).all()
+
+
+def _rest(clips):
+    return clips.starts, clips.labels, clips.table
+
+
+def test_shifts_are_whole_pixels_and_flips_are_exact():
+    frames = torch.rand(1, 6, 16, 16)
+    draws = np.array([[0.0, 0.99, 0.5, 0.5, 0.5]])
+    assert torch.equal(Augmentation(flip=1.0)(frames, draws), frames.flip(-1))
+    moved = Augmentation(shift=2)(frames, draws)  # two pixels along the width
+    assert torch.allclose(moved[..., :-2], frames[..., 2:], atol=1e-5)
+    assert torch.allclose(moved[..., -1], frames[..., -1], atol=1e-5)
+    assert torch.allclose(Augmentation(brightness=0.2)(frames, np.full((1, 5), 0.5)), frames)
+
+
+def test_onset_only_shows_one_frame(clips):
+    batches = Batches(clips, AULLMVideoProcessor(num_frames=6, size=16), only_onset=True)
+    for pixels in (batches([(2, 0, 0)])["pixel_values"], batches.whole([2])["pixel_values"]):
+        assert pixels.eq(pixels[:, :1]).all()
+
+
+def test_another_size_is_refused(clips):
+    with pytest.raises(ValueError, match="frames are 16 x 16, the model reads 32 x 32: set image_size"):
+        Batches(clips, AULLMVideoProcessor(size=32))
+
+
+def test_an_epoch_is_every_clip_once_in_an_order_of_its_own():
+    sampler = ClipSampler([4, 7, 9], seed=1, fold="a")
+    epochs = []
+    for epoch in (0, 1, 0):
+        sampler.set_epoch(epoch)
+        epochs.append(list(sampler))
+    assert epochs[0] == epochs[2] and {row for row, _, _ in epochs[1]} == {4, 7, 9}
+    assert [(epoch, again) for _, epoch, again in epochs[1]] == [(1, 0)] * 3
+    orders = set()
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        orders.add(tuple(row for row, _, _ in sampler))
+    assert len(orders) > 3
+
+
+def test_balanced_sampling_shows_rare_aus_more_often_and_counts_repeats():
+    labels = np.zeros((100, 2), np.float32)
+    labels[:50, 0], labels[50:52, 1] = 1, 1
+    weights = balanced_weights(labels)
+    assert weights[0] == 1 and weights[50] == 25 and weights[99] == 1
+    drawn = list(ClipSampler(range(100), seed=0, fold="a", weights=weights))
+    rare = [again for row, _, again in drawn if row == 50]
+    assert rare == list(range(len(rare))) and len(rare) > 5

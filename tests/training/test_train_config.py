@@ -1,0 +1,99 @@
+"""One YAML is one run: sections, overrides, and errors that name what was meant."""
+
+import dataclasses
+import re
+
+import pytest
+import run_config
+import yaml
+from run_config import ConfigError, load_run_config
+
+from support.tiny_run import ROOT, tiny_yaml
+
+
+@pytest.fixture
+def config(tmp_path):
+    return tiny_yaml(tmp_path)
+
+
+def _written(tmp_path, content):
+    path = tmp_path / "run.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+def test_the_command_line_overrides_by_field_name(config):
+    words = "--num_train_epochs 7 --projector mid --aus 4 12 --seeds 1 2".split()
+    run = load_run_config(config, [*words, "--lora", "{r: 1}"])
+    assert run.training.num_train_epochs == 7 and run.model.projector == "mid"
+    assert run.data.aus == ["4", "12"] and run.model.lora == {"r": 1} and run.seeds == [1, 2]
+    assert run.name == "tiny" and str(run.folder) == "runs/tiny"
+
+
+def test_numbers_without_a_dot_are_numbers(tmp_path):
+    """YAML reads 1e-3 as text."""
+    path = _written(tmp_path, "model: {llm_name_or_path: tiny:qwen2}\ntraining: {learning_rate: 1e-3, bf16: false}\n")
+    run = load_run_config(path)
+    assert run.training.learning_rate == 1e-3 and run.training.bf16 is False
+
+
+def test_field_names_are_unique_over_the_sections():
+    names = run_config._names()
+    assert sorted(names) == sorted(set(names))
+
+
+def test_every_field_is_documented():
+    for kind in run_config.SECTIONS.values():
+        for one in dataclasses.fields(kind):
+            if kind is not run_config.TrainSettings or one.name in run_config.TrainSettings.__annotations__:
+                assert one.metadata["help"], one.name
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model": {"projectr": "mid"}}, "section `model` has no field `projectr`. Did you mean `projector`?"),
+        ({"trainin": {}}, "has a section `trainin`; allowed: model, data, protocol, training."),
+        ({"data": {"learning_rate": 1}}, "no field `learning_rate`. It belongs to section `training`."),
+        ({"training": {"seed": "one"}}, "training.seed is 'one'; expected: int."),
+        ({"training": {"bf16": "perhaps"}}, "training.bf16 is 'perhaps'; expected: true or false."),
+        ({"protocol": {"inner": "outer"}}, "protocol.inner is 'outer'; allowed: 'holdout', 'refit', 'none'."),
+        ({"protocol": {"protocol": "cross_domain"}}, "cross_domain needs `source` and `target`"),
+        ({"protocol": {"seeds": [1, 1]}}, r"seeds [1, 1] name a seed twice"),
+        ({"protocol": {"inner_fraction": 1.5}}, "inner_fraction is 1.5; it lies between 0 and 1."),
+        ({"training": {"augment_shift": -1}}, "augment_shift is -1 pixels; it is 0 or more."),
+        ({"training": {"optim": "adamw_hf"}}, "training.optim is 'adamw_hf'; allowed: 'adamw_torch'"),
+        ({"training": {"eval_strategy": "steps", "logging_steps": 0}}, "section `training`: "),
+        ("[1, 2]", "must hold the sections model, data, protocol, training"),
+        ("a: [", "is not YAML"),
+        ("!!python/object/apply:os.system ['true']", "is not YAML"),
+    ],
+)
+def test_errors_name_the_field_and_what_is_allowed(tmp_path, content, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_run_config(_written(tmp_path, content))
+
+
+def test_unknown_options_suggest_the_nearest(config):
+    with pytest.raises(ConfigError, match=r"does not know '--num_train_epoch'. Did you mean `num_train_epochs`?"):
+        load_run_config(config, ["--num_train_epoch", "3"])
+    with pytest.raises(ConfigError, match=r"There is no file .*quickstrt.yaml. Did you mean `quickstart`?"):
+        load_run_config(ROOT / "hub_configs" / "quickstrt.yaml")
+
+
+def test_what_is_saved_is_the_run(config, tmp_path):
+    """The plain values that run.json keeps give the same run again."""
+    run = load_run_config(config, ["--led_learning_rate", "0.01"])
+    again = load_run_config(_written(tmp_path, run.plain))
+    assert again.plain["training"].pop("output_dir") and run.plain["training"].pop("output_dir")
+    assert again.plain == run.plain and "root" not in run.identity["data"]
+
+
+def test_the_model_section_holds_every_field_that_can_be_chosen():
+    from aullm_hf.model import AULLMConfig
+
+    chosen = {one.name for one in dataclasses.fields(run_config.ModelSettings)}
+    own = set(AULLMConfig.__annotations__)
+    assert own - chosen == {"calibration", "thresholds", "llm_fingerprint", "text_config", "prompt_segments"} | {
+        name for name in own if name in ("model_type", "sub_configs_defaults")
+    }

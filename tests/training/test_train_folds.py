@@ -1,0 +1,184 @@
+"""What a run leaves behind: tables without leaks, checkpoints that give the table's numbers again, every protocol."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from aullm_hf.evaluation import read_run, score_predictions
+from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
+from support.tiny_run import tiny_yaml, train
+
+AUS = ["AU1", "AU4", "AU12"]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return tiny_yaml(tmp_path_factory.mktemp("folds"), training={"num_train_epochs": 1, "save_strategy": "no"})
+
+
+@pytest.fixture(scope="module")
+def run(config):
+    assert train(config, config.parent / "run", "--final_fit") == 0
+    return config.parent / "run"
+
+
+def _clips(**options):
+    from aullm_hf.data import load_clips
+
+    return load_clips("synthetic", **{"subjects": 3, "clips_per_subject": 6, "size": 16, **options})
+
+
+def test_every_clip_is_tested_once_by_a_model_that_never_saw_its_subject(run):
+    read = read_run(run)
+    clips = _clips()
+    assert sorted(read.predictions["clip_id"]) == sorted(clips["clip_id"])
+    labels = {clip["clip_id"]: clip["aus"] for clip in clips.remove_columns("frames")}
+    for row in read.predictions.to_dict("records"):
+        assert [row[f"y_{au}"] for au in AUS] == [int(au[2:]) in labels[row["clip_id"]] for au in AUS]
+    for entry in read.folds:
+        assert not set(entry["seen_subjects"]) & set(entry["test_subjects"])
+        assert len(entry["seen_subjects"]) == 2 and entry["seconds"] > 0
+    assert score_predictions(read.predictions, read.folds, inner="holdout", resamples=10)
+
+
+def test_run_json_says_what_was_run(run):
+    info = json.loads((run / "run.json").read_text())
+    assert info["aus"] == [1, 4, 12] and info["seeds"] == [1] and info["protocol"] == "loso"
+    assert info["inner"] == "holdout" and info["model_kind"] == "aullm"
+    assert info["data"]["n_clips"] == 18 and info["data"]["n_subjects"] == 3 and info["data"]["licensed"] is False
+    assert info["base_llm"]["name"] == "tiny:qwen2" and set(info["versions"]) >= {"torch", "transformers", "aullm_hf"}
+    assert len(info["data"]["fingerprint"]) == 64 and "easy" in info["data"]["label_release"]
+
+
+def test_a_checkpoint_gives_the_tables_numbers_again(run):
+    read = read_run(run)
+    clips = {clip["clip_id"]: clip for clip in _clips()}
+    folder = run / "folds" / "sub02"
+    model = AULLMForAUDetection.from_pretrained(folder / "checkpoint")
+    processor = AULLMVideoProcessor.from_pretrained(folder / "checkpoint")
+    rows = read.predictions[read.predictions["fold"] == "sub02"]
+    pixels = processor([np.asarray(clips[name]["frames"]) for name in rows["clip_id"]])["pixel_values"]
+    with torch.no_grad():
+        logits = model(pixels).logits
+    assert np.allclose(logits.numpy(), rows[[f"z_{au}" for au in AUS]], atol=1e-5)
+    assert np.allclose(model.probabilities(logits).numpy(), rows[[f"p_{au}" for au in AUS]], atol=1e-5)
+    entry = json.loads((folder / "fold.json").read_text())
+    assert model.config.thresholds == entry["thresholds"] and model.config.calibration == entry["calibration"]
+    assert set(entry["files"]) >= {"checkpoint/model.safetensors", "predictions.parquet", "log.json"}
+    assert json.loads((folder / "log.json").read_text())[0]["loss"] > 0
+
+
+def test_the_final_fit_has_seen_everybody_and_is_calibrated_on_the_folds(run):
+    entry = json.loads((run / "final" / "fold.json").read_text())
+    assert len(entry["seen_subjects"]) == 3
+    model = AULLMForAUDetection.from_pretrained(run / "final" / "checkpoint")
+    assert model.config.thresholds == entry["thresholds"]
+    assert "final" not in pd.read_parquet(run / "predictions.parquet")["fold"].unique()
+
+
+def test_no_fold_begins_where_another_ended(config, tmp_path, run):
+    """Fold by fold in any order: the same weights, the same noise, the same table."""
+    for name in ("sub03", "sub01", "sub02"):
+        train(config, tmp_path / "run", "--folds", name)
+    assert (tmp_path / "run" / "predictions.parquet").read_bytes() == (run / "predictions.parquet").read_bytes()
+
+
+def test_calibration_follows_from_the_inner_clips_alone(run):
+    from aullm_hf.evaluation import fit_calibration
+
+    read = read_run(run)
+    for entry in read.folds:
+        inner = read.inner[read.inner["fold"] == entry["fold"]]
+        subjects = (inner["dataset"] + ":" + inner["subject"]).tolist()
+        assert set(subjects) <= set(entry["seen_subjects"])
+        z, y = (inner[[f"{kind}_{au}" for au in AUS]].to_numpy() for kind in "zy")
+        assert fit_calibration(z, y, AUS, subjects=subjects).to_dict()["thresholds"] == entry["thresholds"]
+
+
+def test_what_a_subject_shows_changes_nothing_in_the_model_that_is_tested_on_it(config, run, tmp_path, monkeypatch):
+    """A mark in the test subject's frames and other labels for it: weights, calibration and thresholds stay."""
+    import clips_in_memory
+
+    original = clips_in_memory.clips_of
+
+    def planted(dataset, aus):
+        clips = original(dataset, aus)
+        frames, labels = clips.frames.copy(), clips.labels.copy()
+        for row in (row for row, subject in enumerate(clips.table["subject"]) if subject == "02"):
+            frames[clips.starts[row] : clips.starts[row + 1], :4, :4] = 255 * labels[row, 0]
+            labels[row] = 1 - labels[row]
+        return replace(clips, frames=frames, labels=labels)
+
+    monkeypatch.setattr(clips_in_memory, "clips_of", planted)
+    assert train(config, tmp_path / "run", "--folds", "sub02") == 0
+    before, after = run / "folds" / "sub02", tmp_path / "run" / "folds" / "sub02"
+    for name in ("checkpoint/model.safetensors", "checkpoint/config.json", "inner.parquet", "log.json"):
+        assert (before / name).read_bytes() == (after / name).read_bytes(), name
+    assert (before / "predictions.parquet").read_bytes() != (after / "predictions.parquet").read_bytes()
+
+
+def test_refit_calibrates_first_and_then_trains_on_everybody_but_the_test(config, tmp_path, run):
+    assert train(config, tmp_path / "run", "--inner", "refit", "--folds", "sub01") == 0
+    refit = json.loads((tmp_path / "run/folds/sub01/fold.json").read_text())
+    hold = json.loads((run / "folds/sub01/fold.json").read_text())
+    assert refit["calibration"] == hold["calibration"] and refit["thresholds"] == hold["thresholds"]
+    both = [pd.read_parquet(folder / "folds/sub01/predictions.parquet") for folder in (run, tmp_path / "run")]
+    assert not np.allclose(both[0]["z_AU1"], both[1]["z_AU1"])
+    assert not (tmp_path / "run/folds/sub01/work").exists()
+
+
+def test_none_reports_without_calibration(config, tmp_path):
+    assert train(config, tmp_path / "run", "--inner", "none") == 0
+    read = read_run(tmp_path / "run")
+    assert read.inner is None and "thresholds" not in read.folds[0]
+    assert np.allclose(read.predictions["p_AU1"], 1 / (1 + np.exp(-read.predictions["z_AU1"])), atol=1e-6)
+
+
+def test_several_seeds_are_several_rows_a_clip(config, tmp_path):
+    assert train(config, tmp_path / "run", "--seeds", "1", "2", "--folds", "sub01") == 0
+    assert train(config, tmp_path / "run", "--seeds", "1", "2") == 0
+    read = read_run(tmp_path / "run")
+    assert read.predictions["seed"].tolist() == [1] * 18 + [2] * 18
+    assert {path.name for path in (tmp_path / "run/folds").iterdir()} == {
+        f"sub0{subject}-seed{seed}" for subject in (1, 2, 3) for seed in (1, 2)
+    }
+    one, two = (read.predictions[read.predictions["seed"] == seed]["z_AU1"].to_numpy() for seed in (1, 2))
+    assert not np.allclose(one, two)
+
+
+def test_across_domains_subjects_carry_their_data_sets_name(tmp_path):
+    config = tiny_yaml(
+        tmp_path,
+        data={"datasets": ["synthetic-casme2", "synthetic-samm"], "subjects": 2, "aus": "cross_domain"},
+        protocol={"protocol": "cross_domain", "source": "synthetic-casme2", "target": "synthetic-samm"},
+        training={"num_train_epochs": 1},
+    )
+    assert train(config, tmp_path / "run") == 0
+    (entry,) = read_run(tmp_path / "run").folds
+    assert entry["fold"] == "synthetic-casme2-to-synthetic-samm"
+    assert entry["test_subjects"] == ["synthetic-samm:006", "synthetic-samm:007"]
+    assert train(config, tmp_path / "all", "--protocol", "leave_one_dataset_out") == 0
+    assert [entry["fold"] for entry in read_run(tmp_path / "all").folds] == ["synthetic-casme2", "synthetic-samm"]
+
+
+def test_shuffled_labels_are_the_same_labels_elsewhere(config, tmp_path):
+    assert train(config, tmp_path / "run", "--labels", "shuffled", "--folds", "sub01") == 0
+    from run_config import load_run_config
+    from run_data import load_run_data
+
+    data = load_run_data(load_run_config(config, ["--labels", "shuffled"]).data, 16)
+    plain = _clips()
+    assert data.clips["clip_id"][:] == plain["clip_id"][:] and "SHUFFLED" in data.label_release
+    assert sorted(map(tuple, data.clips["aus"])) == sorted(map(tuple, plain["aus"]))
+    assert list(map(tuple, data.clips["aus"])) != list(map(tuple, plain["aus"]))
+
+
+def test_errors_come_as_one_line(config, tmp_path, capsys):
+    assert train(config, tmp_path / "run", "--projector", "midd") == 2
+    assert "train.py: The model section: AULLMConfig.projector is 'midd'; allowed" in capsys.readouterr().err
+    assert train(config, tmp_path / "run", "--datasets", "casme2") == 2
+    assert "casme2 is handed out by its owners: say where you unpacked it with --root" in capsys.readouterr().err
