@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := aullm_hf training tests
 
-.PHONY: install quickstart test test-slow quality style
+.PHONY: install quickstart controls test test-slow quality style
 
 install: $(INSTALLED)
 
@@ -16,6 +16,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 
 quickstart: $(INSTALLED)
 	$(BIN)/python training/quickstart.py
+
+controls: $(INSTALLED)
+	$(BIN)/python training/controls.py
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q

@@ -28,7 +28,7 @@ def test_every_recipe_can_be_planned(path, tmp_path, capsys):
     assert ("STAND-IN" in plan) == ("synthetic" not in plan)
 
 
-def test_what_issue_and_papers_ask_for_is_there():
+def test_every_published_run_has_a_file():
     names = {path.stem for path in CONFIGS}
     for data in ("casme2", "samm"):
         layouts = {
@@ -41,7 +41,7 @@ def test_what_issue_and_papers_ask_for_is_there():
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
 def test_the_published_recipe_is_set_exactly(path):
-    """torch.optim.Adam, coupled L2 on everything, 3e-5 constant, no clipping, one step an epoch, dropout 0.3, seed 1."""
+    """Adam with coupled L2 on everything, 3e-5 constant, no clipping, one step an epoch, dropout 0.3, seed 1."""
     run = load_run_config(path)
     training, model = run.training, run.model
     assert training.adam_with_l2 and training.learning_rate == 3e-5 and training.weight_decay == 0.005
