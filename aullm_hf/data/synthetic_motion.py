@@ -109,7 +109,7 @@ FOLDS: dict[int, Fold] = {
     17: Fold("chin", 0, -4, 10, 5),
     20: Fold("mouth corner", 11, 6, 4, 7),
 }
-FOLD_DEPTH = 0.035  # share of the light that a fold loses per pixel of motion
+FOLD_DEPTH = 0.045  # share of the light that a fold loses per pixel of motion
 
 UNSIDED = frozenset({16, 17, 18, 22, 23, 24, 25, 26, 28, 38, 43, 45})  # move both halves, always
 GAZE = (Bump("eye", 0, 0, 4.5, 3.2, 1.0, 0.0),)  # both eyes turn the same way: no AU of the face, a nuisance
@@ -145,12 +145,12 @@ def field(bumps: Sequence[Bump], face: Face, x: np.ndarray, y: np.ndarray, *, le
     for bump in bumps:
         out, level = places[bump.place]
         out, level = out + bump.out, level + bump.down
-        vertical = ((y - level) / bump.high) ** 2
+        vertical = np.exp(-0.5 * ((y - level) / bump.high) ** 2)  # apart from x, so that a plain grid is cheap
         for sign, gain in ((1, left), (-1, right)):
             # The halves share the middle line: a side's own pull fades there, and the two add up to a whole one.
             own = 0.5 + 0.5 * np.tanh(sign * (x - MIDDLE) / 2.0)
             if gain:
-                shape = np.exp(-0.5 * (((x - MIDDLE - sign * out) / bump.wide) ** 2 + vertical)) * (gain * own)
+                shape = np.exp(-0.5 * ((x - MIDDLE - sign * out) / bump.wide) ** 2) * own * gain * vertical
                 total[0] += (sign * bump.pull_out) * shape
                 total[1] += bump.pull_down * shape
     return total / _peak(tuple(bumps), face)
@@ -189,9 +189,23 @@ def fold(au: int, face: Face, x: np.ndarray, y: np.ndarray, side: str = "") -> n
     for sign, skipped in ((1, "R"), (-1, "L")):
         if side != skipped:
             own = 0.5 + 0.5 * np.tanh(sign * (x - MIDDLE) / 2.0)
-            across = (x - MIDDLE - sign * out) / mark.wide
-            total += own * np.exp(-0.5 * (across**2 + ((y - level) / mark.high) ** 2))
+            across = np.exp(-0.5 * ((x - MIDDLE - sign * out) / mark.wide) ** 2) * own
+            total += across * np.exp(-0.5 * ((y - level) / mark.high) ** 2)
     return total
+
+
+POSTURES = (1, 2, 4, 5, 7, 10, 12, 14, 15, 17, 20, 25)  # the directions in which faces rest differently
+PLANE = (-16, 144)  # the part of the face plane, in both axes, where faces rest differently
+
+
+@lru_cache(maxsize=8)
+def resting(face: Face) -> tuple[np.ndarray, np.ndarray]:
+    """A person's displacements (postures * 2 sides, 2, 160, 160) and folds (folds, 160, 160) on PLANE's points."""
+    points = np.arange(*PLANE, dtype=np.float32)
+    x, y = points[None, :], points[:, None]
+    sides = ((1.0, 0.0), (0.0, 1.0))
+    fields = [field(FIELDS[au], face, x, y, left=left, right=right) for au in POSTURES for left, right in sides]
+    return np.stack(fields), np.stack([fold(au, face, x, y) for au in FOLDS])
 
 
 def time_course(frames: int, apex: int, *, hold: float, rest: float, rise: float = 1.0) -> np.ndarray:

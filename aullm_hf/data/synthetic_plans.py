@@ -140,8 +140,8 @@ class ClipPlan:
                 return emotion
         return "others"
 
-    def rng(self, purpose: int) -> np.random.Generator:
-        return np.random.default_rng([*self.streams, purpose])
+    def rng(self, *purpose: int) -> np.random.Generator:
+        return np.random.default_rng([*self.streams, *purpose])
 
 
 _EMOTIONS = (

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .synthetic import draw_clip, draw_still
 from .synthetic_domains import DOMAINS
+from .synthetic_drawing import draw_clip, draw_still
 from .synthetic_faces import MIDDLE, Face, Window, draw_person
 from .synthetic_motion import FIELDS
 from .synthetic_plans import DIFFICULTIES, Action, ClipPlan, check_choice
