@@ -3,8 +3,8 @@
     make controls
     python training/controls.py --num_train_epochs 10          (fields of hub_configs/quickstart.yaml)
 
-`labels`: the labels are shuffled over all clips. `onset`: every clip shows its first frame only. Each is the quickstart
-otherwise; its mean average precision (AP) must have the prevalence, which is chance, inside its 95 % interval.
+`labels`: the labels are shuffled over all clips. `onset`: every clip shows its first frame only. The rest is as in the
+quickstart; the mean average precision (AP) must have the prevalence, which is chance, inside its 95 % interval.
 """
 
 import json

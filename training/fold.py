@@ -127,7 +127,8 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
         only_onset=shop.only_onset,
     )
     shop.model.reset_trained(job.seed)
-    shop.model.train()
+    if training.world_size > 1 and training.device.type == "cuda":
+        share_norms(shop.model)
     trainer = FoldTrainer(shop.model, training, batches, rows, fold_name, list(callbacks))
     if training.should_save:
         newest_checkpoint(work)  # deletes what was cut short, before anybody looks
@@ -149,6 +150,14 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
         return logits_of(shop.model, batches, rows, training.per_device_eval_batch_size, accelerator.autocast).numpy()
 
     return log, predict
+
+
+def share_norms(model: torch.nn.Module) -> None:
+    """Batch norm over the clips of all devices, its weights as fresh as the rest."""
+    torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    for module in model.modules():
+        if isinstance(module, torch.nn.SyncBatchNorm):
+            module.reset_parameters()
 
 
 def _sole_checkpoint(work: Path) -> Path | None:

@@ -68,11 +68,12 @@ def run(config, launch: Launch) -> int:
         processes.warn_if_alone(launch.place)
 
     aus = aus_of_run(config.data)
-    data = load_run_data(config.data, config.model.image_size)
-    clips = clips_of(data.clips, aus)
-    config.folder.mkdir(parents=True, exist_ok=True)
-    model = build_model(config.model, aus, config.folder, config.seeds[0])
-    open_run(config.folder, run_info(config, data, clips, aus, model), config.identity)
+    with config.training.main_process_first(desc="data, LLM and run.json"):
+        data = load_run_data(config.data, config.model.image_size)
+        clips = clips_of(data.clips, aus)
+        config.folder.mkdir(parents=True, exist_ok=True)
+        model = build_model(config.model, aus, config.folder, config.seeds[0])
+        open_run(config.folder, run_info(config, data, clips, aus, model), config.identity)
 
     jobs = jobs_of(config, clips.table, aus)
     from fold import Workshop
