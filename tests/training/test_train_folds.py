@@ -182,3 +182,20 @@ def test_errors_come_as_one_line(config, tmp_path, capsys):
     assert "train.py: The model section: AULLMConfig.projector is 'midd'; allowed" in capsys.readouterr().err
     assert train(config, tmp_path / "run", "--datasets", "casme2") == 2
     assert "casme2 is handed out by its owners: say where you unpacked it with --root" in capsys.readouterr().err
+
+
+def test_a_checkpoint_without_the_llm_finds_it_by_name(config, tmp_path):
+    """As with a real LLM: what was trained is saved, the LLM is loaded from where the run had it."""
+    assert train(config, tmp_path / "run", "--save_base_weights", "false", "--folds", "sub01") == 0
+    folder = tmp_path / "run/folds/sub01"
+    model = AULLMForAUDetection.from_pretrained(folder / "checkpoint")
+    from safetensors import safe_open
+
+    with safe_open(folder / "checkpoint" / "model.safetensors", "pt") as saved:
+        assert not [name for name in saved.keys() if ".llm." in name and "lora_" not in name]
+    clips = {clip["clip_id"]: np.asarray(clip["frames"]) for clip in _clips()}
+    table = pd.read_parquet(folder / "predictions.parquet")
+    processor = AULLMVideoProcessor.from_pretrained(folder / "checkpoint")
+    with torch.no_grad():
+        logits = model(processor([clips[name] for name in table["clip_id"]])["pixel_values"]).logits
+    assert np.allclose(logits.numpy(), table[[f"z_{au}" for au in AUS]], atol=1e-5)

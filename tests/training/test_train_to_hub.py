@@ -1,0 +1,90 @@
+"""From training to a stranger's machine: a run is pushed over a bad line, and a fold loads by its revision."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from aullm_hf.data import load_clips
+from aullm_hf.hub import push_run
+from support.hub_server import HubServer, reach_the_server
+from support.tiny_run import tiny_yaml, train
+
+STRANGER = """
+import sys
+sys.path.insert(0, {site!r})
+try:
+    import aullm_hf
+except ImportError:
+    pass
+else:
+    raise SystemExit("the package can be imported: the test would prove nothing")
+import json
+import numpy as np, torch
+from transformers import AutoModel, AutoProcessor
+
+found = {{}}
+for fold in ("sub01", "sub03"):
+    model = AutoModel.from_pretrained("me/run", revision=f"fold-{{fold}}", trust_remote_code=True)
+    processor = AutoProcessor.from_pretrained("me/run", revision=f"fold-{{fold}}", trust_remote_code=True)
+    with np.load({clips!r}) as clips, torch.no_grad():
+        pixels = processor([clips[name] for name in sorted(clips.files)])["pixel_values"]
+        logits = model(pixels).logits
+    found[fold] = {{"logits": logits.tolist(), "p": model.probabilities(logits).tolist(),
+                   "thresholds": model.config.thresholds}}
+json.dump(found, open({out!r}, "w"))
+"""
+
+
+def test_a_pushed_fold_loads_by_its_revision_without_the_package(tmp_path, monkeypatch):
+    config = tiny_yaml(tmp_path, training={"num_train_epochs": 1, "save_strategy": "no"})
+    run = tmp_path / "run"
+    assert train(config, run, report=True) == 0
+    clips = {clip["clip_id"]: np.asarray(clip["frames"]) for clip in load_clips(
+        "synthetic", subjects=3, clips_per_subject=6, size=16)}  # fmt: skip
+    np.savez(tmp_path / "clips.npz", **{name.replace("/", "|"): frames for name, frames in clips.items()})
+    site = tmp_path / "site"  # the installed libraries, without the path file that makes this package importable
+    site.mkdir()
+    for entry in Path(torch.__file__).parents[1].iterdir():
+        if "aullm" not in entry.name.lower() and entry.suffix != ".pth":
+            (site / entry.name).symlink_to(entry)
+
+    reach_the_server(monkeypatch)
+    with HubServer(fail_every=5, token="hf_test") as server:
+        push = {"endpoint": server.url, "token": "hf_test", "attempts": 20}
+        pushed = push_run(run, "me/run", **push)
+        assert {"fold-sub01", "fold-sub02", "fold-sub03", "main"} == set(pushed.branches)
+        assert push_run(run, "me/run", **push).uploaded == 0
+        server.fail_every = 0
+        script = STRANGER.format(site=str(site), clips=str(tmp_path / "clips.npz"), out=str(tmp_path / "found.json"))
+        own = {"HF_ENDPOINT": server.url, "HF_TOKEN": "hf_test", "HF_HOME": str(tmp_path / "home")}
+        own |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", script],
+            cwd=tmp_path,
+            env={**{name: os.environ[name] for name in ("PATH",)}, **own},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    found = json.loads((tmp_path / "found.json").read_text())
+    table = pd.read_parquet(run / "predictions.parquet").set_index("clip_id")
+    names = sorted(name.replace("/", "|") for name in clips)
+    for fold in ("sub01", "sub03"):
+        entry = json.loads((run / "folds" / fold / "fold.json").read_text())
+        assert found[fold]["thresholds"] == entry["thresholds"]
+        tested = 0
+        for name, logits, p in zip(names, found[fold]["logits"], found[fold]["p"], strict=True):
+            row = table.loc[name.replace("|", "/")]
+            if row["fold"] == fold:
+                tested += 1
+                assert np.allclose(logits, row[["z_AU1", "z_AU4", "z_AU12"]].astype(float), atol=1e-5)
+                assert np.allclose(p, row[["p_AU1", "p_AU4", "p_AU12"]].astype(float), atol=1e-5)
+        assert tested == 6
