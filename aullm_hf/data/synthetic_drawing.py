@@ -27,10 +27,10 @@ from .synthetic_motion import (
 )
 from .synthetic_plans import _CLIP, _NOISE, ClipPlan
 
-POSE_SHIFT = 2.0  # of the face within its crop, clip by clip, in pixels at 128 x 128 (standard deviation)
-POSTURE = 1.4  # of the resting face along an AU's field, clip by clip, in the same pixels
+POSE_SHIFT = 2.1  # of the face within its crop, clip by clip, in pixels at 128 x 128 (standard deviation)
+POSTURE = 1.65  # of the resting face along an AU's field, clip by clip, in the same pixels
 MOTTLE = 0.06  # uneven light, clip by clip
-FOLD_REST = 0.16  # of the folds' resting depth, clip by clip
+FOLD_REST = 0.19  # of the folds' resting depth, clip by clip
 BLINK = 6.5  # how far the upper lid comes down
 OVERSAMPLE = 2  # of the still face that the frames are sampled from
 MARGIN = 16.0  # face units drawn around the window, for poses and postures to pull from
