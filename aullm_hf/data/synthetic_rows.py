@@ -37,6 +37,11 @@ class Row:
     def usable(self) -> bool:
         return not any(level == "error" for level, _ in self.findings)
 
+    def mended(self) -> "Row":
+        """The same row with a folder and frames, so that its clip can be used."""
+        doubts = tuple(finding for finding in self.findings if finding[0] != "error")
+        return replace(self, findings=doubts, no_folder=False, empty=False)
+
     @property
     def au_cell(self) -> object:
         """A single AU without side or intensity is a number cell, as spreadsheet programs make it."""

@@ -41,13 +41,14 @@ def write_tree(
     """Write a tree of the data set `name` below `root` and return the truth about it.
 
     images: which of the data set's image forms ("raw" or "cropped" for CASME II and CASME). broken: with clips that
-    cannot be used (a row without folder, an empty folder); without them `on_error="raise"` loads. published: as many
-    clips a subject as published, with clips as long, for timings. scale: of the images, 1 is the data set's own size.
+    cannot be used (a row without folder, an empty folder); False mends those, so that `on_error="raise"` loads.
+    published: as many clips a subject as published, with clips as long, for timings. scale: of the images, 1 is the
+    data set's own size.
     """
     check_choice("name", name, TREES)
     root = Path(root)
     form = form_of(name, np.random.default_rng([seed, zlib.crc32(name.encode())]), images, published)
-    rows = [row for row in form.rows if broken or row.usable]
+    rows = form.rows if broken else [row.mended() for row in form.rows]
     truth = Truth(name=name, root=root, table=form.table, images=form.images, rows=0)
     for row in rows:
         number = None if form.table is None or row.loose else form.first_row + truth.rows

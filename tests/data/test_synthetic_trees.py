@@ -105,9 +105,19 @@ def test_a_tree_follows_from_its_seed(tmp_path):
     assert [clip.aus() for clip in one.clips] != [clip.aus() for clip in other.clips]
 
 
-def test_without_broken_clips_everything_loads(tmp_path, load):
-    truth = write_tree("mmew", tmp_path, broken=False)
-    assert len(load("mmew", tmp_path)) == len(truth.clips) == truth.rows
+@pytest.mark.parametrize("name", ["mmew", "smic"])
+def test_mended_trees_load_as_a_whole(tmp_path, load, name):
+    truth = write_tree(name, tmp_path, broken=False)
+    assert truth.usable == truth.clips
+    assert load(name, tmp_path)["clip_id"] == [clip.clip_id for clip in truth.clips]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "clips", "subjects"), [("casme2", 255, 26), ("samm", 159, 29)])
+def test_trees_of_the_published_size(tmp_path, load, name, clips, subjects):
+    truth = write_tree(name, tmp_path, broken=False, published=True)
+    assert (len(truth.clips), len(truth.subjects)) == (clips, subjects)
+    assert load(name, tmp_path)["clip_id"] == [clip.clip_id for clip in truth.clips]
 
 
 def test_an_unknown_tree_is_named(tmp_path):
