@@ -7,6 +7,7 @@ fold.json        last of all
 """
 
 import copy
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from accelerate.utils import extract_model_from_parallel
 from clips_in_memory import Augmentation, Batches, Clips
 from fold_trainer import FoldTrainer
 from run_files import finish, newest_checkpoint, replace_folder
@@ -50,6 +50,7 @@ class Workshop:
     inner: str
     only_onset: bool
     run_name: str
+    logs: Path
 
 
 def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
@@ -112,6 +113,8 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
     training.output_dir, training.seed, training.save_total_limit = str(work), job.seed, None
     training.disable_tqdm, training.run_name = True, f"{shop.run_name}-{job.name}"
     training.dataloader_pin_memory &= training.device.type == "cuda"
+    if "tensorboard" in training.report_to:  # beside the folds: `work` goes when the fold ends
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(shop.logs / job.name)
     augmentation = Augmentation(
         flip=training.augment_flip,
         shift=training.augment_shift,
@@ -141,8 +144,11 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
         if "loss" in entry
     ]
     accelerator = trainer.accelerator
-    extract_model_from_parallel(trainer.model_wrapped, keep_fp32_wrapper=False)  # takes autocast off `forward` again
     shop.model.zero_grad(set_to_none=True)
+    # Accelerate puts autocast around `forward` and takes the model for prepared from then on: the next fold's Trainer
+    # would train without.
+    for mark in ("forward", "_original_forward", "_is_accelerate_prepared"):
+        shop.model.__dict__.pop(mark, None)
     del trainer
     accelerator.free_memory()  # collects: Trainer, optimizer and callbacks hold each other
 

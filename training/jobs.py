@@ -50,6 +50,8 @@ def jobs_of(config: RunConfig, table: dict[str, list], aus: Sequence[int]) -> li
 
 def ours(jobs: list[Job], launch) -> list[Job]:
     """Those that this launch was told to take."""
+    if launch.folds == ["none"]:
+        return []
     if launch.folds is not None:
         known = {job.fold.name for job in jobs} | {job.name for job in jobs}
         if unknown := [name for name in launch.folds if name not in known]:

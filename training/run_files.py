@@ -1,6 +1,6 @@
 """The run folder while it is being written: the manifest, the locks, what is whole and what was cut short.
 
-    run.json                    what the run is; written first, under `.locks/run.lock`
+    run.json, config.yaml       what the run is, and what train.py takes to do it again; written first
     .locks/<fold>.lock          held by the process that trains the fold; a dead process holds nothing
     folds/<fold>/work/          the Trainer's checkpoints, sealed one by one, gone when the fold ends
     folds/<fold>/fold.json      written last: a fold is finished exactly when it is there
@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 from run_config import ConfigError, differences
 
-from aullm_hf.evaluation.run_folder import read_json, write_json
+from aullm_hf.evaluation.run_folder import read_json, write_json, write_text
 
 SEAL = "sealed.json"
 
@@ -55,6 +56,7 @@ def open_run(run_dir: Path, info: dict[str, Any], identity: dict) -> None:
     with locked(run_dir, "run", wait=True):
         path = run_dir / "run.json"
         if not path.exists():
+            write_text(yaml.safe_dump(info["config"], sort_keys=False), run_dir / "config.yaml")
             write_json({**info, "identity": identity}, path)
             return
         there = read_json(path)

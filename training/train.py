@@ -4,7 +4,7 @@
     python training/train.py --config hub_configs/casme2-deepseek-r1-code.yaml --dry_run
     accelerate launch training/train.py --config hub_configs/casme2-deepseek-r1-code.yaml --root /data/CASME2
     accelerate launch --num_processes 4 training/train.py --config .. --fold_parallel
-    python training/train.py --config .. --fold_shard 3/26          (a job array; or --folds sub01 sub02)
+    python training/train.py --config .. --fold_shard 3/26          (a job array; or --folds sub01,sub02)
     python training/train.py --config .. --final_fit                (the model to ship)
 
 Any field of the file can be overridden by its name: `--num_train_epochs 3 --projector mid`; `--help` lists them all.
@@ -86,10 +86,11 @@ def run(config, launch: Launch) -> int:
         inner=config.protocol.inner,
         only_onset=config.data.frames == "onset",
         run_name=config.name,
+        logs=config.folder / "logs",
     )
     train_jobs(shop, ours(jobs, launch), config, launch)
     if launch.final_fit:
-        fit_final(shop, jobs, config)
+        fit_final(shop, jobs, config, launch)
     if not config.training.should_save:
         return 0
     return report(jobs, config)
@@ -117,13 +118,20 @@ def train_jobs(shop, jobs, config, launch: Launch) -> None:
     progress.close()
 
 
-def fit_final(shop, jobs, config) -> None:
-    """One more training, on every subject."""
+def fit_final(shop, jobs, config, launch: Launch) -> None:
+    """One more training, on every subject, once the folds are there to calibrate it."""
     from fold import train_final
     from jobs import final_calibration
     from run_files import is_finished, locked
 
+    waits = config.protocol.inner != "none" and launch.folds != ["none"]
     chooses = config.training.process_index == 0
+    if processes.agree(int(chooses and waits and any(not is_finished(job.folder) for job in jobs))):
+        print(
+            "The final fit waits for the last fold, whose predictions calibrate it. "
+            "`--folds none --final_fit` trains it now, without calibration."
+        )
+        return
     with locked(config.folder, "final", wait=False) if chooses else nothing() as free:
         if processes.agree(int(chooses and free and not is_finished(config.folder / "final"))):
             calibration = final_calibration(jobs, config, shop.model.config.labels)
@@ -131,7 +139,7 @@ def fit_final(shop, jobs, config) -> None:
 
 
 def report(jobs, config) -> int:
-    """Whoever finishes last puts the tables together and writes the report."""
+    """Whoever finishes last puts the tables together and writes the report; once, unless something has changed."""
     from run_files import is_finished, locked
 
     from aullm_hf.evaluation import assemble_run, write_report
@@ -144,10 +152,14 @@ def report(jobs, config) -> int:
             f"`python training/evaluate.py {config.folder}` scores what is there."
         )
         return 0
+    written, table = config.folder / ".locks" / "report.written", config.folder / "tables" / "results.txt"
     with locked(config.folder, "report", wait=True):
-        assemble_run(config.folder)
-        write_report(config.folder)
-    print((config.folder / "tables" / "results.txt").read_text(encoding="utf-8"))
+        newest = max((job.folder / "fold.json").stat().st_mtime_ns for job in jobs)
+        if not (table.is_file() and written.is_file() and written.stat().st_mtime_ns > newest):
+            assemble_run(config.folder)
+            write_report(config.folder)
+            written.touch()
+    print(table.read_text(encoding="utf-8"))
     print(f"\nEverything is in {config.folder}: predictions, tables, figures, card (README.md), a checkpoint a fold.")
     return 0
 
@@ -163,7 +175,7 @@ def parse(argv: list[str]) -> tuple[Launch, list[str]]:
     )  # fmt: skip
     parser.add_argument("-h", "--help", action="store_true", help="this text and every field of the configuration")
     parser.add_argument("--config", type=Path, help="the run: a YAML file of hub_configs/, or one of your own")
-    parser.add_argument("--folds", help="only these folds, by name: sub01,sub02")
+    parser.add_argument("--folds", help="only these folds, by name: sub01,sub02; `none` for none")
     parser.add_argument("--fold_shard", help="only the i-th of n parts of the folds: 3/26")
     parser.add_argument("--fold_parallel", action="store_true", help="each process takes folds of its own")
     parser.add_argument("--final_fit", action="store_true", help="also train on all subjects: the model to ship")

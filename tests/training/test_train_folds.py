@@ -199,3 +199,33 @@ def test_a_checkpoint_without_the_llm_finds_it_by_name(config, tmp_path):
     with torch.no_grad():
         logits = model(processor([clips[name] for name in table["clip_id"]])["pixel_values"]).logits
     assert np.allclose(logits.numpy(), table[[f"z_{au}" for au in AUS]], atol=1e-5)
+
+
+def test_half_precision_leaves_no_trace_on_the_shared_model(config, tmp_path):
+    """Autocast is put around `forward` for every training and taken off again: folds agree in any order."""
+    for name, folds in {"one": ["sub01,sub02,sub03"], "other": ["sub03", "sub02,sub01"]}.items():
+        for part in folds:
+            assert train(config, tmp_path / name, "--bf16", "true", "--folds", part) == 0
+    one, other = (tmp_path / name / "predictions.parquet" for name in ("one", "other"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_saved_configuration_is_the_run_again(run, tmp_path):
+    assert train(run / "config.yaml", tmp_path / "run") == 0
+    assert (tmp_path / "run" / "predictions.parquet").read_bytes() == (run / "predictions.parquet").read_bytes()
+
+
+def test_trackers_keep_their_logs_beside_the_folds(config, tmp_path):
+    options = ["--report_to", "tensorboard", "--logging_steps", "1", "--folds", "sub01,sub02"]
+    assert train(config, tmp_path / "run", *options) == 0
+    events = {path.parent.name for path in (tmp_path / "run" / "logs").rglob("events.*")}
+    assert events == {"sub01", "sub02"}
+
+
+def test_the_final_fit_waits_for_the_folds_unless_told_otherwise(config, tmp_path, capsys):
+    assert train(config, tmp_path / "run", "--folds", "sub01", "--final_fit") == 0
+    assert "The final fit waits for the last fold" in capsys.readouterr().out
+    assert not (tmp_path / "run" / "final").exists()
+    assert train(config, tmp_path / "run", "--folds", "none", "--final_fit") == 0
+    entry = json.loads((tmp_path / "run" / "final" / "fold.json").read_text())
+    assert set(entry["thresholds"].values()) == {0.5} and len(entry["flagged"]) == 3

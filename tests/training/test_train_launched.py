@@ -47,6 +47,9 @@ def test_torchrun_data_parallel_writes_the_same_kind_of_run(tmp_path):
     train(tiny_yaml(tmp_path / "one"), tmp_path / "one" / "run")
     two, one = (pd.read_parquet(run / "predictions.parquet") for run in (tmp_path / "two", tmp_path / "one" / "run"))
     assert two["clip_id"].tolist() == one["clip_id"].tolist() and two["y_AU4"].tolist() == one["y_AU4"].tolist()
+    _torchrun("training/train.py", "--config", config, "--output_dir", tmp_path / "last", "--folds", "sub03")
+    last, same = (tmp_path / name / "folds/sub03/checkpoint/model.safetensors" for name in ("last", "two"))
+    assert last.read_bytes() == same.read_bytes()  # the third fold is as parallel as a first one
 
 
 @pytest.mark.slow

@@ -47,3 +47,16 @@ def test_a_kill_costs_nothing_that_was_finished(config, undisturbed, tmp_path, m
     assert tables(run) == tables(undisturbed)
     assert finished.items() <= _seconds(run).items()
     assert not list(run.glob("folds/*/work")) and not list(run.glob("**/*.partial"))
+
+
+def test_the_first_half_of_a_refit_is_not_trained_again(config, tmp_path):
+    options = ["--inner", "refit", "--folds", "sub01"]
+    train(config, tmp_path / "undisturbed", *options)
+    run = tmp_path / "run"
+    assert killed_at("fold", "_fit", 2, train, config, run, *options) == -9
+    kept = run / "folds" / "sub01" / "work" / "choose" / "calibration.json"
+    assert kept.is_file()
+    assert train(config, run, *options) == 0
+    one, other = (path / "folds/sub01" for path in (run, tmp_path / "undisturbed"))
+    for name in ("predictions.parquet", "inner.parquet", "checkpoint/model.safetensors"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
