@@ -10,11 +10,15 @@ BYTE_TOKENS = 256
 BOS, EOS = "<bos>", "<eos>"
 
 # What differs between the families beyond their class: Gemma's head size and Gemma 3's windows.
-_FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "qwen2": ("Qwen2", {}),
-    "llama": ("Llama", {}),
-    "gemma": ("Gemma", {"head_dim": 16}),
-    "gemma3": ("Gemma3Text", {"head_dim": 16, "sliding_window": 512, "sliding_window_pattern": 2}),
+_FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {  # configuration class, model class, fields
+    "qwen2": ("Qwen2Config", "Qwen2ForCausalLM", {}),
+    "llama": ("LlamaConfig", "LlamaForCausalLM", {}),
+    "gemma": ("GemmaConfig", "GemmaForCausalLM", {"head_dim": 16}),
+    "gemma3": (
+        "Gemma3TextConfig",
+        "Gemma3ForCausalLM",
+        {"head_dim": 16, "sliding_window": 512, "sliding_window_pattern": 2},
+    ),
 }
 _ADDS_BOS = {"llama", "gemma", "gemma3"}
 _SIZES = {
@@ -41,7 +45,12 @@ def build_tiny_llm(
 
     if family not in _FAMILIES:
         raise ValueError(f"family is {family!r}; allowed: {', '.join(sorted(_FAMILIES))}.")
-    name, extra = _FAMILIES[family]
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f"dtype is {dtype!r}; allowed: float32, bfloat16, float16.")
+    config_name, model_name, extra = _FAMILIES[family]
+    config_class = getattr(transformers, config_name)
+    if unknown := sorted(set(sizes) - set(config_class.__dataclass_fields__)):
+        raise ValueError(f"{config_name} has no field {', '.join(unknown)}.")
     sizes = {"vocab_size": BYTE_TOKENS + 2, **_SIZES, **extra, **sizes}
     if sizes["vocab_size"] < BYTE_TOKENS + 2:
         raise ValueError(f"vocab_size is {sizes['vocab_size']}; the byte-level tokenizer needs {BYTE_TOKENS + 2}.")
@@ -59,14 +68,12 @@ def build_tiny_llm(
         tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=EOS, model_max_length=1024
     )
 
-    config_class = getattr(transformers, f"{name}Config")
     config = config_class(
         bos_token_id=vocabulary[BOS], eos_token_id=vocabulary[EOS], pad_token_id=vocabulary[EOS], **sizes
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        causal_class = "Gemma3ForCausalLM" if family == "gemma3" else f"{name}ForCausalLM"
-        model = getattr(transformers, causal_class)(config).to(getattr(torch, dtype))
+        model = getattr(transformers, model_name)(config).to(getattr(torch, dtype))
     model.save_pretrained(path)
     fast.save_pretrained(path)
     return Path(path)

@@ -52,7 +52,7 @@ def model_of(shape: str, dtype: str, prompt: int) -> AULLMForAUDetection:
     """A detector of the real shape whose prompt has `prompt` tokens before the visual one."""
     config = AULLMConfig(
         text_config=llm_config(shape).to_dict(),
-        prompt_segments=[list(range(prompt)), "visual"],
+        prompt_segments=[list(range(prompt)), "visual"] if prompt else ["visual"],
         llm_dtype=dtype,
         lora={"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]},
     )

@@ -6,12 +6,14 @@ allocated twice and nothing is initialised only to be overwritten.
 """
 
 import hashlib
+import threading
 from typing import Any
 
 import torch
 from huggingface_hub import resolve_revision
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
@@ -20,6 +22,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 from .configuration_aullm import AULLMConfig
 
 ADAPTER = "default"
+_QUIET = threading.Lock()  # transformers' verbosity is global: one load at a time lowers it
 
 # Fields of an LLM's configuration that say how it was stored or is run, not what it computes.
 _NOT_IDENTITY = {
@@ -75,25 +78,30 @@ def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:
         key: loading.pop(key) for key in ("token", "cache_dir", "local_files_only", "force_download") if key in loading
     }
     check_same_llm(config.text_config, llm_config_of(name, revision, **hub), name)
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # the missing lm_head would be reported; what is really missing is raised below
-    try:
-        llm, info = AutoModel.from_pretrained(
-            name,
-            revision=revision,
-            dtype=config.llm_dtype or "auto",
-            use_safetensors=True,
-            output_loading_info=True,
-            **hub,
-            **loading,
+    with _QUIET:
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()  # an unused lm_head would be reported; what is really missing is raised below
+        try:
+            llm, info = AutoModel.from_pretrained(
+                name,
+                revision=revision,
+                dtype=config.llm_dtype or "auto",
+                use_safetensors=True,
+                output_loading_info=True,
+                **hub,
+                **loading,
+            )
+        finally:
+            logging.set_verbosity(verbosity)
+    if llm.config.get_text_config(decoder=True) is not llm.config:
+        raise ValueError(
+            f"{name!r} is a {llm.config.model_type} model with more than text in it. Save its language model apart "
+            "(its decoder's save_pretrained) and name that."
         )
-    finally:
-        logging.set_verbosity(verbosity)
     if missing := sorted(info["missing_keys"]):
         raise OSError(f"The base LLM {name!r} lacks {len(missing)} of its weights: {_some(missing)}.")
-    quantized = getattr(llm, "hf_quantizer", None) is not None
-    if config.llm_fingerprint is not None and not quantized and llm.dtype != torch.float16:
-        if (found := fingerprint(llm)) != config.llm_fingerprint:
+    if config.llm_fingerprint is not None and (found := fingerprint(llm)) is not None:
+        if found != config.llm_fingerprint:
             raise ValueError(
                 f"The weights of {name!r} (fingerprint {found}) are not those of the LLM this checkpoint was "
                 f"trained on (fingerprint {config.llm_fingerprint}), although the shapes agree: its LoRA "
@@ -119,8 +127,14 @@ def _identity(config: PreTrainedConfig) -> dict[str, Any]:
     return {field: value for field, value in config.to_dict().items() if field not in _NOT_IDENTITY}
 
 
-def fingerprint(llm: nn.Module) -> str:
-    """A short hash of a few values of every weight, in bfloat16, so that it does not depend on the loading dtype."""
+def fingerprint(llm: PreTrainedModel) -> str | None:
+    """A short hash of a few values of every weight, the same whether they are held in float32 or bfloat16.
+
+    None where they cannot be told: rounded to float16, quantised, or left on disk.
+    """
+    quantized = getattr(llm, "hf_quantizer", None) is not None
+    if quantized or llm.dtype == torch.float16 or any(weight.is_meta for weight in llm.parameters()):
+        return None
     digest = hashlib.sha256()
     for name, weight in sorted(llm.named_parameters()):
         if "lora_" not in name:
@@ -144,6 +158,11 @@ def inject_lora(llm: PreTrainedModel, lora: dict[str, Any]) -> None:
             f"lora['target_modules'] is {lora['target_modules']!r}, which this LLM has not; it has "
             f"{', '.join(linear)}."
         ) from error
+    targets = lora["target_modules"]
+    adapted = [name for name, module in llm.named_modules() if isinstance(module, LoraLayer)]
+    for target in targets if isinstance(targets, list) else []:
+        if not any(f".{name}".endswith(f".{target}") for name in adapted):
+            raise ValueError(f"lora['target_modules'] holds {target!r}, which matches no layer of this LLM.")
     for name, parameter in llm.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
@@ -177,7 +196,11 @@ def trained_keys(model: PreTrainedModel) -> set[str]:
 
 def load_trained(model: PreTrainedModel, path: str, **hub: Any) -> None:
     """Fill every trained tensor of `model` from the checkpoint at `path`; what is missing or left over is an error."""
-    weights = load_file(cached_file(path, SAFE_WEIGHTS_NAME, **hub))
+    file = cached_file(path, SAFE_WEIGHTS_NAME, **hub)
+    try:
+        weights = load_file(file)
+    except SafetensorError as error:
+        raise OSError(f"{file} is damaged ({error}). Fetch or write it again.") from error
     if model.base_model is model:  # the body alone, from a checkpoint of the whole
         prefix = f"{model.base_model_prefix}."
         if any(key.startswith(prefix) for key in weights):
@@ -192,16 +215,29 @@ def load_trained(model: PreTrainedModel, path: str, **hub: Any) -> None:
             f"{_some(unknown)}."
         )
     for key, value in weights.items():
+        if value.is_floating_point():
+            weights[key] = value.float()  # what is trained is held in float32, however it was saved
         if value.shape != own[key].shape:
             raise OSError(
                 f"The checkpoint {path!r} holds {key} of shape {tuple(value.shape)}, its configuration asks for "
                 f"{tuple(own[key].shape)}."
             )
+    text_ids = "prompt.text_ids" if model.base_model is model else f"{model.base_model_prefix}.prompt.text_ids"
+    segments = [segment for segment in model.config.prompt_segments if isinstance(segment, list)]
+    if weights[text_ids].tolist() != [token for segment in segments for token in segment]:
+        raise ValueError(
+            f"prompt_segments of the configuration are not those the checkpoint {path!r} was trained with. A trained "
+            "model keeps its prompt; make a fresh one for another."
+        )
     model.load_state_dict(weights, strict=False, assign=own[next(iter(wanted))].is_meta)
 
 
 def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """The model's tensors with every adapter added into the layer it adapts, under that layer's plain name."""
+    if getattr(model.base_model.llm, "hf_quantizer", None) is not None:
+        raise ValueError(
+            "The LLM is quantised, so nothing exact can be merged into it. Load it unquantised, then export."
+        )
     adapted = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
     merged: dict[str, torch.Tensor] = {}
     for key, value in model.state_dict().items():

@@ -3,11 +3,13 @@
 import math
 import re
 from dataclasses import field
+from difflib import get_close_matches
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+MOST = 1e300  # the largest number that is still a setting
 CASME2_AUS = (1, 2, 4, 7, 12, 14, 15, 17)
 PROJECTOR_KINDS = ("efp", "high", "mid", "linear", "prompt")
 PROJECTOR_ACTIVATIONS = ("none", "relu", "sigmoid", "gelu")
@@ -27,9 +29,7 @@ LORA_KEYS = (
 )
 PUBLISHED_LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"]}
 
-# Slots a template may name: those filled per clip, and those whose content is the same for every clip.
-CLIP_SLOTS = ("visual",)
-SHARED_SLOTS = ("prompt",)
+SHARED_SLOTS = ("prompt",)  # slots whose content is the same for every clip
 TASK_TEXT = "Analyze the facial features to classify action units:"
 
 
@@ -40,12 +40,12 @@ def _reject(field: str, value: Any, allowed: str) -> None:
 def _check_number(field: str, value: Any, kind: type, low: float, high: float, *, open_ends: bool = False) -> None:
     """A number within [low, high], or strictly inside where `open_ends`. Booleans are not numbers here."""
     is_number = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
-    inside = is_number and (low < value < high if open_ends else low <= value <= high)
-    if not inside or not math.isfinite(value):
+    finite = is_number and -MOST < value < MOST
+    if not finite or not (low < value < high if open_ends else low <= value <= high):
         name = "a whole number" if kind is int else "a number"
         bounds = f"strictly between {low} and {high}" if open_ends else f"from {low} to {high}"
         if math.isinf(high):
-            bounds = f"above {low}" if open_ends else f"of at least {low}"
+            bounds = "that is finite" if math.isinf(low) else f"above {low}" if open_ends else f"of at least {low}"
         _reject(field, value, f"{name} {bounds}")
 
 
@@ -57,6 +57,13 @@ def _check_choice(field: str, value: Any, choices: tuple) -> None:
 def _check_bool(field: str, value: Any) -> None:
     if not isinstance(value, bool):
         _reject(field, value, "True or False")
+
+
+def _refuse_misspelled(given: dict[str, Any], fields: Any) -> None:
+    """transformers keeps any unknown name; one that is nearly a field's is a slip."""
+    for name in given:
+        if name != "aus" and (near := get_close_matches(name, [*fields, "aus"], n=1, cutoff=0.87)):
+            raise ValueError(f"AULLMConfig has no field '{name}'. Did you mean '{near[0]}'?")
 
 
 def slots_of(template: str) -> list[str]:
@@ -83,9 +90,9 @@ class AULLMConfig(PreTrainedConfig):
         llm_name_or_path, llm_revision, llm_dtype, text_config; llm_fingerprint tells this LLM's weights from another's
         of the same shape; lora: a plain dict for peft, or None; save_base_weights: the checkpoint holds the LLM too.
     Prompt
-        prompt_template: text with slots in braces; prompt_segments: what it compiled to, a list of token-id lists and
-        slot names; clips_per_sequence: how many clips share one copy of the text before the first slot (None: the cost
-        rule).
+        prompt_template: text with slots in braces; prompt_segments: what it compiled to (prompt_source: from which
+        template), a list of token-id lists and slot names; clips_per_sequence: how many clips share one copy of the
+        text before the first slot (None: the cost rule).
     Loss
         loss_gamma_pos, loss_gamma_neg, loss_margin, loss_focus_gradient.
     """
@@ -152,6 +159,7 @@ class AULLMConfig(PreTrainedConfig):
     # Prompt
     prompt_template: str | None = None
     prompt_segments: list | None = None
+    prompt_source: str | None = None
     clips_per_sequence: int | None = None
 
     # Loss
@@ -161,43 +169,71 @@ class AULLMConfig(PreTrainedConfig):
     loss_focus_gradient: bool = False
 
     def __post_init__(self, **kwargs):
+        _refuse_misspelled(kwargs, type(self).__annotations__)
         aus = kwargs.pop("aus", None)
-        if self.id2label is None:
-            aus = CASME2_AUS if aus is None else aus
+        if aus is not None:
             if not (isinstance(aus, (list, tuple)) and aus):
                 _reject("aus", aus, "a list of AU numbers, such as [1, 2, 4]")
             for au in aus:
                 _check_number("aus", au, int, 1, 999)
-            self.id2label = {index: f"AU{au}" for index, au in enumerate(aus)}
-        elif aus is not None and [f"AU{au}" for au in aus] != list(self.id2label.values()):
-            raise ValueError(
-                f"AULLMConfig got aus={aus!r} and id2label={self.id2label!r}, which differ: give one of them."
-            )
+        if self.id2label is None:
+            self.id2label = {index: f"AU{au}" for index, au in enumerate(CASME2_AUS if aus is None else aus)}
+            aus = None
+        self._check_names()
+        if aus is not None and [f"AU{au}" for au in aus] != self.labels:
+            raise ValueError(f"AULLMConfig got aus={aus!r} and id2label={self.id2label!r}, which differ: give one.")
+        label2id = {label: index for index, label in enumerate(self.labels)}
+        if self.label2id not in (None, {}, label2id):
+            _reject("label2id", self.label2id, f"the inverse of id2label, {label2id}; leave it out")
+        self.label2id = label2id
         if self.problem_type is None:
             self.problem_type = "multi_label_classification"
         if self.prompt_template is None:
-            slot = "{prompt}" if self.projector == "prompt" else "{visual}"
-            self.prompt_template = TASK_TEXT + slot
+            self.prompt_template = TASK_TEXT + ("{prompt}" if self.projector == "prompt" else "{visual}")
+        elif (
+            self.projector == "prompt" and isinstance(self.prompt_template, str) and not slots_of(self.prompt_template)
+        ):
+            self.prompt_template += "{prompt}"  # text alone: the learned tokens follow it
+        if not isinstance(self.text_config, (dict, PreTrainedConfig, type(None))):
+            _reject("text_config", self.text_config, "a dictionary or configuration of a decoder")
         super().__post_init__(**kwargs)
-        self.backbone_channels = list(self.backbone_channels) if self.backbone_channels is not None else None
-        self.label2id = {label: index for index, label in self.id2label.items()}
+        # Copies, in the form in which JSON gives them back.
+        if isinstance(self.backbone_channels, tuple):
+            self.backbone_channels = list(self.backbone_channels)
+        if isinstance(self.lora, dict):
+            self.lora = {k: list(v) if isinstance(v, tuple) else v for k, v in self.lora.items()}
+            if isinstance(self.lora.get("target_modules"), (set, frozenset)):
+                self.lora["target_modules"] = sorted(self.lora["target_modules"])
         if self.calibration is None:
-            self.calibration = {label: [1.0, 0.0] for label in self.id2label.values()}
+            self.calibration = {label: [1.0, 0.0] for label in self.labels}
+        elif isinstance(self.calibration, dict):
+            self.calibration = {k: list(v) if isinstance(v, tuple) else v for k, v in self.calibration.items()}
         if self.thresholds is None:
-            self.thresholds = dict.fromkeys(self.id2label.values(), 0.5)
+            self.thresholds = dict.fromkeys(self.labels, 0.5)
+        elif isinstance(self.thresholds, dict):
+            self.thresholds = dict(self.thresholds)
         self.check()
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As transformers' own, and what was overridden is checked as well."""
+        if "aus" in kwargs:
+            _reject("aus", kwargs["aus"], "nothing at loading: a trained head has a row for each of its own AUs")
+        loaded = super().from_dict(config_dict, **kwargs)
+        (loaded[0] if isinstance(loaded, tuple) else loaded).check()
+        return loaded
 
     # ---------------------------------------------------------------- derived sizes
 
     @property
     def aus(self) -> list[int]:
         """The AU numbers, in the order of the logits."""
-        return [int(label.removeprefix("AU")) for _, label in sorted(self.id2label.items())]
+        return [int(label.removeprefix("AU")) for label in self.labels]
 
     @property
     def labels(self) -> list[str]:
         """The AU names, in the order of the logits."""
-        return [label for _, label in sorted(self.id2label.items())]
+        return [label for _, label in sorted(self.id2label.items(), key=lambda item: int(item[0]))]
 
     @property
     def mid_shape(self) -> tuple[int, int, int, int]:
@@ -243,26 +279,31 @@ class AULLMConfig(PreTrainedConfig):
         _check_number("loss_margin", self.loss_margin, float, 0, 0.99)
         _check_bool("loss_focus_gradient", self.loss_focus_gradient)
 
-    def _check_labels(self) -> None:
-        if self.problem_type != "multi_label_classification":
-            _reject("problem_type", self.problem_type, "'multi_label_classification'")
+    def _check_names(self) -> None:
+        if not (isinstance(self.id2label, dict) and self.id2label):
+            _reject("id2label", self.id2label, "a dictionary of AU names, such as {0: 'AU1', 1: 'AU4'}")
         labels = list(self.id2label.values())
-        if sorted(self.id2label) != list(range(len(labels))):
+        if sorted(map(str, self.id2label)) != sorted(map(str, range(len(labels)))):
             _reject("id2label", self.id2label, "keys 0, 1, .. without gaps")
         if any(not isinstance(label, str) or not re.fullmatch(r"AU[1-9]\d{0,2}", label) for label in labels):
             _reject("id2label", self.id2label, "names such as 'AU4'")
         if len(set(labels)) != len(labels):
             _reject("id2label", self.id2label, "each AU once")
+
+    def _check_labels(self) -> None:
+        if self.problem_type != "multi_label_classification":
+            _reject("problem_type", self.problem_type, "'multi_label_classification'")
+        self._check_names()
+        labels = self.labels
         for name in ("calibration", "thresholds"):
             value = getattr(self, name)
             if not isinstance(value, dict) or set(value) != set(labels):
                 _reject(name, value, f"a dictionary with the keys {labels}")
         for label, pair in self.calibration.items():
-            if not (isinstance(pair, (list, tuple)) and len(pair) == 2):
+            if not (isinstance(pair, list) and len(pair) == 2):
                 _reject(f"calibration[{label}]", pair, "two numbers [a, b], for sigmoid(a z + b)")
             _check_number(f"calibration[{label}][0]", pair[0], float, 0, math.inf, open_ends=True)
             _check_number(f"calibration[{label}][1]", pair[1], float, -math.inf, math.inf, open_ends=True)
-        self.calibration = {label: list(pair) for label, pair in self.calibration.items()}
         for label, threshold in self.thresholds.items():
             _check_number(f"thresholds[{label}]", threshold, float, 0, 1)
 
@@ -291,8 +332,9 @@ class AULLMConfig(PreTrainedConfig):
 
     def _check_llm(self) -> None:
         for name in ("llm_name_or_path", "llm_revision", "llm_fingerprint"):
-            if getattr(self, name) is not None and not isinstance(getattr(self, name), str):
-                _reject(name, getattr(self, name), "text, or None")
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value.strip()):
+                _reject(name, value, "text, or None")
         if self.llm_dtype is not None:
             _check_choice("llm_dtype", self.llm_dtype, LLM_DTYPES)
         # Only the base class: a checkpoint's copied code has an AULLMConfig, and a sub-configuration, of its own.
@@ -312,23 +354,34 @@ class AULLMConfig(PreTrainedConfig):
         )
         _check_number("lora['lora_dropout']", self.lora.get("lora_dropout", 0.0), float, 0, 0.999)
         targets = self.lora.get("target_modules")
-        if not (targets and (isinstance(targets, str) or all(isinstance(name, str) for name in targets))):
+        named = isinstance(targets, str) or (isinstance(targets, list) and all(isinstance(t, str) for t in targets))
+        if not (targets and named):
             _reject("lora['target_modules']", targets, "names of linear layers, such as ['q_proj', 'v_proj']")
+        _check_bool("lora['use_rslora']", self.lora.get("use_rslora", False))
+        layers = self.lora.get("layers_to_transform")
+        if not (
+            layers is None or type(layers) is int or (isinstance(layers, list) and all(type(i) is int for i in layers))
+        ):
+            _reject("lora['layers_to_transform']", layers, "a layer's number, a list of them, or None")
+        for pattern in ("rank_pattern", "alpha_pattern"):
+            value = self.lora.get(pattern, {})
+            if not (isinstance(value, dict) and all(isinstance(k, str) and type(v) is int for k, v in value.items())):
+                _reject(f"lora[{pattern!r}]", value, "a dictionary from layer names to whole numbers")
 
     def _check_prompt(self) -> None:
         if not isinstance(self.prompt_template, str) or not self.prompt_template:
             _reject("prompt_template", self.prompt_template, "text with slots in braces, such as 'Classify:{visual}'")
         slots = slots_of(self.prompt_template)
-        wanted = ["prompt"] if self.projector == "prompt" else ["visual"]
+        wanted = "prompt" if self.projector == "prompt" else "visual"
         if "{" in re.sub(r"\{[^{}]*\}", "", self.prompt_template) or "}" in re.sub(
             r"\{[^{}]*\}", "", self.prompt_template
         ):
             _reject("prompt_template", self.prompt_template, "braces in pairs, around slot names only")
-        if sorted(slots) != wanted:
+        if set(slots) != {wanted}:
             _reject(
                 "prompt_template",
                 self.prompt_template,
-                f"the slot {{{wanted[0]}}} once, for projector '{self.projector}'",
+                f"the slot {{{wanted}}} and no other, for projector '{self.projector}'",
             )
         if self.token_norm and not re.sub(r"\{[^{}]*\}", "", self.prompt_template).strip():
             _reject(
@@ -338,6 +391,12 @@ class AULLMConfig(PreTrainedConfig):
             _check_number("clips_per_sequence", self.clips_per_sequence, int, 1, 1 << 20)
         if self.prompt_segments is None:
             return
+        if self.prompt_source not in (None, self.prompt_template):
+            _reject(
+                "prompt_template",
+                self.prompt_template,
+                f"{self.prompt_source!r}, which prompt_segments were compiled from (None in both compiles anew)",
+            )
         if not isinstance(self.prompt_segments, list):
             _reject("prompt_segments", self.prompt_segments, "a list of token-id lists and slot names")
         for segment in self.prompt_segments:

@@ -11,7 +11,7 @@ import math
 
 import torch
 from torch import nn
-from transformers import initialization as init
+from torch.nn import init
 
 from .configuration_aullm import AULLMConfig
 

@@ -26,14 +26,16 @@ def asymmetric_loss(
     margin: float = 0.05,
     focus_gradient: bool = False,
 ) -> torch.Tensor:
-    """Logits and 0/1 labels, both (B, n_AU) -> scalar. Computed in float32 whatever the autocast, finite for any
-    logit.
+    """Logits and 0/1 labels, both (B, n_AU) -> scalar, finite for any logit.
+
+    Computed in float32 whatever the autocast (in float64 if the logits are).
 
     The focusing weights carry no gradient unless `focus_gradient`, as in the loss's original code. With both exponents
     and the margin 0 this is binary cross-entropy summed over AUs.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        logits, labels = logits.float(), labels.float()
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        labels = labels.to(logits.dtype)
         p, q = logits.sigmoid(), (-logits).sigmoid()  # q = 1 - p, without cancellation
         positive = _focus(q, gamma_pos, focus_gradient) * logsigmoid(logits)
         if margin > 0:

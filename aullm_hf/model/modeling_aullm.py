@@ -148,6 +148,7 @@ class AULLMPreTrainedModel(PreTrainedModel):
         config.llm_fingerprint = None
         tokenizer = AutoTokenizer.from_pretrained(name, revision=config.llm_revision, **hub)
         config.prompt_segments = compile_prompt(config.prompt_template, tokenizer)
+        config.prompt_source = config.prompt_template
         config.check()
         llm = load_llm(config, **loading)
         config.llm_dtype = _dtype_name(llm.dtype)
@@ -176,17 +177,30 @@ class AULLMPreTrainedModel(PreTrainedModel):
         `quantization_config` concern the frozen LLM; quantisation could not be run here and is untried.
         """
         path = pretrained_model_name_or_path
+        dtype = kwargs.pop("torch_dtype", None) if dtype is None else dtype
+        kwargs = {k: v for k, v in kwargs.items() if v is not None or k in cls.config_class.__dataclass_fields__}
         where = {key: kwargs[key] for key in (*_HUB_KEYS, "revision", "subfolder") if kwargs.get(key) is not None}
         if not isinstance(config, PreTrainedConfig):
+            cls._refuse_others(config or path, where)
             known = {key: kwargs.pop(key) for key in (*_LLM_KEYS, *_HUB_KEYS) if key in kwargs}
             config, kwargs = cls.config_class.from_pretrained(
                 config or path, return_unused_kwargs=True, **{**kwargs, **where}
             )
             kwargs = {**kwargs, **known}
         config = copy.deepcopy(config)
+        for key in set(kwargs) & set(cls.config_class.__dataclass_fields__):
+            setattr(config, key, kwargs.pop(key))
         if dtype not in (None, "auto"):
             config.llm_dtype = _dtype_name(dtype)
+        config.check()
+        if config._attn_implementation is not None:  # where AutoModel has put what it was asked for
+            kwargs.setdefault("attn_implementation", config._attn_implementation)
         if config.save_base_weights or path is None:
+            if "quantization_config" in kwargs:
+                raise ValueError(
+                    "quantization_config is given for a self-contained checkpoint, where it would quantise more than "
+                    "the LLM. Quantise the LLM of a checkpoint that names its base."
+                )
             model, info = super().from_pretrained(
                 path, *model_args, config=config, output_loading_info=True, **{**kwargs, **where}
             )
@@ -199,8 +213,7 @@ class AULLMPreTrainedModel(PreTrainedModel):
             for key in ("adapter_kwargs", "code_revision", "use_safetensors", "weights_only", "low_cpu_mem_usage"):
                 kwargs.pop(key, None)  # without a meaning here: safetensors only, one allocation always
             _refuse_unknown(kwargs)
-            config.check()
-            llm = load_llm(config, **{key: value for key, value in kwargs.items() if value is not None})
+            llm = load_llm(config, **kwargs)
             with torch.device("meta"):  # what is trained comes from the file: nothing to allocate or draw before
                 model = cls(config, llm=llm)
             load_trained(model, path, **where)
@@ -210,9 +223,21 @@ class AULLMPreTrainedModel(PreTrainedModel):
         model.eval()
         return (model, info) if output_loading_info else model
 
+    @classmethod
+    def _refuse_others(cls, path: Any, where: dict[str, Any]) -> None:
+        found, _ = cls.config_class.get_config_dict(path, **where)
+        if found.get("model_type") != cls.config_class.model_type:
+            raise ValueError(
+                f"{str(path)!r} holds a model of type {found.get('model_type')!r}, not an AU-LLM checkpoint. To "
+                "build one around it, use AULLMForAUDetection.from_base_llm."
+            )
+
     def _beside_llm(self) -> None:
         """Put everything that is not the LLM on the device where the LLM takes its input."""
-        device = self.base_model.llm.get_input_embeddings().weight.device
+        embeddings = self.base_model.llm.get_input_embeddings()
+        device = embeddings.weight.device
+        if device.type == "meta":  # offloaded: accelerate's hook says where it runs
+            device = embeddings._hf_hook.execution_device
         for module in (self, self.base_model):
             for child in module.children():
                 if child not in (self.base_model, self.base_model.llm):
@@ -220,6 +245,8 @@ class AULLMPreTrainedModel(PreTrainedModel):
 
     def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> None:
         """Write what was trained, with the configuration and, for the detector, the code that loads it anywhere."""
+        if "max_shard_size" in kwargs and not self.config.save_base_weights:
+            raise ValueError(f"max_shard_size is {kwargs['max_shard_size']!r}; what was trained is always one file.")
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
         if is_main_process and self._auto_class is not None:
             from .pipeline_aullm import AUDetectionPipeline
@@ -230,9 +257,10 @@ class AULLMPreTrainedModel(PreTrainedModel):
         """Write a self-contained checkpoint: adapters merged into the LLM, the LLM inside. It loads the same way."""
         config = copy.deepcopy(self.config)
         config.lora, config.save_base_weights = None, True
+        state = merged_state(self)
         with torch.device("meta"):
             merged = type(self)(config)
-        merged.load_state_dict(merged_state(self), assign=True)
+        merged.load_state_dict(state, assign=True)
         merged.save_pretrained(save_directory, **kwargs)
 
 
@@ -249,9 +277,7 @@ class AULLMModel(AULLMPreTrainedModel):
         self.prompt = Prompt(config)
         if llm is None:
             dtype = getattr(torch, config.llm_dtype) if config.llm_dtype else None
-            llm = AutoModel.from_config(
-                config.text_config, dtype=dtype, attn_implementation=config._attn_implementation
-            )
+            llm = AutoModel.from_config(config.text_config, dtype=dtype)
         self.llm = llm
         if config.lora:
             inject_lora(self.llm, config.lora)
@@ -284,7 +310,14 @@ class AULLMModel(AULLMPreTrainedModel):
             read = [f_mid.flatten(1)] * self.config.uses_mid + [f_high] * self.config.uses_high
             token = self.projector(torch.cat(read, dim=1))  # (B, d)
             slots, tokens = {"visual": token}, token[:, None]
-        reading = self.prompt(self.llm, slots, len(pixel_values), bool(output_hidden_states), bool(output_attentions))
+        config = self.config
+        reading = self.prompt(
+            self.llm,
+            slots,
+            len(pixel_values),
+            _or(output_hidden_states, config.output_hidden_states),
+            _or(output_attentions, config.output_attentions),
+        )
         last = reading.last_hidden.to(f_mid.device)  # (B, d)
         if isinstance(self.projector, PromptTokens):
             last = torch.cat([last.to(f_high.dtype), f_high], dim=1)
@@ -293,7 +326,7 @@ class AULLMModel(AULLMPreTrainedModel):
         )
         if output_evidence:
             output.tokens, output.channel_attention, output.mid_map = tokens, channel_attention, f_mid
-        return output if return_dict is not False else output.to_tuple()
+        return output if _or(return_dict, self.config.return_dict) else output.to_tuple()
 
     def _check_input(self, pixel_values: torch.Tensor) -> None:
         config = self.config
@@ -304,6 +337,8 @@ class AULLMModel(AULLMPreTrainedModel):
                 f"pixel_values is {got}; expected a tensor (clips, {', '.join(map(str, expected))}): frames, one grey "
                 "channel, height, width. AULLMVideoProcessor makes it from any clip."
             )
+        if len(pixel_values) == 0:
+            raise ValueError("pixel_values holds no clip; expected at least one.")
         if not pixel_values.is_floating_point():
             raise ValueError(
                 f"pixel_values has dtype {pixel_values.dtype}; expected floating point, as the processor makes."
@@ -348,6 +383,7 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             output_evidence=output_evidence,
+            return_dict=True,
         )
         logits = self.classifier(body.last_hidden_state.to(self.classifier.weight.dtype))  # (B, n_AU)
         output = AUDetectionOutput(
@@ -359,7 +395,7 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
             channel_attention=body.channel_attention,
             mid_map=body.mid_map,
         )
-        return output if return_dict is not False else output.to_tuple()
+        return output if _or(return_dict, self.config.return_dict) else output.to_tuple()
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The asymmetric loss with the configuration's settings."""
@@ -391,6 +427,10 @@ def _refuse_unknown(loading: dict[str, Any]) -> None:
                 f"'{key}' is neither a field of AULLMConfig nor an argument of the loader ({', '.join(_LLM_KEYS)}, "
                 f"{', '.join(_HUB_KEYS)}, dtype, config, revision, subfolder)."
             )
+
+
+def _or(asked: bool | None, otherwise: bool | None) -> bool:
+    return bool(otherwise if asked is None else asked)
 
 
 def _dtype_name(dtype: str | torch.dtype | None) -> str | None:

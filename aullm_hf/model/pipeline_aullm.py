@@ -1,11 +1,14 @@
 """`pipeline(model=..., trust_remote_code=True)`: a clip in, named AUs with calibrated scores out."""
 
+from collections.abc import Iterator
+from types import GeneratorType
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 from transformers import Pipeline
 
-from .processing_aullm import AULLMVideoProcessor
+from .processing_aullm import AULLMVideoProcessor, is_one_clip
 
 
 class AUDetectionPipeline(Pipeline):
@@ -37,12 +40,19 @@ class AUDetectionPipeline(Pipeline):
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         """One clip -> its list; a list of clips -> a list of lists. AULLMVideoProcessor tells the two apart."""
-        if isinstance(inputs, (list, tuple)) and self.video_processor.is_one_clip(inputs):
+        if isinstance(inputs, (GeneratorType, Dataset)):
+            return super().__call__(inputs, **kwargs)  # streamed: one result after another
+        if isinstance(inputs, Iterator):
+            return super().__call__((clip for clip in inputs), **kwargs)
+        if is_one_clip(inputs):
             return super().__call__([inputs], **kwargs)[0]
-        return super().__call__(inputs, **kwargs)
+        clips = list(inputs)
+        return super().__call__(clips, **kwargs) if clips else []
 
     def preprocess(self, clip: Any) -> dict[str, torch.Tensor]:
-        return {"pixel_values": self.video_processor(clip)["pixel_values"]}
+        if not is_one_clip(clip):
+            raise ValueError("An item of the batch is itself a batch of clips; pass one flat list of clips.")
+        return {"pixel_values": self.video_processor([clip])["pixel_values"]}
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         logits = self.model(**inputs).logits

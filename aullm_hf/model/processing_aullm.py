@@ -7,6 +7,7 @@ video files through PyAV where it is installed.
 import importlib
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ VALUE_RANGES = {"unit": 1.0, "byte": 255.0}  # the largest pixel value the model
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV and Pillow weigh colours
 CHANNELS_LAST = (1, 3, 4)
 CHANNELS_FIRST = (1, 3)
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def evenly_spaced(num_frames: int, last: int) -> np.ndarray:
@@ -49,7 +51,8 @@ class AULLMVideoProcessor(VideoProcessorMixin):
 
     A clip is an array or tensor of frames (N, H, W), (N, H, W, C) or (N, C, H, W), a list of frames (arrays (H, W) or
     (H, W, C), or PIL images), or the path of a video file. A batch is a list of clips, or of clips of any length: what
-    comes out has no padding. Whole numbers are 0..255, floating point is 0..1; anything else is an error.
+    comes out has no padding. Whole numbers are 0..255, floating point is 0..1 and rounded to those 256 levels;
+    anything else is an error.
 
     Args:
         num_frames: frames the model reads.
@@ -75,6 +78,14 @@ class AULLMVideoProcessor(VideoProcessorMixin):
         for name, value in (("num_frames", num_frames), ("size", size)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"AULLMVideoProcessor.{name} is {value!r}; allowed: a whole number of at least 1.")
+        if not isinstance(include_last, bool):
+            raise ValueError(f"AULLMVideoProcessor.include_last is {include_last!r}; allowed: True or False.")
+        if not (face is None or isinstance(face, dict)):
+            raise ValueError(f"AULLMVideoProcessor.face is {face!r}; allowed: a recipe as a dictionary, or None.")
+        own = ("num_frames", "size", "value_range", "include_last", "face")
+        for name in kwargs:  # transformers passes names of its own; one that is nearly ours is a slip
+            if near := get_close_matches(name, own, n=1, cutoff=0.8):
+                raise ValueError(f"AULLMVideoProcessor has no setting '{name}'. Did you mean '{near[0]}'?")
         if value_range not in VALUE_RANGES:
             allowed = ", ".join(map(repr, VALUE_RANGES))
             raise ValueError(f"AULLMVideoProcessor.value_range is {value_range!r}; allowed: {allowed}.")
@@ -113,7 +124,7 @@ class AULLMVideoProcessor(VideoProcessorMixin):
         """
         if return_tensors not in (None, "pt", "np"):
             raise ValueError(f"return_tensors is {return_tensors!r}; allowed: 'pt', 'np' or None.")
-        num_frames = kwargs.pop("num_frames", self.num_frames)
+        num_frames = kwargs.pop("num_frames", None) or self.num_frames
         kwargs.pop("do_sample_frames", None)
         if kwargs:
             raise TypeError(
@@ -124,11 +135,6 @@ class AULLMVideoProcessor(VideoProcessorMixin):
             raise ValueError("AULLMVideoProcessor got an empty list; expected a clip or a list of clips.")
         values = torch.stack([self._clip(clip, i, num_frames, train, generator) for i, clip in enumerate(clips)])
         return BatchFeature({"pixel_values": values.numpy() if return_tensors == "np" else values})
-
-    @staticmethod
-    def is_one_clip(videos: Any) -> bool:
-        """Whether `videos` is a single clip (frames, or a path) rather than a list of clips."""
-        return is_one_clip(videos)
 
     def normalize_frames(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 frames (.., H, W) of the right size -> float32 in the model's range."""
@@ -181,6 +187,12 @@ def is_one_clip(videos: Any) -> bool:
             f"AULLMVideoProcessor got {type(videos).__name__}; expected frames as an array, a tensor or a list, a "
             "path of a video, or a list of those."
         )
+    shapes = [tuple(getattr(frame, "shape", ())) for frame in videos]
+    if len(shapes) > 1 and all(len(s) == 3 and s[0] in CHANNELS_FIRST and s[-1] not in CHANNELS_LAST for s in shapes):
+        raise ValueError(
+            f"AULLMVideoProcessor got a list of {len(shapes)} arrays of shape {shapes[0]}: frames with their channel "
+            "first, or clips of so many frames? Stack frames into one array (N, C, H, W); give clips as (N, H, W, 1)."
+        )
     return len(videos) > 0 and all(_is_frame(frame) for frame in videos)
 
 
@@ -195,7 +207,7 @@ def read_frames(clip: Any, name: str) -> Any:
                 f"{name} is {type(clip).__name__}; expected at least one frame, each (H, W) or (H, W, C)."
             )
         return frames
-    array = clip.detach().cpu().numpy() if isinstance(clip, torch.Tensor) else np.asarray(clip)
+    array = _array(clip)
     if array.ndim == 2:
         array = array[None]
     if array.ndim == 4 and array.shape[-1] not in CHANNELS_LAST and array.shape[1] in CHANNELS_FIRST:
@@ -209,6 +221,8 @@ def read_frames(clip: Any, name: str) -> Any:
 
 def read_video(path: str) -> list[np.ndarray]:
     """Every frame of a video file, (H, W, 3) uint8."""
+    if path.lower().endswith(PICTURES):
+        raise ValueError(f"{path!r} is a picture, not a video. Read a clip's frames into arrays or PIL images first.")
     try:
         av = importlib.import_module("av")
     except ImportError as error:
@@ -223,9 +237,18 @@ def read_video(path: str) -> list[np.ndarray]:
     return frames
 
 
+def _array(value: Any) -> np.ndarray:
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    return np.asarray(value)
+
+
 def _grey(frame: Any, name: str) -> np.ndarray:
     """One frame -> (H, W), uint8."""
-    array = frame.detach().cpu().numpy() if isinstance(frame, torch.Tensor) else np.asarray(frame)
+    if _is_image(frame) and frame.mode not in ("L", "RGB", "RGBA"):  # palettes, inks and other colour spaces
+        frame = frame.convert("L" if frame.mode in ("1", "LA") else "RGB")
+    array = _array(frame)
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[-1] not in CHANNELS_LAST):
         raise ValueError(f"{name} has shape {tuple(array.shape)}; expected (H, W) or (H, W, C) with C of 1, 3 or 4.")
     if np.issubdtype(array.dtype, np.floating):

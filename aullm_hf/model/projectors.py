@@ -6,7 +6,7 @@ classifier see F_high itself.
 
 import torch
 from torch import nn
-from transformers import initialization as init
+from torch.nn import init
 
 from .configuration_aullm import AULLMConfig
 

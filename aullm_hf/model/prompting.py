@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import DynamicCache
 
@@ -38,8 +39,14 @@ def compile_prompt(template: str, tokenizer: Any) -> list[list[int] | str]:
     for index, segment in enumerate(segments):
         if index % 2 == 1:  # text and slots take turns
             compiled.append(segment)
-        elif segment and (ids := tokenizer(segment, add_special_tokens=False)["input_ids"]):
-            compiled.append(list(ids))
+        elif segment:
+            ids = tokenizer(segment, add_special_tokens=False)["input_ids"]
+            if not ids and segment.strip():
+                raise ValueError(
+                    f"The tokenizer {tokenizer.name_or_path!r} makes no token of the prompt's text {segment!r}: its "
+                    "vocabulary is empty or its files are missing. Put the LLM's tokenizer beside it."
+                )
+            compiled += [list(ids)] if ids else []
     bos = tokenizer.bos_token_id
     if bos is not None and tokenizer("a")["input_ids"][0] == bos:
         if isinstance(compiled[0], list):
@@ -88,6 +95,10 @@ class Prompt(nn.Module):
         )
         self._kept: _KeptPrefix | None = None
 
+    def train(self, mode: bool = True) -> "Prompt":
+        self._kept = None  # the weights are about to change, or have: fused optimizers leave no other trace
+        return super().train(mode)
+
     # ---------------------------------------------------------------- embeddings
 
     def embed(self, llm: nn.Module, slots: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -96,7 +107,7 @@ class Prompt(nn.Module):
         `slots` maps a per-clip slot to (B, d), a shared one to (n, d).
         """
         table = llm.get_input_embeddings()
-        text = table(self.text_ids.to(table.weight.device))  # (text tokens, d)
+        text = table(self.text_ids)  # (text tokens, d)
         if self.token_norm:
             norm = text.float().norm(dim=-1).mean().detach()
             slots = {name: nn.functional.normalize(token.float(), dim=-1) * norm for name, token in slots.items()}
@@ -126,6 +137,13 @@ class Prompt(nn.Module):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> LLMReading:
+        if output_attentions and llm.config._attn_implementation != "eager":
+            raise ValueError(
+                f"output_attentions=True, but attn_implementation is {llm.config._attn_implementation!r}, which never "
+                "forms them; only 'eager' does. Load with attn_implementation='eager'."
+            )
+        if torch.is_grad_enabled():
+            self._kept = None
         prefix, tail = self.embed(llm, slots)
         if tail is None:  # every clip reads the same: once is enough
             out = llm(inputs_embeds=prefix[None], use_cache=False, **_wanted(output_hidden_states, output_attentions))
@@ -149,7 +167,7 @@ class Prompt(nn.Module):
         if spare := sequences * k - clips:  # the last sequence is filled with clips nobody reads
             tail = torch.cat([tail, tail.new_zeros(spare, per_clip, width)])
         packed = tail.reshape(sequences, k * per_clip, width)
-        keep_prefix = self.may_keep_prefix and not (self.training or torch.is_grad_enabled())
+        keep_prefix = self.may_keep_prefix and not (self.training or llm.training or torch.is_grad_enabled())
         cache = self._prefix_cache(llm, prefix, sequences) if keep_prefix else None
         if cache is None:
             packed = torch.cat([prefix[None].expand(sequences, -1, -1), packed], dim=1)
@@ -168,9 +186,12 @@ class Prompt(nn.Module):
         return own[:clips, -1].contiguous()  # a strided input to a bfloat16 layer is slow beyond belief on CPUs
 
     def _clips_per_sequence(self, llm: nn.Module, clips: int, prefix: int, per_clip: int) -> int:
-        window = getattr(llm.config, "sliding_window", None)
+        # Attention within chunks is a window too; ALiBi's biases take no mask of our own.
+        limits = [getattr(llm.config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+        window = min([limit for limit in limits if limit], default=None)
+        biased = llm.config.model_type in ("bloom", "mpt") or getattr(llm.config, "alibi", False)
         implementation = llm.config._attn_implementation or "eager"
-        if prefix == 0 or clips == 1:
+        if prefix == 0 or clips <= 1 or biased:
             return 1  # nothing is shared
         if (window is not None and prefix + per_clip > window) or implementation not in ("eager", "sdpa"):
             return 1  # a mask of our own would silently replace the window, and flash attention takes none
@@ -233,10 +254,17 @@ def _attention_per_pair(llm: nn.Module) -> float:
 
 
 def _state_of(llm: nn.Module, prefix: torch.Tensor) -> tuple:
-    """Changes whenever a weight is written in place, replaced or moved, or the pass is run in another precision."""
-    weights = tuple((weight.data_ptr(), weight._version) for weight in llm.parameters())
+    """Changes whenever a weight is replaced, moved or written, an adapter switched, or the pass's precision changes.
+
+    Version counters miss some writes (fused optimizers, `.data`), so the adapters' norms stand beside them.
+    """
+    weights = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in llm.parameters())
+    layers = [module for module in llm.modules() if isinstance(module, LoraLayer)]
+    switches = tuple((layer.disable_adapters, *layer.active_adapters, *layer.scaling.values()) for layer in layers)
+    adapters = [parameter.detach() for name, parameter in llm.named_parameters() if "lora_" in name]
+    norms = torch.stack(torch._foreach_norm(adapters)).tolist() if adapters else []
     autocast = torch.is_autocast_enabled(prefix.device.type) and torch.get_autocast_dtype(prefix.device.type)
-    return weights, autocast, llm.config._attn_implementation
+    return weights, switches, tuple(norms), autocast, llm.config._attn_implementation
 
 
 def _query_dtype(embeds: torch.Tensor) -> torch.dtype:
@@ -254,7 +282,7 @@ def _per_layer(out: Any, batch_size: int) -> tuple[tuple[torch.Tensor, ...] | No
     def for_each_clip(layers):
         return None if layers is None else tuple(layer.expand(batch_size, *layer.shape[1:]) for layer in layers)
 
-    return for_each_clip(out.hidden_states), for_each_clip(out.attentions)
+    return for_each_clip(getattr(out, "hidden_states", None)), for_each_clip(getattr(out, "attentions", None))
 
 
 __all__ = ["LLMReading", "Prompt", "cheapest_packing", "compile_prompt", "tree_mask"]

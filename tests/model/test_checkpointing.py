@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel
 
 from aullm_hf.model import AULLMForAUDetection
 from aullm_hf.model.checkpointing import trained_keys
@@ -210,3 +211,81 @@ def test_training_a_loaded_model_leaves_its_file_alone_and_saving_over_it_is_saf
         loaded.save_pretrained(path)
         assert torch.equal(loaded(clips()).logits, expected)
         assert torch.equal(AULLMForAUDetection.from_pretrained(path)(clips()).logits, expected)
+
+
+def test_attention_implementation_through_the_auto_class(saved):
+    loaded = AutoModel.from_pretrained(saved[1], attn_implementation="eager")
+    assert loaded.model.llm.config._attn_implementation == "eager"
+    assert loaded(clips(2), output_attentions=True).attentions[0].shape[0] == 2
+
+
+def test_a_trained_model_keeps_its_prompt(saved):
+    segments = saved[0].config.prompt_segments
+    with pytest.raises(ValueError, match=r"prompt_segments.*not those the checkpoint"):
+        AULLMForAUDetection.from_pretrained(saved[1], prompt_segments=[segments[0][::-1], "visual"])
+    with pytest.raises(ValueError, match="compiled from"):
+        AULLMForAUDetection.from_pretrained(saved[1], prompt_template="Other:{visual}")
+
+
+def test_trained_at_half_precision_or_float16_and_loaded_at_another(tmp_path):
+    model = AULLMForAUDetection.from_base_llm(tiny_config(), tiny_llm(), dtype="float16")
+    model.bfloat16().save_pretrained(tmp_path)
+    loaded = AULLMForAUDetection.from_pretrained(tmp_path, dtype="bfloat16")
+    assert {p.dtype for p in loaded.trained_parameters().values()} == {torch.float32}
+
+
+def test_the_older_name_of_dtype(saved):
+    assert AULLMForAUDetection.from_pretrained(saved[1], torch_dtype="bfloat16").model.llm.dtype == torch.bfloat16
+
+
+def test_offloaded_to_disk(saved, tmp_path):
+    loaded = AULLMForAUDetection.from_pretrained(
+        saved[1], device_map={"": "disk"}, offload_folder=str(tmp_path / "offload")
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(clips()).logits, saved[0](clips()).logits, atol=1e-6, rtol=1e-6)
+
+
+def test_a_fresh_start_after_a_merged_export(saved, tmp_path):
+    saved[0].merge_and_export(tmp_path / "merged")
+    merged = AULLMForAUDetection.from_pretrained(tmp_path / "merged")
+    with torch.no_grad():
+        for parameter in merged.trained_parameters().values():
+            parameter.add_(0.5)
+    merged.reset_trained(0)
+    fresh = tiny_model(randomized=False)
+    for name, parameter in merged.trained_parameters().items():
+        assert torch.equal(parameter, fresh.state_dict()[name]), name
+
+
+def test_overrides_beside_a_given_configuration(saved):
+    config = AutoConfig.from_pretrained(saved[1])
+    config.llm_name_or_path = "gone"
+    loaded = AULLMForAUDetection.from_pretrained(saved[1], config=config, llm_name_or_path=tiny_llm())
+    assert loaded.config.llm_name_or_path == tiny_llm()
+
+
+def test_another_kind_of_model_is_named(tmp_path):
+    with pytest.raises(ValueError, match="holds a model of type 'qwen2', not an AU-LLM checkpoint"):
+        AULLMForAUDetection.from_pretrained(tiny_llm())
+
+
+def test_a_cut_file_is_named(saved):
+    file = saved[1] / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(OSError, match=r"model\.safetensors is damaged"):
+        AULLMForAUDetection.from_pretrained(saved[1])
+
+
+def test_what_cannot_be_done_to_a_checkpoint_says_so(saved, tmp_path):
+    with pytest.raises(ValueError, match="always one file"):
+        saved[0].save_pretrained(tmp_path, max_shard_size="1KB")
+    saved[0].merge_and_export(tmp_path / "merged")
+    with pytest.raises(ValueError, match="quantise more than"):
+        AULLMForAUDetection.from_pretrained(tmp_path / "merged", quantization_config={"load_in_4bit": True})
+
+
+def test_every_target_module_must_match(tmp_path):
+    config = tiny_config(lora={"r": 2, "target_modules": ["q_proj", "v_projj"]})
+    with pytest.raises(ValueError, match="'v_projj', which matches no layer"):
+        AULLMForAUDetection.from_base_llm(config, tiny_llm())

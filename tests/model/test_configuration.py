@@ -80,6 +80,18 @@ INVALID = [
     ("aus", [], "a list of AU numbers"),
     ("aus", [1, 1], "each AU once"),
     ("aus", ["AU1"], "whole number"),
+    ("id2label", {}, "a dictionary of AU names"),
+    ("id2label", ["AU1"], "a dictionary of AU names"),
+    ("label2id", {"AU1": 2}, "the inverse of id2label"),
+    ("aus", 5, "a list of AU numbers"),
+    ("text_config", "qwen2", "a dictionary or configuration"),
+    ("led_alpha", 10**400, "above 0"),
+    ("backbone_channels", 32, "two whole numbers"),
+    ("llm_name_or_path", " ", "text, or None"),
+    ("lora", {"r": 4, "target_modules": ["q_proj"], "use_rslora": "yes"}, "True or False"),
+    ("lora", {"r": 4, "target_modules": ["q_proj"], "rank_pattern": [1]}, "a dictionary from layer names"),
+    ("lora", {"r": 4, "target_modules": ["q_proj"], "layers_to_transform": "all"}, "a layer's number"),
+    ("calibration", {f"AU{a}": [1.0, float("inf")] for a in (1, 4, 12)}, "a number that is finite"),
     ("id2label", {0: "brow"}, "names such as 'AU4'"),
     ("id2label", {0: "AU1", 2: "AU2"}, "without gaps"),
     ("problem_type", "regression", "multi_label_classification"),
@@ -117,9 +129,9 @@ INVALID = [
     ("lora", {"r": 4, "target_modules": ["q_proj"], "lora_dropout": 1.0}, "from 0"),
     ("save_base_weights", 1, "True or False"),
     ("prompt_template", "", "text with slots"),
-    ("prompt_template", "no slot", r"the slot \{visual\} once"),
-    ("prompt_template", "{visual}{visual}", r"the slot \{visual\} once"),
-    ("prompt_template", "{prompt}", r"the slot \{visual\} once"),
+    ("prompt_template", "no slot", r"the slot \{visual\} and no other"),
+    ("prompt_template", "{visual}{content}", r"the slot \{visual\} and no other"),
+    ("prompt_template", "{prompt}", r"the slot \{visual\} and no other"),
     ("prompt_template", "a } b {visual}", "braces in pairs"),
     ("prompt_segments", ["content"], "the slots of the template"),
     ("prompt_segments", [[1, 2]], "the slots of the template"),
@@ -157,3 +169,39 @@ def test_a_wrong_value_set_later_is_seen_when_the_model_is_made():
     config.high_dim = -1
     with pytest.raises(ValueError, match=r"AULLMConfig\.high_dim is -1"):
         AULLMForAUDetection(config)
+
+
+def test_misspelled_fields_are_refused_with_the_right_name():
+    with pytest.raises(ValueError, match=r"no field 'projecter'\. Did you mean 'projector'"):
+        AULLMConfig(projecter="mid")
+
+
+def test_what_is_overridden_at_loading_is_checked(tmp_path):
+    tiny_config().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"thresholds .*the keys"):
+        AULLMConfig.from_pretrained(tmp_path, thresholds={"AU1": 3.0})
+    with pytest.raises(ValueError, match=r"aus .*nothing at loading"):
+        AULLMConfig.from_pretrained(tmp_path, aus=[1, 4, 6])
+    tiny_config(
+        prompt_segments=[[1], "visual"], prompt_source="a{visual}", prompt_template="a{visual}"
+    ).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"prompt_template is 'b\{visual\}'.*compiled from"):
+        AULLMConfig.from_pretrained(tmp_path, prompt_template="b{visual}")
+
+
+def test_sets_tuples_and_the_callers_dictionaries_are_taken_as_copies(tmp_path):
+    lora = {"r": 2, "target_modules": {"v_proj", "q_proj"}}
+    thresholds = {"AU1": 0.2, "AU4": 0.3, "AU12": 0.4}
+    config = tiny_config(lora=lora, thresholds=thresholds, calibration={f"AU{a}": (1.0, 0.0) for a in (1, 4, 12)})
+    lora["r"], thresholds["AU1"] = 99, 0.9
+    assert config.lora == {"r": 2, "target_modules": ["q_proj", "v_proj"]} and config.thresholds["AU1"] == 0.2
+    config.save_pretrained(tmp_path)
+    assert AULLMConfig.from_pretrained(tmp_path).to_json_string() == config.to_json_string()
+
+
+def test_text_alone_is_a_template_for_learned_tokens():
+    assert tiny_config(projector="prompt", prompt_template="Which units?").prompt_template == "Which units?{prompt}"
+
+
+def test_labels_in_any_order_of_keys():
+    assert AULLMConfig(aus=[2, 1], id2label={1: "AU1", 0: "AU2"}).aus == [2, 1]

@@ -213,6 +213,7 @@ def test_bfloat16_autocast_stays_close_and_gives_a_float32_loss():
             r"pixel_values is \(2, 5, 1, 32, 32\); expected a tensor \(clips, 6, 1, 32, 32\)",
         ),
         (torch.rand(6, 1, 32, 32), "expected a tensor"),
+        (torch.rand(0, 6, 1, 32, 32), "holds no clip"),
         ([[1]], "pixel_values is list"),
         (torch.zeros(2, 6, 1, 32, 32, dtype=torch.uint8), "dtype torch.uint8; expected floating point"),
     ],

@@ -175,3 +175,26 @@ def test_a_text_file_named_mp4(tmp_path):
     path.write_text("not a video")
     with pytest.raises(ValueError, match=r"clip\.mp4.*could not be read as a video"):
         processor(path)
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "HSV", "YCbCr", "1", "LA", "RGBA"])
+def test_pictures_of_every_mode_are_read_as_their_colours(mode):
+    colour = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    picture = Image.fromarray(colour).convert(mode)
+    grey = np.asarray(picture.convert("RGB").convert("L"), dtype=float)
+    assert np.abs(values([picture] * 6)[0, 0, 0].numpy() * 255 - grey).max() <= 1.01
+
+
+def test_what_could_be_frames_or_clips_is_asked():
+    with pytest.raises(ValueError, match="frames with their channel first, or clips"):
+        processor([torch.zeros(3, 32, 32) for _ in range(9)])
+    with pytest.raises(ValueError, match="is a picture, not a video"):
+        processor(["0.png", "1.png"])
+
+
+def test_bfloat16_tensors_and_misspelled_settings():
+    assert values(torch.full((6, 64, 64), 0.5, dtype=torch.bfloat16)).shape == (1, 6, 1, 64, 64)
+    with pytest.raises(ValueError, match="Did you mean 'num_frames'"):
+        AULLMVideoProcessor(num_frame=7)
+    with pytest.raises(ValueError, match="include_last is 'yes'"):
+        AULLMVideoProcessor(include_last="yes")

@@ -10,9 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft.tuners.lora import LoraLayer
 from transformers import AutoModel, AutoTokenizer
 
 from aullm_hf.model.prompting import Prompt, cheapest_packing, compile_prompt, tree_mask
+from aullm_hf.tiny_llm import build_tiny_llm
 from support.tiny import FAMILIES, LAYOUTS, clips, labels, tiny_config, tiny_llm, tiny_model
 
 
@@ -293,3 +295,83 @@ def test_two_processes_equal_one(tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert "EQUAL" in done.stdout, done.stderr[-2000:]
+
+
+# -------------------------------------------------------------------- ways in which a kept prefix could go stale
+
+
+@pytest.mark.parametrize("optimizer", ["fused", "foreach", "data", "scaling", "disabled"])
+def test_no_write_leaves_a_stale_prefix(optimizer):
+    """Fused optimizers and `.data` do not move a tensor's version; switching adapters writes nothing at all."""
+    model = tiny_model(clips_per_sequence=4)
+    x = clips(4)
+
+    def with_and_without_keeping():
+        model.eval()
+        with torch.no_grad():
+            kept = model(x).logits
+        return kept, model(x).logits.detach()  # with gradient nothing is kept
+
+    before = with_and_without_keeping()
+    with torch.no_grad():
+        model(x)  # kept again
+    lora = [p for n, p in model.named_parameters() if "lora_" in n]
+    if optimizer in ("fused", "foreach"):
+        for parameter in lora:
+            parameter.grad = torch.ones_like(parameter)
+        torch.optim.AdamW(lora, lr=0.05, **{optimizer: True}).step()
+    elif optimizer == "data":
+        for parameter in lora:
+            parameter.data.add_(0.05)
+    else:
+        for module in model.modules():
+            if isinstance(module, LoraLayer):
+                module.set_scale("default", 7.0) if optimizer == "scaling" else module.enable_adapters(False)
+    kept, true = with_and_without_keeping()
+    torch.testing.assert_close(kept, true, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(kept, before[0], atol=1e-3)
+
+
+def test_a_model_loaded_in_inference_mode_runs(tmp_path):
+    tiny_model().save_pretrained(tmp_path)
+    with torch.inference_mode():
+        loaded = type(tiny_model()).from_pretrained(tmp_path)
+        first = loaded(clips(6)).logits
+        assert torch.equal(loaded(clips(6)).logits, first)
+
+
+@pytest.mark.parametrize("template", ["{visual}{visual}", "One {visual} two {visual} three"])
+def test_a_slot_may_stand_twice(template):
+    model = tiny_model(prompt_template=template)
+    token = torch.randn(3, 64) * 0.3
+    with torch.no_grad():
+        naive = torch.stack([read_alone(model, {"visual": token}, clip) for clip in range(3)])
+        shared = model.model.prompt(model.model.llm, {"visual": token}, 3).last_hidden
+    torch.testing.assert_close(shared, naive, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_several_slots_with_text_between_and_after(family):
+    """The pass itself takes any number of slots, whatever a projector fills."""
+    model = tiny_model(family)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llm(family))
+    model.config.prompt_segments = compile_prompt("Evidence: {content} relations: {instruction} units:", tokenizer)
+    prompt, llm = Prompt(model.config), model.model.llm
+    slots = {"content": torch.randn(5, 64) * 0.3, "instruction": torch.randn(5, 64) * 0.3}
+    naive = torch.stack([read_alone(model, slots, clip) for clip in range(5)])
+    for k in (None, 1, 2, 5):
+        prompt.clips_per_sequence = k
+        torch.testing.assert_close(prompt(llm, slots, 5).last_hidden, naive, atol=1e-5, rtol=1e-5)
+
+
+def test_attentions_that_are_never_formed_are_refused():
+    with pytest.raises(ValueError, match="attn_implementation='eager'"):
+        tiny_model(attn_implementation="sdpa")(clips(), output_attentions=True)
+
+
+def test_a_base_without_a_tokenizer_is_refused(tmp_path):
+    base = build_tiny_llm(tmp_path)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (base / name).unlink()
+    with pytest.raises((ValueError, OSError), match="tokenizer"):
+        type(tiny_model()).from_base_llm(tiny_config(), str(base))

@@ -163,6 +163,13 @@ def test_the_pipeline_takes_one_clip_or_many(tmp_path):
     assert au([frames, frames, np.stack(frames)], batch_size=3)[2][0]["score"] == pytest.approx(
         single[0]["score"], abs=1e-6
     )
+    batch = np.stack([np.stack(frames)] * 3)
+    for form in (tuple(batch), torch.from_numpy(batch)[:, :, None], batch[..., None]):
+        assert len(au(form)) == 3  # nothing is dropped, whatever holds the clips
+    assert au([]) == []
+    assert len(list(au(iter([frames, frames])))) == len(list(au(f for f in [frames, frames]))) == 2
+    with pytest.raises(ValueError, match="one flat list of clips"):
+        au([[batch[0], batch[1]]])
     with pytest.raises(TypeError, match="top_k"):
         au(frames, top_k=2)
 
