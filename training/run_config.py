@@ -25,7 +25,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from aullm_hf.model.configuration_aullm import AULLMConfig
 
 # Fields of AULLMConfig that are found out by training or by loading the LLM, not chosen.
-_FOUND_OUT = ("calibration", "thresholds", "llm_fingerprint", "text_config", "prompt_segments")
+_FOUND_OUT = ("calibration", "thresholds", "llm_fingerprint", "text_config", "prompt_segments", "prompt_source")
 # Fields that change where and how a run is computed or shown, not what comes out.
 _NO_RESULT = {
     "root", "output_dir", "run_name", "project", "report_to", "disable_tqdm", "log_level", "log_level_replica",
