@@ -51,12 +51,12 @@ def locked(run_dir: Path, name: str, *, wait: bool) -> Iterator[bool]:
 # -------------------------------------------------------------------- the manifest
 
 
-def open_run(run_dir: Path, info: dict[str, Any], identity: dict) -> None:
+def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -> None:
     """Write run.json, or join the run that is there; another run's folder is refused with what differs."""
     with locked(run_dir, "run", wait=True):
         path = run_dir / "run.json"
         if not path.exists():
-            write_text(yaml.safe_dump(info["config"], sort_keys=False), run_dir / "config.yaml")
+            write_text(yaml.safe_dump(plain, sort_keys=False), run_dir / "config.yaml")
             write_json({**info, "identity": identity}, path)
             return
         there = read_json(path)

@@ -17,7 +17,7 @@ from aullm_hf.evaluation import labels_fingerprint
 def run_info(config: RunConfig, data: RunData, clips: Clips, aus: list[int], model) -> dict:
     return {
         "name": config.name,
-        "config": config.plain,
+        "config": {section: without_places(fields) for section, fields in config.plain.items()},
         "seeds": config.seeds,
         "versions": versions(),
         "git_commit": git_commit(),
@@ -36,6 +36,11 @@ def run_info(config: RunConfig, data: RunData, clips: Clips, aus: list[int], mod
         "base_llm": base_llm_of(config.model, model),
         "model_kind": config.model.model_kind,
     }
+
+
+def without_places(fields: dict) -> dict:
+    """Fields but those that name a folder of this machine: run.json may be published, config.yaml is not."""
+    return {name: value for name, value in fields.items() if name not in ("root", "output_dir")}
 
 
 def versions() -> dict[str, str]:

@@ -73,7 +73,7 @@ def run(config, launch: Launch) -> int:
         clips = clips_of(data.clips, aus)
         config.folder.mkdir(parents=True, exist_ok=True)
         model = build_model(config.model, aus, config.folder, config.seeds[0])
-        open_run(config.folder, run_info(config, data, clips, aus, model), config.identity)
+        open_run(config.folder, run_info(config, data, clips, aus, model), config.plain, config.identity)
 
     jobs = jobs_of(config, clips.table, aus)
     from fold import Workshop
