@@ -25,6 +25,10 @@ from run_model import logits_of
 from aullm_hf.evaluation import Calibration, Fold, fit_calibration
 from aullm_hf.evaluation.run_folder import read_json, read_table, write_json, write_table
 
+# Of a logit. What lies below is arithmetic noise: it would rank clips that the model cannot tell apart, and a
+# calibration could be fitted to it.
+DECIMALS = 4
+
 
 @dataclass(frozen=True)
 class Job:
@@ -153,7 +157,8 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
     accelerator.free_memory()  # collects: Trainer, optimizer and callbacks hold each other
 
     def predict(rows: Sequence[int]) -> np.ndarray:
-        return logits_of(shop.model, batches, rows, training.per_device_eval_batch_size, accelerator.autocast).numpy()
+        z = logits_of(shop.model, batches, rows, training.per_device_eval_batch_size, accelerator.autocast).numpy()
+        return np.round(z, DECIMALS)
 
     return log, predict
 

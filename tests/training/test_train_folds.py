@@ -65,8 +65,8 @@ def test_a_checkpoint_gives_the_tables_numbers_again(run):
     pixels = processor([np.asarray(clips[name]["frames"]) for name in rows["clip_id"]])["pixel_values"]
     with torch.no_grad():
         logits = model(pixels).logits
-    assert np.allclose(logits.numpy(), rows[[f"z_{au}" for au in AUS]], atol=1e-5)
-    assert np.allclose(model.probabilities(logits).numpy(), rows[[f"p_{au}" for au in AUS]], atol=1e-5)
+    assert np.allclose(logits.numpy(), rows[[f"z_{au}" for au in AUS]], atol=1e-4)
+    assert np.allclose(model.probabilities(logits).numpy(), rows[[f"p_{au}" for au in AUS]], atol=1e-4)
     entry = json.loads((folder / "fold.json").read_text())
     assert model.config.thresholds == entry["thresholds"] and model.config.calibration == entry["calibration"]
     assert set(entry["files"]) >= {"checkpoint/model.safetensors", "predictions.parquet", "log.json"}
@@ -199,7 +199,7 @@ def test_a_checkpoint_without_the_llm_finds_it_by_name(config, tmp_path):
     processor = AULLMVideoProcessor.from_pretrained(folder / "checkpoint")
     with torch.no_grad():
         logits = model(processor([clips[name] for name in table["clip_id"]])["pixel_values"]).logits
-    assert np.allclose(logits.numpy(), table[[f"z_{au}" for au in AUS]], atol=1e-5)
+    assert np.allclose(logits.numpy(), table[[f"z_{au}" for au in AUS]], atol=1e-4)
 
 
 def test_half_precision_leaves_no_trace_on_the_shared_model(config, tmp_path):
@@ -230,3 +230,12 @@ def test_the_final_fit_waits_for_the_folds_unless_told_otherwise(config, tmp_pat
     assert train(config, tmp_path / "run", "--folds", "none", "--final_fit") == 0
     entry = json.loads((tmp_path / "run" / "final" / "fold.json").read_text())
     assert set(entry["thresholds"].values()) == {0.5} and len(entry["flagged"]) == 3
+
+
+def test_clips_that_cannot_be_told_apart_are_not_ranked_by_noise(config, tmp_path):
+    """Without motion every clip of a fold gets the same logits, to the last digit that is kept."""
+    assert train(config, tmp_path / "run", "--frames", "onset") == 0
+    table = pd.read_parquet(tmp_path / "run" / "predictions.parquet")
+    assert (table.groupby("fold")[[f"z_{au}" for au in AUS]].nunique() == 1).all().all()
+    for entry in read_run(tmp_path / "run").folds:
+        assert entry["flagged"] == AUS and set(entry["thresholds"].values()) == {0.5}

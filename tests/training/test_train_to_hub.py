@@ -85,6 +85,6 @@ def test_a_pushed_fold_loads_by_its_revision_without_the_package(tmp_path, monke
             row = table.loc[name.replace("|", "/")]
             if row["fold"] == fold:
                 tested += 1
-                assert np.allclose(logits, row[["z_AU1", "z_AU4", "z_AU12"]].astype(float), atol=1e-5)
-                assert np.allclose(p, row[["p_AU1", "p_AU4", "p_AU12"]].astype(float), atol=1e-5)
+                assert np.allclose(logits, row[["z_AU1", "z_AU4", "z_AU12"]].astype(float), atol=1e-4)
+                assert np.allclose(p, row[["p_AU1", "p_AU4", "p_AU12"]].astype(float), atol=1e-4)
         assert tested == 6
