@@ -112,21 +112,22 @@ def shared_tokens(model: AULLMForAUDetection, batch: int, prompt: int) -> int:
 
 
 LOAD = """
-import json, resource, sys, time
+import json, sys, time
 import torch
 from aullm_hf.model import AULLMForAUDetection
 
-def rss():
-    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+def memory(which):  # VmRSS now, VmHWM at its highest (getrusage would count the parent's, from before the exec)
+    lines = open("/proc/self/status").read().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(which))
 
-before, start = rss(), time.perf_counter()
+before, start = memory("VmRSS"), time.perf_counter()
 model = AULLMForAUDetection.from_pretrained(sys.argv[1])
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = memory("VmHWM")
 weights = sum(p.numel() * p.element_size() for p in model.parameters())
 with torch.no_grad():
     model(torch.rand(1, 6, 1, 64, 64))
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+after = memory("VmHWM")
 print(json.dumps({"seconds": round(seconds, 2), "weights_mb": weights / 2**20, "peak_mb": (peak - before) / 2**20,
                   "peak_over_weights": round((peak - before) / weights, 3),
                   "peak_with_first_forward_over_weights": round((after - before) / weights, 3)}))
