@@ -69,6 +69,7 @@ class Tree:
         self.escaping: list[str] = []  # links met on the way that lead outside
         self.links: set[str] = set()  # folders that are links, within the root
         self._listed: dict[str, tuple[dict[str, str], list[str]]] = {}
+        self._ending: dict[tuple[str, frozenset[str]], list[str]] = {}
         self._scanned: dict[str, FrameFolder] = {}
 
     def absolute(self, path: str) -> Path:
@@ -109,6 +110,13 @@ class Tree:
 
     def files(self, path: str = "") -> list[str]:
         return self._list(path)[1]
+
+    def files_ending(self, path: str, suffixes: frozenset[str]) -> list[str]:
+        """The folder's files of these kinds; remembered, since every row of a table may ask again."""
+        if (path, suffixes) not in self._ending:
+            chosen = [name for name in self.files(path) if os.path.splitext(name)[1].lower() in suffixes]
+            self._ending[path, suffixes] = chosen
+        return self._ending[path, suffixes]
 
     def child(self, path: str, name: str) -> str | None:
         """The subfolder of that name; without regard to case or blanks around it where only one fits."""

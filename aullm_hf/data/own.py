@@ -277,11 +277,10 @@ def _candidates(tree: Tree, record: Record) -> tuple[list[str], list[str]]:
         if parent is None:
             continue
         try:
-            subfolder, files = tree.child(parent, last), tree.files(parent)
+            subfolder, names = tree.child(parent, last), tree.files_ending(parent, VIDEO_SUFFIXES)
         except ClipError:
             continue
         folders += [subfolder] if subfolder else []
-        names = [name for name in files if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES]
         named = [name for name in names if name == last] or [n for n in names if os.path.splitext(n)[0] == last]
         videos += [f"{parent}/{name}" if parent else name for name in named]
     found = [*dict.fromkeys(folders)], [*dict.fromkeys(videos)]

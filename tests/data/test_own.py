@@ -131,3 +131,18 @@ def test_a_table_without_its_columns(tmp_path, load):
     write_csv(tmp_path / "clips.csv", [["clip", "aus"], ["x", "4"]])
     with pytest.raises(AnnotationError, match=r"clips\.csv, row 1: lacks the column 'subject'"):
         load("own", tmp_path)
+
+
+def test_a_folder_is_searched_for_videos_once_however_many_rows_ask(tmp_path, monkeypatch):
+    """Looking at every file again for every row made a cached load of 250 clips take seconds."""
+    from aullm_hf.data import folders
+
+    for name in ("a.mp4", "b.MP4", "c.jpg"):
+        (tmp_path / name).touch()
+    tree = folders.Tree(tmp_path)
+    asked = []
+    splitext = folders.os.path.splitext
+    monkeypatch.setattr(folders.os.path, "splitext", lambda name: asked.append(name) or splitext(name))
+    for _ in range(50):
+        assert tree.files_ending("", frozenset({".mp4"})) == ["a.mp4", "b.MP4"]
+    assert len(asked) == 3
