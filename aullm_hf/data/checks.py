@@ -98,19 +98,8 @@ def check_clips(
         failed += _check_faces(source, recipe, finder, workers, unread)
     unusable = {(problem.clip, problem.row) for problem in failed}
     usable = [record for record in source.records if (record.name, record.row) not in unusable]
-    report = Report(
-        dataset=source.name,
-        title=source.title,
-        release=source.release,
-        table=source.table,
-        images=source.images,
-        rows=source.rows,
-        policies={name: value for name, value in asdict(choice).items() if value is not None},
-        recipe=recipe.to_dict(),
-        corrections=[asdict(correction) for correction in source.corrections],
-        problems=[*source.problems, *failed],
-        licence=source.licence,
-    ).count(usable)
+    chosen = {name: value for name, value in asdict(choice).items() if value is not None}
+    report = Report.about(source, chosen, recipe, [*source.problems, *failed]).count(usable)
     known = KNOWN.get(source.name)
     return Check(report, known, _beside(report, known))
 

@@ -126,18 +126,7 @@ def load_source(
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers} is not allowed; at least 1 thread works")
     chosen = {name: value for name, value in asdict(policies).items() if name != "prefer_crops" and value is not None}
-    report = Report(
-        dataset=source.name,
-        title=source.title,
-        release=source.release,
-        table=source.table,
-        images=source.images,
-        rows=source.rows,
-        policies={**chosen, "on_error": on_error},
-        recipe=recipe.to_dict(),
-        corrections=[asdict(correction) for correction in source.corrections],
-        licence=source.licence,
-    )
+    report = Report.about(source, {**chosen, "on_error": on_error}, recipe)
     files = [*source.files, *((f.path, f.size, f.mtime) for record in source.records for f in record.frames)]
     options = {"report": report.to_dict(), "problems": [problem.to_dict() for problem in source.problems]}
     dataset = cached(

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 
 from .errors import DOUBT, ERROR, NOTE, Problem, printable
@@ -29,6 +30,23 @@ class Report:
     corrections: list[dict] = field(default_factory=list)  # those applied, each with its reason
     problems: list[Problem] = field(default_factory=list)
     licence: str = ""
+
+    @classmethod
+    def about(cls, source, policies: dict, recipe, problems: Iterable[Problem] = ()) -> "Report":
+        """What reading a Source made known, before any clip is counted; loading and checking both start here."""
+        return cls(
+            dataset=source.name,
+            title=source.title,
+            release=source.release,
+            table=source.table,
+            images=source.images,
+            rows=source.rows,
+            policies=policies,
+            recipe=recipe.to_dict(),
+            corrections=[asdict(correction) for correction in source.corrections],
+            problems=list(problems),
+            licence=source.licence,
+        )
 
     def of_level(self, level: str) -> list[Problem]:
         return [problem for problem in self.problems if problem.level == level]
