@@ -18,6 +18,7 @@ _HOME_OF = {
     "leave_one_subject_out": "aullm_hf.evaluation",
     "cross_domain": "aullm_hf.evaluation",
     "score_predictions": "aullm_hf.evaluation",
+    "detect_aus": "aullm_hf.inference",
 }
 
 

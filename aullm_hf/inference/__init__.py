@@ -1,0 +1,19 @@
+"""From a video, a folder of frames or an array to named Action Units."""
+
+from importlib import import_module
+
+_HOME_OF = {
+    "AUDetector": "detecting",
+    "detect_aus": "detecting",
+    "ReadClip": "reading",
+    "name_aus": "results",
+}
+
+
+def __getattr__(name: str):  # lazily, so that `aullm --help` imports neither torch nor OpenCV
+    if name not in _HOME_OF:
+        raise AttributeError(f"aullm_hf.inference has no name '{name}'; it has {', '.join(sorted(_HOME_OF))}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+__all__ = ["AUDetector", "ReadClip", "detect_aus", "name_aus"]
