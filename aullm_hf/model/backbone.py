@@ -1,13 +1,14 @@
 """The 3D-CNN of AU-LLM: a small 3D SSSNet with squeeze-and-excitation over its channels, step by step in time.
 
 Two maps leave it: F_mid, where the motion is, and F_high, what it amounts to. Every size follows from the
-configuration.
+configuration. The dropout of F_mid is left to the model, which may weigh the map first.
 """
 
 import torch
 from torch import nn
 
 from .configuration_aullm import AULLMConfig
+from .dropout import PairedDropout
 
 
 class SqueezeExcitation(nn.Module):
@@ -38,14 +39,13 @@ class MotionBackbone(nn.Module):
         self.norm2 = nn.BatchNorm3d(mid)
         self.attention = SqueezeExcitation(mid, config.se_reduction)
         self.pool2 = nn.MaxPool3d(kernel_size=(2, 2, 2))
-        self.drop2 = nn.Dropout3d(config.vision_dropout)
 
     def forward(self, motion: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         # The maximum of rectified values is the rectified maximum: pooling first rectifies a ninth of the map.
         low = self.drop1(self.norm1(self.pool1(self.conv1(motion)).relu()))  # (B, 32, 5, 20, 20)
         mid = self.norm2(self.conv2(low).relu())  # (B, 64, 4, 18, 18)
         mid, attention = self.attention(mid)
-        return self.drop2(self.pool2(mid)), attention  # (B, 64, 2, 9, 9), (B, 4, 64)
+        return self.pool2(mid), attention  # (B, 64, 2, 9, 9), (B, 4, 64)
 
 
 class HighLevelHead(nn.Module):
@@ -54,7 +54,7 @@ class HighLevelHead(nn.Module):
     def __init__(self, config: AULLMConfig):
         super().__init__()
         self.linear = nn.Linear(config.mid_features, config.high_dim)
-        self.drop = nn.Dropout(config.vision_dropout)
+        self.drop = PairedDropout(config.vision_dropout)
 
     def forward(self, f_mid: torch.Tensor) -> torch.Tensor:
         return self.drop(self.linear(f_mid.flatten(1)).relu())  # (B, 256)

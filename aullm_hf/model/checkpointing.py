@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 
 from .configuration_aullm import AULLMConfig
+from .dropout import PairedDropout
 
 ADAPTER = "default"
 _QUIET = threading.Lock()  # transformers' verbosity is global: one load at a time lowers it
@@ -166,6 +167,9 @@ def inject_lora(llm: PreTrainedModel, lora: dict[str, Any]) -> None:
     for name, parameter in llm.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
+    for module in llm.modules():
+        if isinstance(module, LoraLayer) and lora.get("lora_dropout"):
+            module.lora_dropout[ADAPTER] = PairedDropout(lora["lora_dropout"])
 
 
 def reset_lora(llm: nn.Module) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .relation_prior import EDGE_KINDS, facs_edges
+
 MOST = 1e300  # the largest number that is still a setting
 CASME2_AUS = (1, 2, 4, 7, 12, 14, 15, 17)
-PROJECTOR_KINDS = ("efp", "high", "mid", "linear", "prompt")
+PROJECTOR_KINDS = ("efp", "high", "mid", "linear", "prompt", "mge")
 PROJECTOR_ACTIVATIONS = ("none", "relu", "sigmoid", "gelu")
 LLM_DTYPES = ("float32", "bfloat16", "float16")
 
@@ -31,6 +33,8 @@ PUBLISHED_LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.1, "target_module
 
 SHARED_SLOTS = ("prompt",)  # slots whose content is the same for every clip
 TASK_TEXT = "Analyze the facial features to classify action units:"
+DEDUCTION_TEXT = "Deduce the active action units from the facial evidence and their relations:"
+PRIORS = ("facs", "train", "given")
 
 
 def _reject(field: str, value: Any, allowed: str) -> None:
@@ -47,6 +51,12 @@ def _check_number(field: str, value: Any, kind: type, low: float, high: float, *
         if math.isinf(high):
             bounds = "that is finite" if math.isinf(low) else f"above {low}" if open_ends else f"of at least {low}"
         _reject(field, value, f"{name} {bounds}")
+
+
+def _check_heads(field: str, heads: Any, width: int) -> None:
+    _check_number(f"{field}_heads", heads, int, 1, 1 << 16)
+    if width % heads:
+        _reject(f"{field}_heads", heads, f"a divisor of {field}_width, {width}")
 
 
 def _check_choice(field: str, value: Any, choices: tuple) -> None:
@@ -83,14 +93,27 @@ class AULLMConfig(PreTrainedConfig):
     Backbone
         backbone_channels, se_reduction, high_dim, vision_dropout.
     Projector
-        projector: "efp", "high", "mid", "linear" or "prompt"; projector_hidden (None: half of what goes in and out, as
-        in the published code); projector_dropout; projector_activation ("none" as the published code, "sigmoid" as the
-        paper); token_norm scales the token to the norm of the prompt's own text embeddings; num_prompt_tokens.
+        projector: "efp", "high", "mid", "linear", "prompt" or, of AULLM++, "mge"; projector_hidden (None: half of what
+        goes in and out, as in the published code); projector_dropout; projector_activation ("none" as the published
+        code, "sigmoid" as the paper); token_norm scales each token to the norm of the prompt's own text embeddings;
+        num_prompt_tokens.
+    Evidence (AULLM++: the multi-granularity projector "mge" and what else reads F_mid)
+        evidence_gate: whether F_mid's cells are weighed (None: with "mge" or CCR); gate_weight: weight of the mean
+        gate in the loss, which closes the cells that nothing needs; evidence_grids: sides of the granularities (None:
+        F_mid's own, a third of it, 1); evidence_width, evidence_heads: of the cross-attention.
+    Relations (AULLM++: R-AUGNN)
+        graph: whether there is one; graph_width, graph_layers, graph_heads, graph_dropout; prior: "facs", "train"
+        (estimated from each training fold's labels) or "given"; prior_edges: [[1, 2, "co-occurring"], ..], filled in
+        from FACS; aux_weight: weight of the nodes' own loss.
+    Counterfactuals (AULLM++: CCR, training only)
+        ccr_weight (0: off, at no cost); ccr_fraction of a batch's clips is intervened on; ccr_cells: share of the
+        cells that an intervention replaces; ccr_margin.
     Language model
         llm_name_or_path, llm_revision, llm_dtype, text_config; llm_fingerprint tells this LLM's weights from another's
         of the same shape; lora: a plain dict for peft, or None; save_base_weights: the checkpoint holds the LLM too.
     Prompt
-        prompt_template: text with slots in braces; prompt_segments: what it compiled to (prompt_source: from which
+        prompt_template: text with slots in braces, {visual} for the projector's token, or {content} and {instruction}
+        beside a graph, or {prompt} for learned tokens; prompt_segments: what it compiled to (prompt_source: from which
         template), a list of token-id lists and slot names; clips_per_sequence: how many clips share one copy of the
         text before the first slot (None: the cost rule).
     Loss
@@ -120,6 +143,12 @@ class AULLMConfig(PreTrainedConfig):
         "tokens",
         "channel_attention",
         "mid_map",
+        "evidence_gates",
+        "content_attention",
+        "au_attention",
+        "relation_strengths",
+        "aux_logits",
+        "loss_parts",
     ]
 
     # Labels
@@ -146,6 +175,29 @@ class AULLMConfig(PreTrainedConfig):
     projector_activation: str = "none"
     token_norm: bool = False
     num_prompt_tokens: int = 8
+
+    # Evidence
+    evidence_gate: bool | None = None
+    gate_weight: float = 0.0
+    evidence_grids: list[int] | None = None
+    evidence_width: int = 128
+    evidence_heads: int = 4
+
+    # Relations
+    graph: bool = False
+    graph_width: int = 128
+    graph_layers: int = 2
+    graph_heads: int = 4
+    graph_dropout: float = 0.1
+    prior: str = "facs"
+    prior_edges: list | None = None
+    aux_weight: float = 0.2
+
+    # Counterfactuals
+    ccr_weight: float = 0.0
+    ccr_fraction: float = 0.25
+    ccr_cells: float = 0.2
+    ccr_margin: float = 0.3
 
     # Language model
     llm_name_or_path: str | None = None
@@ -189,7 +241,8 @@ class AULLMConfig(PreTrainedConfig):
         if self.problem_type is None:
             self.problem_type = "multi_label_classification"
         if self.prompt_template is None:
-            self.prompt_template = TASK_TEXT + ("{prompt}" if self.projector == "prompt" else "{visual}")
+            slots = "".join(f"{{{slot}}}" for slot in self.token_slots)
+            self.prompt_template = (DEDUCTION_TEXT if self.graph else TASK_TEXT) + slots
         elif (
             self.projector == "prompt" and isinstance(self.prompt_template, str) and not slots_of(self.prompt_template)
         ):
@@ -197,9 +250,17 @@ class AULLMConfig(PreTrainedConfig):
         if not isinstance(self.text_config, (dict, PreTrainedConfig, type(None))):
             _reject("text_config", self.text_config, "a dictionary or configuration of a decoder")
         super().__post_init__(**kwargs)
+        if self.evidence_gate is None:  # settled once: a model trained with a gate keeps it
+            self.evidence_gate = self.projector == "mge" or self.ccr_weight != 0
+        if self.graph is True and self.prior_edges is None and self.prior != "given":
+            self.prior_edges = facs_edges(self.aus)
         # Copies, in the form in which JSON gives them back.
         if isinstance(self.backbone_channels, tuple):
             self.backbone_channels = list(self.backbone_channels)
+        if isinstance(self.evidence_grids, tuple):
+            self.evidence_grids = list(self.evidence_grids)
+        if isinstance(self.prior_edges, (list, tuple)):
+            self.prior_edges = [list(edge) if isinstance(edge, tuple) else edge for edge in self.prior_edges]
         if isinstance(self.lora, dict):
             self.lora = {k: list(v) if isinstance(v, tuple) else v for k, v in self.lora.items()}
             if isinstance(self.lora.get("target_modules"), (set, frozenset)):
@@ -255,6 +316,19 @@ class AULLMConfig(PreTrainedConfig):
         return self.projector in ("efp", "mid", "linear")
 
     @property
+    def token_slots(self) -> tuple[str, ...]:
+        """The slots that the prompt must have."""
+        if self.projector == "prompt":
+            return ("prompt",)
+        return ("content", "instruction") if self.graph else ("visual",)
+
+    @property
+    def grids(self) -> list[int]:
+        """Sides of the granularities at which F_mid is read, the finest first."""
+        side = self.mid_shape[2]
+        return self.evidence_grids or sorted({side, max(side // 3, 1), 1}, reverse=True)
+
+    @property
     def projector_input(self) -> int:
         return self.uses_mid * self.mid_features + self.uses_high * self.high_dim
 
@@ -269,6 +343,9 @@ class AULLMConfig(PreTrainedConfig):
         """Raise a ValueError that names field, value and what is allowed, for the first field that is wrong."""
         self._check_labels()
         self._check_vision()
+        self._check_evidence()
+        self._check_relations()
+        self._check_counterfactuals()
         self._check_llm()
         self._check_prompt()
         for name in ("loss_gamma_pos", "loss_gamma_neg"):
@@ -330,6 +407,53 @@ class AULLMConfig(PreTrainedConfig):
         _check_bool("token_norm", self.token_norm)
         _check_number("num_prompt_tokens", self.num_prompt_tokens, int, 1, 4096)
 
+    def _check_evidence(self) -> None:
+        _check_bool("evidence_gate", self.evidence_gate)
+        needs = "the projector 'mge'" if self.projector == "mge" else "ccr_weight above 0" if self.ccr_weight else None
+        if needs and not self.evidence_gate:
+            _reject("evidence_gate", self.evidence_gate, f"True, or left out: {needs} needs it")
+        _check_number("gate_weight", self.gate_weight, float, 0, math.inf)
+        if self.gate_weight and not self.evidence_gate:
+            _reject("gate_weight", self.gate_weight, "0 where there is no evidence_gate")
+        side = self.mid_shape[2]
+        if self.evidence_grids is not None:
+            if not (isinstance(self.evidence_grids, list) and self.evidence_grids):
+                _reject("evidence_grids", self.evidence_grids, f"a list of whole numbers such as [{side}, 1], or None")
+            for index, grid in enumerate(self.evidence_grids):
+                _check_number(f"evidence_grids[{index}]", grid, int, 1, side)
+        _check_number("evidence_width", self.evidence_width, int, 1, 1 << 16)
+        _check_heads("evidence", self.evidence_heads, self.evidence_width)
+
+    def _check_relations(self) -> None:
+        _check_bool("graph", self.graph)
+        _check_number("graph_width", self.graph_width, int, 1, 1 << 16)
+        _check_heads("graph", self.graph_heads, self.graph_width)
+        _check_number("graph_layers", self.graph_layers, int, 1, 64)
+        _check_number("graph_dropout", self.graph_dropout, float, 0, 0.999)
+        _check_number("aux_weight", self.aux_weight, float, 0, math.inf)
+        _check_choice("prior", self.prior, PRIORS)
+        if not self.graph:
+            if self.prior_edges is not None:
+                _reject("prior_edges", self.prior_edges, "None where there is no graph (graph=True)")
+            return
+        if self.projector == "prompt":
+            _reject("graph", self.graph, "False for projector 'prompt', whose LLM sees nothing of the clip")
+        if not isinstance(self.prior_edges, list):
+            _reject("prior_edges", self.prior_edges, "a list of edges such as [1, 2, 'co-occurring']")
+        for edge in self.prior_edges:
+            known = isinstance(edge, list) and len(edge) == 3 and edge[0] != edge[1] and edge[2] in EDGE_KINDS
+            if not (known and all(au in self.aus for au in edge[:2])):
+                _reject(
+                    "prior_edges", edge, f"two of the AUs {self.aus} and one of {', '.join(map(repr, EDGE_KINDS))}"
+                )
+
+    def _check_counterfactuals(self) -> None:
+        _check_number("ccr_weight", self.ccr_weight, float, 0, math.inf)
+        for name in ("ccr_fraction", "ccr_cells", "ccr_margin"):
+            _check_number(name, getattr(self, name), float, 0, 1)
+        if self.ccr_weight and not self.ccr_fraction:
+            _reject("ccr_fraction", self.ccr_fraction, "above 0 while ccr_weight is")
+
     def _check_llm(self) -> None:
         for name in ("llm_name_or_path", "llm_revision", "llm_fingerprint"):
             value = getattr(self, name)
@@ -372,17 +496,15 @@ class AULLMConfig(PreTrainedConfig):
         if not isinstance(self.prompt_template, str) or not self.prompt_template:
             _reject("prompt_template", self.prompt_template, "text with slots in braces, such as 'Classify:{visual}'")
         slots = slots_of(self.prompt_template)
-        wanted = "prompt" if self.projector == "prompt" else "visual"
         if "{" in re.sub(r"\{[^{}]*\}", "", self.prompt_template) or "}" in re.sub(
             r"\{[^{}]*\}", "", self.prompt_template
         ):
             _reject("prompt_template", self.prompt_template, "braces in pairs, around slot names only")
-        if set(slots) != {wanted}:
-            _reject(
-                "prompt_template",
-                self.prompt_template,
-                f"the slot {{{wanted}}} and no other, for projector '{self.projector}'",
-            )
+        if set(slots) != set(self.token_slots):
+            wanted = "the slots " if self.graph else "the slot "
+            wanted += " and ".join(f"{{{slot}}}" for slot in self.token_slots) + " and no other"
+            kind = f"projector '{self.projector}'" + " and a graph" * self.graph
+            _reject("prompt_template", self.prompt_template, f"{wanted}, for {kind}")
         if self.token_norm and not re.sub(r"\{[^{}]*\}", "", self.prompt_template).strip():
             _reject(
                 "token_norm", self.token_norm, "False for a template without text, whose norm the token could take"

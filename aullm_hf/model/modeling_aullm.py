@@ -1,10 +1,14 @@
-"""AU-LLM ("AU-LLM: Micro-Expression Action Unit Detection via Enhanced LLM-Powered Visual Fusion", arXiv 2507.21778).
+"""AU-LLM ("AU-LLM: Micro-Expression Action Unit Detection via Enhanced LLM-Powered Visual Fusion", arXiv 2507.21778)
+and AULLM++ (arXiv 2603.08387, of which the abstract is known: its modules are our design under its names).
 
 frames -> temporal filter -> 3D-CNN -> projector -> one token in the prompt of a frozen, LoRA-tuned LLM -> its last
-state -> one linear layer -> a logit per AU. Assembly only; each part has a file of its own.
+state -> one linear layer -> a logit per AU. AULLM++ weighs the 3D-CNN's map by a gate (evidence.py), reads it at
+several granularities (projectors.py), adds a graph of AUs with a token of its own (relations.py), and in training asks
+what would be predicted without the evidence (counterfactual.py); each is a switch of the configuration. Assembly only;
+each part has a file of its own.
 
-Departures from the paper's code: the loss follows its formula (losses.py), the text is read once for the whole batch
-(prompting.py), no language-model head is built.
+Departures from AU-LLM's code: the loss follows the paper's formula (losses.py), the text is read once for the whole
+batch (prompting.py), no language-model head is built.
 """
 
 import copy
@@ -33,12 +37,17 @@ from .checkpointing import (
     reset_lora,
 )
 from .configuration_aullm import AULLMConfig
+from .counterfactual import evidence_loss, intervene, invariance_loss
+from .dropout import PairedDropout3d, share_noise
+from .evidence import EvidenceCells, EvidenceGate
 from .led import TemporalFilter
 from .losses import asymmetric_loss
-from .projectors import PROJECTORS, PromptTokens
-from .prompting import Prompt, compile_prompt
+from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
+from .prompting import LLMReading, Prompt, compile_prompt
+from .relations import GraphReading, RelationGraph, RelationLayer, prior_mask
 
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
+_OWN_START = (TemporalFilter, PromptTokens, EvidenceGate, EvidenceCells, RelationGraph, RelationLayer)
 _LLM_KEYS = ("device_map", "max_memory", "offload_folder", "quantization_config", "attn_implementation")
 
 
@@ -47,7 +56,11 @@ class AULLMModelOutput(ModelOutput):
     """What the body found in each clip.
 
     last_hidden_state (B, d): the LLM's state at the prompt's last position; with `projector="prompt"` F_high follows
-    it. tokens (B, slots, d), channel_attention (B, T-2, C) and mid_map (B, C, T', H', W') come with `output_evidence`.
+    it. The rest comes with `output_evidence`, as far as the model has it: tokens (B, slots, d); channel_attention
+    (B, T-2, C); mid_map (B, C, T', H', W'), as the gate left it; evidence_gates (B, T', H', W') in (0, 1);
+    content_attention (B, T', H', W') and au_attention (B, n_AU, T', H', W'), each of sum 1; relation_strengths
+    (B, n_AU, n_AU, relations), rows of sum 1; aux_logits (B, n_AU). `evidence.pixel_map` lines the maps up with the
+    pixels.
     """
 
     last_hidden_state: torch.Tensor | None = None
@@ -56,11 +69,19 @@ class AULLMModelOutput(ModelOutput):
     tokens: torch.Tensor | None = None
     channel_attention: torch.Tensor | None = None
     mid_map: torch.Tensor | None = None
+    evidence_gates: torch.Tensor | None = None
+    content_attention: torch.Tensor | None = None
+    au_attention: torch.Tensor | None = None
+    relation_strengths: torch.Tensor | None = None
+    aux_logits: torch.Tensor | None = None
 
 
 @dataclass
 class AUDetectionOutput(ModelOutput):
-    """loss (scalar, with labels), logits (B, n_AU), and on request what AULLMModelOutput says."""
+    """loss (scalar, with labels), logits (B, n_AU), and on request what AULLMModelOutput says.
+
+    loss_parts: where the loss has several terms, each as it enters the sum, without gradient.
+    """
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
@@ -69,6 +90,23 @@ class AUDetectionOutput(ModelOutput):
     tokens: torch.Tensor | None = None
     channel_attention: torch.Tensor | None = None
     mid_map: torch.Tensor | None = None
+    evidence_gates: torch.Tensor | None = None
+    content_attention: torch.Tensor | None = None
+    au_attention: torch.Tensor | None = None
+    relation_strengths: torch.Tensor | None = None
+    aux_logits: torch.Tensor | None = None
+    loss_parts: dict[str, torch.Tensor] | None = None
+
+
+@dataclass
+class ClipReading:
+    """What became of F_mid: the LLM's last states and everything found on the way. Rows are those of F_mid."""
+
+    last_hidden: torch.Tensor  # (B, d)
+    llm: LLMReading
+    tokens: torch.Tensor | None  # (B, slots, d)
+    content_attention: torch.Tensor | None
+    graph: GraphReading | None
 
 
 class AULLMPreTrainedModel(PreTrainedModel):
@@ -85,12 +123,16 @@ class AULLMPreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = False
 
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, (TemporalFilter, PromptTokens)):
+        if isinstance(module, _OWN_START):
             module.reset_parameters()
         elif isinstance(module, (nn.Linear, nn.Conv3d)):
             init.kaiming_uniform_(module.weight, a=math.sqrt(5))
             bound = 1 / math.sqrt(module.weight[0].numel())
-            init.uniform_(module.bias, -bound, bound)
+            if module.bias is not None:
+                init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm3d):
             init.ones_(module.weight)
             init.zeros_(module.bias)
@@ -272,8 +314,11 @@ class AULLMModel(AULLMPreTrainedModel):
         config.check()
         self.led = TemporalFilter(config)
         self.backbone = MotionBackbone(config)
+        self.gate = EvidenceGate(config) if config.evidence_gate else None
+        self.mid_drop = PairedDropout3d(config.vision_dropout)
         self.high = HighLevelHead(config) if config.uses_high else None
         self.projector = PROJECTORS[config.projector](config)
+        self.graph = RelationGraph(config) if config.graph else None
         self.prompt = Prompt(config)
         if llm is None:
             dtype = getattr(torch, config.llm_dtype) if config.llm_dtype else None
@@ -298,35 +343,92 @@ class AULLMModel(AULLMPreTrainedModel):
         output_evidence: bool | None = None,
     ) -> AULLMModelOutput | tuple:
         """pixel_values (B, T, 1, H, W), as the processor makes them."""
+        config = self.config
+        f_mid, channel_attention = self.see(pixel_values)
+        gate = self.weigh(f_mid)
+        reading = self.read(
+            f_mid,
+            gate,
+            output_hidden_states=_or(output_hidden_states, config.output_hidden_states),
+            output_attentions=_or(output_attentions, config.output_attentions),
+        )
+        output = AULLMModelOutput(
+            last_hidden_state=reading.last_hidden,
+            hidden_states=reading.llm.hidden_states,
+            attentions=reading.llm.attentions,
+        )
+        if output_evidence:
+            output.tokens, output.channel_attention = reading.tokens, channel_attention
+            output.mid_map = f_mid if gate is None else f_mid * gate[:, None]
+            output.evidence_gates, output.content_attention = gate, reading.content_attention
+            if reading.graph is not None:
+                output.au_attention, output.aux_logits = reading.graph.attention, reading.graph.logits
+                output.relation_strengths = reading.graph.strengths
+        return output if _or(return_dict, self.config.return_dict) else output.to_tuple()
+
+    def see(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clips -> F_mid (B, C, T', H', W') and the channel attention (B, T-2, C)."""
         self._check_input(pixel_values)
         motion = self.led(pixel_values)[:, 1:]  # (B, T-1, 1, H, W)
         motion = motion.transpose(1, 2).to(self.backbone.conv1.weight.dtype)  # (B, 1, T-1, H, W)
-        f_mid, channel_attention = self.backbone(motion)
-        f_high = self.high(f_mid) if self.high is not None else None  # (B, 256)
+        return self.backbone(motion)
 
+    def weigh(self, f_mid: torch.Tensor) -> torch.Tensor | None:
+        """How far each cell of F_mid counts, (B, T', H', W'); None for a model without a gate."""
+        return None if self.gate is None else self.gate(f_mid)
+
+    def read(
+        self,
+        f_mid: torch.Tensor,
+        gate: torch.Tensor | None = None,
+        *,
+        owner: torch.Tensor | None = None,
+        prior: torch.Tensor | None = None,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+    ) -> ClipReading:
+        """F_mid and its gate -> the tokens -> the LLM's reading of them.
+
+        Rows of F_mid may be counterfactual: `owner` (B) names the clip whose noise of dropout each shares, `prior`
+        (B, n, n, relations) stands in for the graph's.
+        """
+        if owner is not None or self.mid_drop.owner is not None:
+            for part in (self.mid_drop, self.high, self.projector, self.graph):
+                if part is not None:
+                    share_noise(part, owner)
+        f_mid = self.mid_drop(f_mid)
+        if gate is not None:
+            f_mid = f_mid * gate[:, None]
+        f_high = self.high(f_mid) if self.high is not None else None  # (B, 256)
+        slots, where = self._content(f_mid, f_high)
+        graph = self.graph(f_mid, prior) if self.graph is not None else None
+        if graph is not None:
+            slots = {"content": slots["visual"], "instruction": graph.token}
+        llm = self.prompt(self.llm, slots, len(f_mid), output_hidden_states, output_attentions, owner)
+        last = llm.last_hidden.to(f_mid.device)  # (B, d)
+        if "prompt" in slots:
+            return ClipReading(torch.cat([last.to(f_high.dtype), f_high], dim=1), llm, None, where, graph)
+        return ClipReading(last, llm, torch.stack(list(slots.values()), dim=1), where, graph)
+
+    def _content(
+        self, f_mid: torch.Tensor, f_high: torch.Tensor | None
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """The projector's tokens by slot and, where it looks at cells, where it looked."""
         if isinstance(self.projector, PromptTokens):
-            slots, tokens = {"prompt": self.projector()}, None
-        else:
-            read = [f_mid.flatten(1)] * self.config.uses_mid + [f_high] * self.config.uses_high
-            token = self.projector(torch.cat(read, dim=1))  # (B, d)
-            slots, tokens = {"visual": token}, token[:, None]
-        config = self.config
-        reading = self.prompt(
-            self.llm,
-            slots,
-            len(pixel_values),
-            _or(output_hidden_states, config.output_hidden_states),
-            _or(output_attentions, config.output_attentions),
-        )
-        last = reading.last_hidden.to(f_mid.device)  # (B, d)
-        if isinstance(self.projector, PromptTokens):
-            last = torch.cat([last.to(f_high.dtype), f_high], dim=1)
-        output = AULLMModelOutput(
-            last_hidden_state=last, hidden_states=reading.hidden_states, attentions=reading.attentions
-        )
-        if output_evidence:
-            output.tokens, output.channel_attention, output.mid_map = tokens, channel_attention, f_mid
-        return output if _or(return_dict, self.config.return_dict) else output.to_tuple()
+            return {"prompt": self.projector()}, None
+        if isinstance(self.projector, MultiGranularityProjector):
+            token, where = self.projector(f_mid, f_high)
+            return {"visual": token}, where
+        read = [f_mid.flatten(1)] * self.config.uses_mid + [f_high] * self.config.uses_high
+        return {"visual": self.projector(torch.cat(read, dim=1))}, None  # (B, d)
+
+    def set_prior(self, edges: list[list]) -> None:
+        """Other relations between the AUs than those the graph was made with."""
+        if self.graph is None:
+            raise ValueError("This model has no relation graph (config.graph is False): there is no prior to set.")
+        self.config.prior_edges = [list(edge) for edge in edges]
+        self.config.check()
+        self.graph.prior.copy_(prior_mask(self.config.prior_edges, self.config.aus))
 
     def _check_input(self, pixel_values: torch.Tensor) -> None:
         config = self.config
@@ -378,24 +480,29 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         output_evidence: bool | None = None,
     ) -> AUDetectionOutput | tuple:
         """pixel_values (B, T, 1, H, W) and, to train, labels (B, n_AU) of 0 and 1."""
+        if labels is not None and self.training and self.config.ccr_weight:
+            output = self._train_with_counterfactuals(pixel_values, labels)
+            return output if _or(return_dict, self.config.return_dict) else output.to_tuple()
+        wants_nodes = labels is not None and self.model.graph is not None
         body = self.model(
             pixel_values,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
-            output_evidence=output_evidence,
+            output_evidence=output_evidence or wants_nodes or (labels is not None and self.config.gate_weight > 0),
             return_dict=True,
         )
-        logits = self.classifier(body.last_hidden_state.to(self.classifier.weight.dtype))  # (B, n_AU)
-        output = AUDetectionOutput(
-            loss=None if labels is None else self.loss(logits, labels),
-            logits=logits,
-            hidden_states=body.hidden_states,
-            attentions=body.attentions,
-            tokens=body.tokens,
-            channel_attention=body.channel_attention,
-            mid_map=body.mid_map,
-        )
+        logits = self.classify(body.last_hidden_state)  # (B, n_AU)
+        loss = parts = None
+        if labels is not None:
+            loss, parts = _sum(self._terms(logits, labels, body.aux_logits, body.evidence_gates))
+        asked = self.config.keys_to_ignore_at_inference if output_evidence else ("hidden_states", "attentions")
+        found = {name: body[name] for name in asked if name in body}
+        output = AUDetectionOutput(loss=loss, logits=logits, loss_parts=parts, **found)
         return output if _or(return_dict, self.config.return_dict) else output.to_tuple()
+
+    def classify(self, last_hidden: torch.Tensor) -> torch.Tensor:
+        """The LLM's last states (B, d) -> logits (B, n_AU)."""
+        return self.classifier(last_hidden.to(self.classifier.weight.dtype))
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The asymmetric loss with the configuration's settings."""
@@ -414,6 +521,41 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
             focus_gradient=config.loss_focus_gradient,
         )
 
+    def _terms(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        aux_logits: torch.Tensor | None,
+        gates: torch.Tensor | None,
+    ) -> dict[str, torch.Tensor]:
+        """The loss, term by term, each with its weight."""
+        config = self.config
+        terms = {"detection": self.loss(logits, labels)}
+        if aux_logits is not None and config.aux_weight:
+            terms["auxiliary"] = config.aux_weight * self.loss(aux_logits, labels)
+        if gates is not None and config.gate_weight:
+            terms["gate"] = config.gate_weight * gates.float().mean()
+        return terms
+
+    def _train_with_counterfactuals(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> AUDetectionOutput:
+        """One pass over the clips and over what some of them would be with another background, or without evidence."""
+        config, body, batch = self.config, self.model, len(pixel_values)
+        f_mid, _ = body.see(pixel_values)
+        gate = body.weigh(f_mid)
+        f_mid, owner = intervene(f_mid, gate, config.ccr_fraction, config.ccr_cells, body.gate.mean)
+        reading = body.read(f_mid, gate[owner], owner=owner)
+        logits = self.classify(reading.last_hidden)  # (B + 2n, n_AU)
+        chosen = owner[batch : batch + (len(owner) - batch) // 2]  # (n)
+        factual, background, removed = logits[:batch], logits[batch : batch + len(chosen)], logits[-len(chosen) :]
+        aux_logits = reading.graph.logits[:batch] if reading.graph is not None else None
+        terms = self._terms(factual, labels, aux_logits, gate)
+        terms["invariance"] = config.ccr_weight * invariance_loss(factual[chosen], background)
+        terms["evidence"] = config.ccr_weight * evidence_loss(
+            factual[chosen], removed, labels[chosen], config.ccr_margin
+        )
+        loss, parts = _sum(terms)
+        return AUDetectionOutput(loss=loss, logits=factual, loss_parts=parts)
+
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Calibrated probabilities (B, n_AU): sigmoid(a z + b) with the configuration's (a, b) per AU."""
         pairs = torch.tensor([self.config.calibration[label] for label in self.config.labels], device=logits.device)
@@ -427,6 +569,12 @@ def _refuse_unknown(loading: dict[str, Any]) -> None:
                 f"'{key}' is neither a field of AULLMConfig nor an argument of the loader ({', '.join(_LLM_KEYS)}, "
                 f"{', '.join(_HUB_KEYS)}, dtype, config, revision, subfolder)."
             )
+
+
+def _sum(terms: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
+    """The whole loss, and its terms where there are several."""
+    loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else terms["detection"]
+    return loss, {name: term.detach() for name, term in terms.items()} if len(terms) > 1 else None
 
 
 def _or(asked: bool | None, otherwise: bool | None) -> bool:

@@ -1,14 +1,18 @@
 """From what the backbone saw to what the LLM reads: the Enhanced Fusion Projector and its ablations.
 
 All of them make one token a clip, but `prompt`: that one learns tokens that are the same for every clip, and lets the
-classifier see F_high itself.
+classifier see F_high itself. `mge`, of AULLM++, is our design under its name: only the abstract is known.
 """
+
+import math
 
 import torch
 from torch import nn
 from torch.nn import init
 
 from .configuration_aullm import AULLMConfig
+from .dropout import PairedDropout
+from .evidence import EvidenceCells
 
 ACTIVATIONS = {"none": nn.Identity, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
 
@@ -23,7 +27,7 @@ class FusionProjector(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(width_in, hidden),
             nn.ReLU(),
-            nn.Dropout(config.projector_dropout),
+            PairedDropout(config.projector_dropout),
             nn.Linear(hidden, width_out),
             ACTIVATIONS[config.projector_activation](),
         )
@@ -58,12 +62,60 @@ class PromptTokens(nn.Module):
         return self.tokens  # (n, d)
 
 
+class MultiGranularityProjector(nn.Module):
+    """MGE-EFP: F_high asks the evidence cells of all granularities, and an MLP fuses the answer with it.
+
+    A twentieth of EFP's weights at most: F_mid is read cell by cell, with the same weights everywhere.
+    """
+
+    def __init__(self, config: AULLMConfig):
+        super().__init__()
+        width, out = config.evidence_width, config.text_config.hidden_size
+        self.heads = config.evidence_heads
+        self.cells = EvidenceCells(config, width, config.grids)
+        self.query = nn.Linear(config.high_dim, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        fused = config.high_dim + width
+        hidden = config.projector_hidden or (fused + out) // 2
+        self.fuse = nn.Sequential(
+            nn.Linear(fused, hidden),
+            nn.ReLU(),
+            PairedDropout(config.projector_dropout),
+            nn.Linear(hidden, out),
+            ACTIVATIONS[config.projector_activation](),
+        )
+
+    def forward(self, f_mid: torch.Tensor, f_high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, C, T', H', W'), (B, high) -> the token (B, d), and where the question was answered (B, T', H', W')."""
+        contents, places = self.cells(f_mid)  # (B, N, w), (N, w)
+        cells = contents + places
+        batch, count, width = cells.shape
+        size = width // self.heads
+        query = self.query(f_high).view(batch, self.heads, 1, size)
+        key = self.key(cells).view(batch, count, self.heads, size).permute(0, 2, 3, 1)
+        value = self.value(cells).view(batch, count, self.heads, size).transpose(1, 2)
+        attention = (query @ key / math.sqrt(size)).softmax(dim=-1)  # (B, heads, 1, N)
+        answer = self.out((attention @ value).reshape(batch, width))
+        where = self.cells.on_finest(attention.mean(dim=1).squeeze(1))
+        return self.fuse(torch.cat([f_high, answer], dim=1)), where
+
+
 PROJECTORS = {
     "efp": FusionProjector,
     "high": FusionProjector,
     "mid": FusionProjector,
     "linear": LinearProjector,
     "prompt": PromptTokens,
+    "mge": MultiGranularityProjector,
 }
 
-__all__ = ["ACTIVATIONS", "PROJECTORS", "FusionProjector", "LinearProjector", "PromptTokens"]
+__all__ = [
+    "ACTIVATIONS",
+    "PROJECTORS",
+    "FusionProjector",
+    "LinearProjector",
+    "MultiGranularityProjector",
+    "PromptTokens",
+]

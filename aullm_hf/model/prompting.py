@@ -15,6 +15,7 @@ from torch import nn
 from transformers import DynamicCache
 
 from .configuration_aullm import SHARED_SLOTS, AULLMConfig, slots_of
+from .dropout import share_noise
 
 # Attention under a dense mask runs at a fraction of the matrix rate of the linear layers: what one of its operations
 # costs, in theirs. It decides only how many clips share a sequence.
@@ -94,6 +95,7 @@ class Prompt(nn.Module):
             segment in SHARED_SLOTS for segment in self.segments if isinstance(segment, str)
         )
         self._kept: _KeptPrefix | None = None
+        self._paired = False  # whether the adapters' dropout was told to share its noise
 
     def train(self, mode: bool = True) -> "Prompt":
         self._kept = None  # the weights are about to change, or have: fused optimizers leave no other trace
@@ -136,7 +138,9 @@ class Prompt(nn.Module):
         batch_size: int,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        owner: torch.Tensor | None = None,
     ) -> LLMReading:
+        """`owner` (B), where given, says with which clip each clip shares the noise of the adapters' dropout."""
         if output_attentions and llm.config._attn_implementation != "eager":
             raise ValueError(
                 f"output_attentions=True, but attn_implementation is {llm.config._attn_implementation!r}, which never "
@@ -153,6 +157,9 @@ class Prompt(nn.Module):
         clips, per_clip = tail.shape[:2]
         wants_all = output_hidden_states or output_attentions
         k = 1 if wants_all else self._clips_per_sequence(llm, clips, len(prefix), per_clip)
+        if owner is not None or self._paired:
+            share_noise(llm, None if owner is None else token_owners(owner, len(prefix), per_clip, k))
+            self._paired = owner is not None
         if k == 1:
             embeds = torch.cat([prefix[None].expand(clips, -1, -1), tail], dim=1)  # (B, P + S, d)
             wanted = _wanted(output_hidden_states, output_attentions)
@@ -227,6 +234,21 @@ def tree_mask(prefix: int, per_clip: int, clips: int, dtype: torch.dtype, device
     return torch.zeros(sees.shape, dtype=dtype, device=device).masked_fill(~sees, torch.finfo(dtype).min)
 
 
+def token_owners(owner: torch.Tensor, prefix: int, per_clip: int, clips: int) -> torch.Tensor:
+    """For each token of packed sequences (sequences, P + kS), the number of the token whose noise it gets.
+
+    A clip's tokens get those of the clip that `owner` (B) names, the prefix of every sequence that of the first.
+    """
+    length = prefix + clips * per_clip
+    sequences = -(-len(owner) // clips)
+    every = torch.arange(sequences * clips, device=owner.device)
+    every[: len(owner)] = owner  # spare clips at the end stay their own
+    first = every // clips * length + prefix + every % clips * per_clip  # (sequences k): where the owner begins
+    own = (first[:, None] + torch.arange(per_clip, device=owner.device)).view(sequences, clips * per_clip)
+    shared = torch.arange(prefix, device=owner.device).expand(sequences, -1)
+    return torch.cat([shared, own], dim=1)
+
+
 def cheapest_packing(clips: int, prefix: int, per_clip: int, linear: float, attention: float) -> int:
     """The number of clips a sequence, k, with the least work: linear layers once a token, attention once a pair.
 
@@ -285,4 +307,4 @@ def _per_layer(out: Any, batch_size: int) -> tuple[tuple[torch.Tensor, ...] | No
     return for_each_clip(getattr(out, "hidden_states", None)), for_each_clip(getattr(out, "attentions", None))
 
 
-__all__ = ["LLMReading", "Prompt", "cheapest_packing", "compile_prompt", "tree_mask"]
+__all__ = ["LLMReading", "Prompt", "cheapest_packing", "compile_prompt", "token_owners", "tree_mask"]

@@ -1,0 +1,50 @@
+"""Dropout whose noise can be shared: two readings of one clip then differ by what was changed, and by nothing else."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class PairedDropout(nn.Dropout):
+    """`nn.Dropout`, until `owner` says otherwise: then row i of the input gets the noise of row owner[i].
+
+    The leading dimensions of the input that `owner` has are its rows. It stays set until it is set anew, because
+    activation checkpointing runs the forward pass again during the backward one.
+    """
+
+    owner: torch.Tensor | None = None
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        if self.owner is None or not self.training or self.p == 0:
+            return super().forward(values)
+        rows = values.flatten(0, self.owner.ndim - 1)
+        noise = functional.dropout(torch.ones_like(self._noisy(rows)), self.p)
+        return (rows * noise[self.owner.flatten()]).view_as(values)
+
+    @staticmethod
+    def _noisy(rows: torch.Tensor) -> torch.Tensor:
+        """What gets a draw of its own: every value."""
+        return rows
+
+
+class PairedDropout3d(PairedDropout):
+    """The same for whole channels of (B, C, T, H, W)."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        if self.owner is None:
+            return functional.dropout3d(values, self.p, self.training)
+        return super().forward(values)
+
+    @staticmethod
+    def _noisy(rows: torch.Tensor) -> torch.Tensor:
+        return rows[:, :, :1, :1, :1]
+
+
+def share_noise(module: nn.Module, owner: torch.Tensor | None) -> None:
+    """Tell every dropout of `module` whose noise each row gets (None: its own)."""
+    for part in module.modules():
+        if isinstance(part, PairedDropout):
+            part.owner = owner
+
+
+__all__ = ["PairedDropout", "PairedDropout3d", "share_noise"]

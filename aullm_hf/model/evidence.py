@@ -1,0 +1,88 @@
+"""F_mid as evidence: which of its cells to trust, and the cells as a list of vectors that know where they stand.
+
+A cell is one position of F_mid in time and space. `pixel_map` says which pixels it saw.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional, init
+
+from .configuration_aullm import AULLMConfig
+
+GATE_WIDTH = 16  # of the gate's hidden layer
+MEAN_MOMENTUM = 0.1  # of the running mean of F_mid, as batch norm's
+
+
+class EvidenceGate(nn.Module):
+    """How far each finest cell counts, in (0, 1): from what the cell holds beside what the clip holds on average.
+
+    In training it also keeps the running mean of F_mid, which stands for "another clip" where a batch has one only.
+    """
+
+    def __init__(self, config: AULLMConfig):
+        super().__init__()
+        channels = config.mid_shape[0]
+        self.layers = nn.Sequential(nn.Linear(2 * channels, GATE_WIDTH), nn.ReLU(), nn.Linear(GATE_WIDTH, 1))
+        self.register_buffer("mean", torch.zeros(config.mid_shape))
+
+    def reset_parameters(self) -> None:
+        init.zeros_(self.mean)
+
+    def forward(self, f_mid: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.mean += MEAN_MOMENTUM * (f_mid.detach().mean(dim=0) - self.mean)
+        cells = f_mid.permute(0, 2, 3, 4, 1)  # (B, T', H', W', C)
+        overall = cells.mean(dim=(1, 2, 3), keepdim=True).expand_as(cells)
+        return self.layers(torch.cat([cells, overall], dim=-1)).squeeze(-1).sigmoid()  # (B, T', H', W')
+
+
+class EvidenceCells(nn.Module):
+    """F_mid at several granularities, as evidence vectors: what each cell holds, and its learned place."""
+
+    def __init__(self, config: AULLMConfig, width: int, grids: list[int]):
+        super().__init__()
+        channels, self.time, self.side, _ = config.mid_shape
+        self.grids = grids
+        self.content = nn.Linear(channels, width, bias=False)  # without a bias a closed cell holds nothing
+        self.place = nn.Parameter(torch.zeros(self.time * sum(grid**2 for grid in grids), width))
+
+    def reset_parameters(self) -> None:
+        init.normal_(self.place, std=0.5)
+
+    def forward(self, f_mid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, C, T', H', W') -> contents (B, N, w) and places (N, w); N counts the cells of all granularities."""
+        pooled = [
+            functional.adaptive_avg_pool3d(f_mid, (self.time, grid, grid)).flatten(2)  # (B, C, T' grid^2)
+            for grid in self.grids
+        ]
+        return self.content(torch.cat(pooled, dim=2).transpose(1, 2)), self.place
+
+    def on_finest(self, weights: torch.Tensor) -> torch.Tensor:
+        """Weights of all cells (B, N) -> where they lie (B, T', H', W'): a coarse cell's is spread over its area."""
+        total, start = 0, 0
+        for grid in self.grids:
+            count = self.time * grid**2
+            coarse = weights[:, start : start + count].unflatten(1, (self.time, grid, grid))
+            start += count
+            total = total + functional.interpolate(coarse, size=(self.side, self.side)) * (grid / self.side) ** 2
+        return total
+
+
+def pixel_map(cells: torch.Tensor, image_size: int) -> torch.Tensor:
+    """A map over F_mid's cells (.., H', W') as one over the input's pixels (.., H, W), lined up with them.
+
+    Cell i of F_mid sees the pixels 6 i .. 6 i + 15 (kernel 5, pooling 3, kernel 3, pooling 2), so its centre is
+    6 i + 7.5. Between centres the map is interpolated; beyond the outermost it goes on as it is there.
+    """
+    for dim in (-2, -1):
+        count = cells.shape[dim]
+        where = ((torch.arange(image_size, device=cells.device) - 7.5) / 6).clamp(0, count - 1)
+        low = where.floor().long().clamp(max=max(count - 2, 0))
+        high = (low + 1).clamp(max=count - 1)
+        share = (where - low).to(cells.dtype)
+        share = share[:, None] if dim == -2 else share
+        cells = cells.index_select(dim, low) * (1 - share) + cells.index_select(dim, high) * share
+    return cells
+
+
+__all__ = ["EvidenceCells", "EvidenceGate", "pixel_map"]

@@ -1,0 +1,145 @@
+"""R-AUGNN: a node for each AU, edges where FACS says that two AUs go together or exclude each other.
+
+Every AU gathers its own evidence from F_mid's cells, listens to its neighbours, and all of them together make the
+instruction token. The prior says who may listen to whom and in which relation; how much is learned.
+
+AULLM++ is known by its abstract: the design below is ours under its names.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import init
+
+from .configuration_aullm import AULLMConfig
+from .dropout import PairedDropout
+from .evidence import EvidenceCells
+from .relation_prior import EDGE_KINDS
+
+RELATIONS = ("self", *EDGE_KINDS)  # the last axis of the prior
+
+
+def prior_mask(edges: Sequence[Sequence], aus: Sequence[int]) -> torch.Tensor:
+    """Edges as a mask (n_AU, n_AU, relations): symmetric, with every AU's loop to itself."""
+    place = {au: index for index, au in enumerate(aus)}
+    mask = torch.zeros(len(aus), len(aus), len(RELATIONS), dtype=torch.bool)
+    mask[range(len(aus)), range(len(aus)), 0] = True
+    for first, second, kind in edges:
+        i, j = place[first], place[second]
+        mask[i, j, RELATIONS.index(kind)] = mask[j, i, RELATIONS.index(kind)] = True
+    return mask
+
+
+class RelationLayer(nn.Module):
+    """Each node listens along its edges: attention over (neighbour, relation), then a small network of its own."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, len(RELATIONS) * width)  # what a neighbour says depends on the relation
+        self.relation = nn.Parameter(torch.zeros(len(RELATIONS), width))  # added to the key
+        self.out = nn.Linear(width, width)
+        self.feed_norm = nn.LayerNorm(width)
+        self.feed = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.drop = PairedDropout(dropout)
+
+    def reset_parameters(self) -> None:
+        init.normal_(self.relation, std=0.02)
+
+    def forward(self, nodes: torch.Tensor, prior: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Nodes (B, n, w) and prior (n, n, R) or (B, n, n, R) -> nodes, strengths (B, n, n, R): each row sums to 1."""
+        batch, n, width = nodes.shape
+        heads, size = self.heads, width // self.heads
+        heard = self.norm(nodes)
+        query = self.query(heard).view(batch, n, heads, size)
+        key = self.key(heard).view(batch, n, heads, size)
+        value = self.value(heard).view(batch, n, len(RELATIONS), heads, size)
+        scores = torch.einsum("bihe,bjhe->bhij", query, key)[..., None]
+        scores = scores + torch.einsum("bihe,rhe->bhir", query, self.relation.view(-1, heads, size))[:, :, :, None]
+        scores = (scores / math.sqrt(size)).masked_fill(~prior.unsqueeze(-4), -torch.inf)  # (B, heads, n, n, R)
+        strengths = scores.flatten(3).softmax(dim=-1).view_as(scores)
+        message = torch.einsum("bhijr,bjrhe->bihe", strengths, value).reshape(batch, n, width)
+        nodes = nodes + self.drop(self.out(message))
+        return nodes + self.drop(self.feed(self.feed_norm(nodes))), strengths.mean(dim=1)
+
+
+@dataclass
+class GraphReading:
+    """What the graph made of the clips."""
+
+    token: torch.Tensor  # (B, d), the instruction token
+    logits: torch.Tensor  # (B, n_AU), each node's own opinion
+    attention: torch.Tensor  # (B, n_AU, T', H', W'), where each AU looked; sums to 1
+    strengths: torch.Tensor  # (B, n_AU, n_AU, relations), how much the row's AU heard the column's; rows sum to 1
+
+
+class RelationGraph(nn.Module):
+    """F_mid -> a node per AU -> two rounds of listening -> the instruction token and auxiliary logits."""
+
+    def __init__(self, config: AULLMConfig):
+        super().__init__()
+        width, nodes = config.graph_width, config.num_labels
+        self.register_buffer("prior", prior_mask(config.prior_edges, config.aus))
+        self.cells = EvidenceCells(config, width, [config.mid_shape[2]])
+        self.embedding = nn.Parameter(torch.zeros(nodes, width))
+        self.ask = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.layers = nn.ModuleList(
+            RelationLayer(width, config.graph_heads, config.graph_dropout) for _ in range(config.graph_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Parameter(torch.zeros(nodes, width + 1))  # a row an AU: weights and bias of its own logit
+        self.readout = nn.Sequential(
+            nn.Linear(2 * width, 4 * width),
+            nn.GELU(),
+            PairedDropout(config.graph_dropout),
+            nn.Linear(4 * width, config.text_config.hidden_size),
+        )
+
+    def reset_parameters(self) -> None:
+        init.normal_(self.embedding)
+        init.normal_(self.head, std=self.head.shape[1] ** -0.5)
+
+    def forward(self, f_mid: torch.Tensor, prior: torch.Tensor | None = None) -> GraphReading:
+        """F_mid (B, C, T', H', W') as the gate left it; `prior` (B, n, n, R) in place of the learned model's own."""
+        contents, places = self.cells(f_mid)  # (B, N, w), (N, w)
+        query = self.ask(self.embedding)  # (n, w)
+        scores = torch.einsum("nw,bcw->bnc", query, self.key(contents + places)) / math.sqrt(query.shape[1])
+        attention = scores.softmax(dim=-1)  # (B, n, N)
+        nodes = self.embedding + attention @ contents
+        strengths = []
+        for layer in self.layers:
+            nodes, heard = layer(nodes, self.prior if prior is None else prior)
+            strengths.append(heard)
+        nodes = self.norm(nodes)
+        logits = (nodes * self.head[:, :-1]).sum(dim=-1) + self.head[:, -1]  # (B, n)
+        # The token must tell which AUs were found: each AU's embedding, as strongly as its node believes in it.
+        believed = logits.sigmoid()[..., None] * self.embedding
+        token = self.readout(torch.cat([nodes, believed], dim=-1).mean(dim=1))
+        return GraphReading(
+            token=token,
+            logits=logits,
+            attention=attention.unflatten(2, f_mid.shape[2:]),
+            strengths=torch.stack(strengths).mean(dim=0),
+        )
+
+    def without(self, listener: int, neighbour: int) -> torch.Tensor:
+        """The prior (n, n, R) with nothing that `listener` hears of `neighbour`."""
+        prior = self.prior.clone()
+        prior[listener, neighbour] = False
+        return prior
+
+
+__all__ = [
+    "RELATIONS",
+    "GraphReading",
+    "RelationGraph",
+    "RelationLayer",
+    "prior_mask",
+]
