@@ -13,6 +13,7 @@ batch (prompting.py), no language-model head is built.
 
 import copy
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ from .configuration_aullm import AULLMConfig
 from .counterfactual import evidence_loss, intervene, invariance_loss
 from .dropout import PairedDropout3d, share_noise
 from .evidence import EvidenceCells, EvidenceGate
+from .explaining import ClipExplanation, explain
 from .led import TemporalFilter
 from .losses import asymmetric_loss
 from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
@@ -499,6 +501,14 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         found = {name: body[name] for name in asked if name in body}
         output = AUDetectionOutput(loss=loss, logits=logits, loss_parts=parts, **found)
         return output if _or(return_dict, self.config.return_dict) else output.to_tuple()
+
+    def explain(self, pixel_values: torch.Tensor, aus: str | Iterable[str] = "active") -> list[ClipExplanation]:
+        """Why each clip of (B, T, 1, H, W) got its probabilities: an explanation a clip.
+
+        `aus`: "active" (where none is, the likeliest), "all", or names. For each: where its evidence lies, whom it
+        heard in the graph, and how far its probability falls without the one or the other.
+        """
+        return explain(self, pixel_values, aus)
 
     def classify(self, last_hidden: torch.Tensor) -> torch.Tensor:
         """The LLM's last states (B, d) -> logits (B, n_AU)."""
