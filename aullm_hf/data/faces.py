@@ -145,9 +145,20 @@ class FaceFinder:
     def find(self, image: np.ndarray, min_score: float = 0.6) -> Face | None:
         """The main face of a gray or RGB image: the largest of those the detector is sure of."""
         gray = to_gray(image)
-        rough = self._search(gray, min_score)
-        if rough is None:
-            return None
+        faces = self._search(gray, min_score)
+        return self._located(gray, faces[0]) if faces else None
+
+    def find_all(self, image: np.ndarray, min_score: float = 0.6) -> list[Face]:
+        """Every face of a gray or RGB image, once; the first is the one that `find` gives."""
+        gray = to_gray(image)
+        distinct: list[Face] = []
+        for face in self._search(gray, min_score):
+            if all(_shared(face.box, other.box) < 0.5 for other in distinct):
+                distinct.append(face)
+        return [self._located(gray, face) for face in distinct]
+
+    def _located(self, gray: np.ndarray, rough: Face) -> Face:
+        """The face with its points found again on the upright face at one fixed size."""
         # A large face is reduced first: the views need no more than _VIEW pixels of it.
         spread = float(np.linalg.norm(rough.points - rough.points.mean(axis=0)))
         factor = max(int(spread / np.linalg.norm(TEMPLATE - TEMPLATE.mean(axis=0)) / _UPRIGHT), 1)
@@ -159,15 +170,18 @@ class FaceFinder:
             points = self._refined(small, points)
         return Face(box=rough.box, points=(points + 0.5) * factor - 0.5, score=rough.score)
 
-    def _search(self, gray: np.ndarray, min_score: float) -> Face | None:
-        """The whole image at two sizes (a face that fills it is too large at the first), then in parts."""
+    def _search(self, gray: np.ndarray, min_score: float) -> list[Face]:
+        """The whole image at two sizes (a face that fills it is too large at the first), then in parts.
+
+        Those the detector is sure of come first, the larger before the smaller; a face may be found at both sizes.
+        """
         whole = np.array([[0, 0, gray.shape[1], gray.shape[0]]])
         for parts, sides in ((whole, (_CANVAS, _CANVAS // 3)), (_parts(gray.shape), (_CANVAS,))):
             faces = [face for part in parts for side in sides for face in self._look(gray, part, side, min_score)]
             if faces:
                 sure = max(face.score for face in faces) - 0.2
-                return max((face for face in faces if face.score >= sure), key=lambda face: face.box[2] * face.box[3])
-        return None
+                return sorted(faces, key=lambda face: (face.score < sure, -face.box[2] * face.box[3]))
+        return []
 
     def _look(self, gray: np.ndarray, part: np.ndarray, side: int, min_score: float) -> list[Face]:
         """Faces of one part (x, y, width, height), shrunk so that its longer side is `side` pixels."""
@@ -210,6 +224,12 @@ class FaceFinder:
             inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
             seen.append(view @ inverse[:, :2].T + inverse[:, 2])
         return np.mean(seen, axis=0) if seen else points
+
+
+def _shared(box: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """The part of the smaller box that lies in the other."""
+    sides = [min(box[at] + box[at + 2], other[at] + other[at + 2]) - max(box[at], other[at]) for at in (0, 1)]
+    return max(sides[0], 0) * max(sides[1], 0) / max(min(box[2] * box[3], other[2] * other[3]), 1e-9)
 
 
 def _rotation(degrees: float) -> np.ndarray:

@@ -25,7 +25,17 @@ def need_cv2():
 
 
 def read_gray(path: Path, shown: str) -> np.ndarray:
-    """(H, W) uint8. Raises ClipError, naming the file, for what is no whole image of a sane size."""
+    """(H, W) uint8: OpenCV's weights of the decoded colours, as for videos and arrays, so that the same frames give the
+    same crop in whatever form they come."""
+    image = read_image(path, shown)
+    return image if image.ndim == 2 else need_cv2().cvtColor(image, need_cv2().COLOR_RGB2GRAY)
+
+
+def read_image(path: Path, shown: str) -> np.ndarray:
+    """(H, W) uint8 of a gray file, (H, W, 3) RGB of a coloured one; transparency is left out.
+
+    Raises ClipError, naming the file, for what is no whole image of a sane size.
+    """
     cv2 = need_cv2()
     try:
         data = np.fromfile(path, dtype=np.uint8)
@@ -33,12 +43,12 @@ def read_gray(path: Path, shown: str) -> np.ndarray:
         raise ClipError(f"{shown}: cannot be read: {error.strerror or error}") from error
     check_image(memoryview(data).cast("B") if data.size else memoryview(b""), shown)
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+        image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)
     except cv2.error as error:
         raise ClipError(f"{shown}: cannot be decoded ({error.err or error})") from error
     if image is None or image.size == 0:
         raise ClipError(f"{shown}: cannot be decoded; the file is damaged")
-    return image
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def check_image(data: memoryview | bytes, shown: str) -> tuple[int, int]:

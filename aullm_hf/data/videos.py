@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from .errors import ClipError
+from .faces import to_gray
 from .images import MAX_PIXELS
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 MAX_VIDEO_FRAMES = 100_000
 
 
-def _open(path: Path, shown: str):
+def open_video(path: Path, shown: str):
+    """(av, container, its video stream); ClipError for what is none, or of an absurd size."""
     try:
         import av
     except ImportError:
@@ -21,7 +23,7 @@ def _open(path: Path, shown: str):
         # Only the container's own bytes: a playlist in disguise must not make FFmpeg open other files or addresses.
         container = av.open(str(path), options={"protocol_whitelist": "file"})
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise ClipError(f"{shown}: is no readable video ({error})") from error
+        raise ClipError(f"{shown}: is no readable video ({getattr(error, 'strerror', None) or error})") from error
     if not container.streams.video:
         container.close()
         raise ClipError(f"{shown}: holds no video stream")
@@ -33,9 +35,15 @@ def _open(path: Path, shown: str):
     return av, container, stream
 
 
+def upright(frame) -> np.ndarray:
+    """(H, W) uint8 of a gray video's frame, (H, W, 3) RGB of a coloured one, turned as the camera says it was held."""
+    array = frame.to_ndarray(format="gray" if frame.format.name.startswith("gray") else "rgb24")
+    return np.ascontiguousarray(np.rot90(array, round(frame.rotation / 90)))
+
+
 def probe_video(path: Path, shown: str) -> tuple[int, float | None]:
     """(number of frames, frames a second), without decoding."""
-    av, container, stream = _open(path, shown)
+    av, container, stream = open_video(path, shown)
     with container:
         fps = float(stream.average_rate) if stream.average_rate else None
         count = 0
@@ -53,7 +61,7 @@ def probe_video(path: Path, shown: str) -> tuple[int, float | None]:
 
 def read_video(path: Path, shown: str, first: int, last: int, *, to_end: bool = False) -> Iterator[np.ndarray]:
     """Frames first..last (from 1) as (H, W) uint8; an error if the video ends before, unless read `to_end`."""
-    av, container, stream = _open(path, shown)
+    av, container, stream = open_video(path, shown)
     number = 0
     with container:
         try:
@@ -61,7 +69,7 @@ def read_video(path: Path, shown: str, first: int, last: int, *, to_end: bool = 
                 if number > last:
                     return
                 if number >= first:
-                    yield frame.to_ndarray(format="gray")
+                    yield to_gray(upright(frame))
         except av.FFmpegError as error:
             raise ClipError(f"{shown}: the video is damaged after frame {number} ({error})") from error
     if number < last and not to_end:
