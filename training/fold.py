@@ -1,6 +1,7 @@
 """One fold: fresh weights, training, calibration from the inner clips, predictions, and all of it written.
 
-work/            the Trainer's checkpoints, while it trains (`work/choose`, `work/final` with `inner: refit`)
+work/            the Trainer's checkpoints, while it trains (`work/choose`, `work/final` with `inner: refit`), and a
+                 student's teachers
 checkpoint/      what AutoModel.from_pretrained loads, calibration and thresholds inside
 predictions.parquet, inner.parquet, log.json
 fold.json        last of all
@@ -11,23 +12,29 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from clips_in_memory import Augmentation, Batches, Clips
+from clips_in_memory import Augmentation, Batches, Clips, Views
 from fold_trainer import FoldTrainer
-from run_files import finish, newest_checkpoint, replace_folder
+from run_files import drop_checkpoints, finish, newest_checkpoint, replace_folder
 from run_model import logits_of
 
+from aullm_hf.baselines import BaselineForAUDetection
 from aullm_hf.evaluation import Calibration, Fold, fit_calibration
 from aullm_hf.evaluation.run_folder import read_json, read_table, write_json, write_table
+from aullm_hf.model.relation_prior import edges_from_labels
 
 # Of a logit. What lies below is arithmetic noise: it would rank clips that the model cannot tell apart, and a
 # calibration could be fitted to it.
 DECIMALS = 4
+
+LOGGED = ("step", "epoch", "loss", "learning_rate", "grad_norm")  # of a training step, beside the loss's terms
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Workshop:
     only_onset: bool
     run_name: str
     logs: Path
+    views: Views | None = None  # what a baseline sees of the clips, where that is the same in every step
 
 
 def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
@@ -71,7 +79,9 @@ def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
     else:
         calibration, z_inner = _chosen(shop, job, work / "choose", callbacks)
         log, predict = _fit(shop, job, fold.refit, work / "final", callbacks)
+    trained = time.perf_counter()
     z_test = predict(fold.test)
+    tested = time.perf_counter()
     if not shop.training.should_save:
         return
     _write_checkpoint(shop, calibration, job.folder)
@@ -86,7 +96,12 @@ def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
         write_table(_table(shop, job, fold.inner, z_inner, p_inner), job.folder / "inner.parquet")
         entry |= calibration.to_dict()
     write_json(log, job.folder / "log.json")
-    finish(job.folder, entry | {"seconds": round(time.perf_counter() - begun, 2)})
+    measured = {  # by the process that finished the fold, from where it began or went on
+        "train_seconds": round(trained - begun, 2),
+        "test_seconds": round(tested - trained, 4),
+        "seconds": round(time.perf_counter() - begun, 2),
+    }
+    finish(job.folder, entry | measured)
 
 
 def train_final(shop: Workshop, rows: Sequence[int], seed: int, run_dir: Path, calibration: Calibration) -> None:
@@ -125,7 +140,7 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
         zoom=training.augment_zoom,
         brightness=training.augment_brightness,
     )
-    batches = Batches(
+    batches = shop.views or Batches(
         shop.clips,
         shop.processor,
         seed=job.seed,
@@ -133,7 +148,20 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
         augmentation=augmentation,
         only_onset=shop.only_onset,
     )
+
+    def predict(rows: Sequence[int], autocast=nullcontext) -> np.ndarray:
+        z = logits_of(shop.model, batches, rows, training.per_device_eval_batch_size, autocast).numpy()
+        return np.round(z, DECIMALS)
+
     shop.model.reset_trained(job.seed)
+    if isinstance(shop.model, BaselineForAUDetection):
+        if shop.model.is_fitted:
+            shop.model.fit(batches.whole(rows)["pixel_values"], shop.clips.labels[list(rows)])
+            return [], predict
+        if shop.model.teacher_names:
+            shop.model.learn_from(_teachers(shop, fold_name, job.seed, rows, work, callbacks))
+    if getattr(shop.model.config, "prior", None) == "train":  # of this fold's training clips, and of no others
+        shop.model.model.set_prior(edges_from_labels(shop.clips.labels[list(rows)], shop.model.config.aus))
     if training.world_size > 1 and training.device.type == "cuda":
         share_norms(shop.model)
     trainer = FoldTrainer(shop.model, training, batches, rows, fold_name, list(callbacks))
@@ -143,7 +171,7 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
     resume = newest_checkpoint(work) if training.should_save else _sole_checkpoint(work)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     log = [
-        {key: entry[key] for key in ("step", "epoch", "loss", "learning_rate", "grad_norm") if key in entry}
+        {key: value for key, value in entry.items() if key in LOGGED or key.startswith("loss_")}
         for entry in trainer.state.log_history
         if "loss" in entry
     ]
@@ -155,12 +183,28 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
         shop.model.__dict__.pop(mark, None)
     del trainer
     accelerator.free_memory()  # collects: Trainer, optimizer and callbacks hold each other
+    return log, partial(predict, autocast=accelerator.autocast)
 
-    def predict(rows: Sequence[int]) -> np.ndarray:
-        z = logits_of(shop.model, batches, rows, training.per_device_eval_batch_size, accelerator.autocast).numpy()
-        return np.round(z, DECIMALS)
 
-    return log, predict
+def _teachers(shop: Workshop, fold_name: str, seed: int, rows: Sequence[int], work: Path, callbacks: Sequence) -> list:
+    """Whom a student imitates: trained first, on its own training clips, and kept until the fold ends."""
+    teachers = []
+    for place, name in enumerate(shop.model.teacher_names):
+        folder = work / f"teacher{place}"
+        if (folder / "checkpoint").is_dir():
+            teachers.append(BaselineForAUDetection.from_pretrained(folder / "checkpoint"))
+            continue
+        config = copy.deepcopy(shop.model.config)
+        config.architecture = name
+        teacher = BaselineForAUDetection(config)
+        own = _Named(f"{fold_name}-teacher{place}", seed + 1000 * (place + 1))  # two of a kind start apart
+        _fit(replace(shop, model=teacher), own, rows, folder, callbacks)
+        if shop.training.should_save:
+            teacher.save_pretrained(folder / ".checkpoint.partial")
+            replace_folder(folder / ".checkpoint.partial", folder / "checkpoint")
+            drop_checkpoints(folder, but=None)
+        teachers.append(teacher)
+    return teachers
 
 
 def share_norms(model: torch.nn.Module) -> None:

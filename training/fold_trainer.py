@@ -33,6 +33,17 @@ class FoldTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
+        self.loss_parts = LossParts()
+
+    def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        self.loss_parts.add(outputs.get("loss_parts"))
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *args, **kwargs) -> None:
+        if "loss" in logs:
+            logs = logs | self.loss_parts.take()
+        super().log(logs, *args, **kwargs)
 
     def _get_train_sampler(self, train_dataset=None) -> Sampler:
         return self.clip_sampler
@@ -60,6 +71,27 @@ class FoldTrainer(Trainer):
 
     def _checkpoint_folder(self) -> Path:
         return Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+
+
+class LossParts:
+    """Means of the loss's terms since they were last taken; added up where they are, fetched only to be logged.
+
+    In a data-parallel run they are those of the first process.
+    """
+
+    def __init__(self):
+        self.sums: dict[str, torch.Tensor] = {}
+        self.passes = 0
+
+    def add(self, parts: dict[str, torch.Tensor] | None) -> None:
+        for name, part in (parts or {}).items():
+            self.sums[name] = self.sums.get(name, 0.0) + part
+        self.passes += bool(parts)
+
+    def take(self) -> dict[str, float]:
+        means = {f"loss_{name}": round(float(total) / self.passes, 6) for name, total in self.sums.items()}
+        self.sums, self.passes = {}, 0
+        return means
 
 
 class _EveryStepItsSeed(TrainerCallback):
