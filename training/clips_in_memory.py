@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
 
+from aullm_hf.baselines import BaselineVideoProcessor
 from aullm_hf.data.labels import label_matrix
 from aullm_hf.model.processing_aullm import AULLMVideoProcessor, evenly_spaced
 
@@ -151,6 +152,25 @@ class Batches:
 
     def _finish(self, frames: torch.Tensor, rows: np.ndarray) -> dict[str, torch.Tensor]:
         return {"pixel_values": frames[:, :, None].contiguous(), "labels": torch.from_numpy(self.clips.labels[rows])}
+
+
+class Views:
+    """Batches of what a baseline sees of each clip where nothing of it is drawn: made once a run, then resident."""
+
+    def __init__(self, clips: Clips, processor: BaselineVideoProcessor, *, only_onset: bool = False):
+        self.clips = clips
+        seen = []
+        for start, length in zip(clips.starts, clips.lengths, strict=False):
+            chosen = processor.choose(length - 1)
+            seen.append(processor.see(clips.frames[start + (0 * chosen if only_onset else chosen)]))
+        self.seen = torch.stack(seen)  # (n, ..)
+
+    def __call__(self, draws: Sequence[tuple[int, int, int]]) -> dict[str, torch.Tensor]:
+        return self.whole([row for row, _, _ in draws])
+
+    def whole(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
+        rows = np.asarray(rows)
+        return {"pixel_values": self.seen[rows], "labels": torch.from_numpy(self.clips.labels[rows])}
 
 
 class Draws(Dataset):

@@ -6,6 +6,7 @@ from typing import Any
 
 from fold import Job
 from run_config import ConfigError, RunConfig
+from run_model import trainings_by_gradient
 
 from aullm_hf.evaluation import (
     Calibration,
@@ -68,7 +69,8 @@ def ours(jobs: list[Job], launch) -> list[Job]:
 
 def steps_of(config: RunConfig, jobs: Sequence[Job]) -> int:
     """Optimizer steps of a job, of the longest."""
-    return max((sum(_steps(config, clips) for clips in trainings(config, job.fold)) for job in jobs), default=0)
+    longest = max((sum(_steps(config, clips) for clips in trainings(config, job.fold)) for job in jobs), default=0)
+    return longest * trainings_by_gradient(config.model)
 
 
 def trainings(config: RunConfig, fold: Fold) -> list[int]:

@@ -5,15 +5,18 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
 from jobs import jobs_of, ours, steps_of, trainings
 from parameter_groups import GROUPS, group_of
 from run_config import ConfigError, RunConfig
 from run_data import SYNTHETIC, aus_of_run, load_run_data, needs_root
-from run_model import LICENCES, TINY, is_tiny, model_config, tiny_sizes
+from run_model import LICENCES, TINY, is_baseline, is_tiny, model_config, processor_of, tiny_sizes
 from stand_in import has_au_counts, join, stand_in_table, synthetic_table
+from transformers import PreTrainedModel
 
-from aullm_hf.model import AULLMForAUDetection
+from aullm_hf.baselines import BaselineForAUDetection
+from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 from aullm_hf.model.checkpointing import llm_config_of
 from aullm_hf.tiny_llm import build_tiny_llm
 
@@ -27,7 +30,7 @@ def print_plan(config: RunConfig, launch) -> int:
 def plan_lines(config: RunConfig, launch) -> list[str]:
     aus = aus_of_run(config.data)
     table, said = plan_table(config)
-    model, llm_said = model_on_meta(config, aus)
+    model, model_said = model_on_meta(config, aus)
     jobs = jobs_of(config, table, aus)
     own = ours(jobs, launch)
     lines = [f"Plan of {config.name} (nothing is run)", "", *said]
@@ -42,7 +45,7 @@ def plan_lines(config: RunConfig, launch) -> list[str]:
         f"{_span([len(job.fold.test) for job in jobs])} to test",
         f"steps       {steps_of(config, jobs)} a fold, {sum(steps_of(config, [job]) for job in own)} in all, "
         f"{_batch(config)}",
-        f"LLM         {llm_said}",
+        f"model       {model_said}",
         *_parameters(config, model),
         *_needs(config, model, table, jobs),
         f"run folder  {config.folder}",
@@ -73,9 +76,14 @@ def plan_table(config: RunConfig) -> tuple[dict[str, list], list[str]]:
     return join(tables), said
 
 
-def model_on_meta(config: RunConfig, aus: list[int]) -> tuple[AULLMForAUDetection, str]:
-    """The model without its numbers, and where the LLM's shape comes from."""
+def model_on_meta(config: RunConfig, aus: list[int]) -> tuple[PreTrainedModel, str]:
+    """The model without its numbers, and what it is: of a baseline its kind, otherwise where the LLM comes from."""
     wanted = model_config(config.model, aus)
+    if is_baseline(config.model):
+        with torch.device("meta"):
+            model = BaselineForAUDetection(wanted)
+        taught = f", taught by {' and '.join(model.teacher_names)}" if model.teacher_names else ""
+        return model, f"{config.model.model_kind} (sees: {model.view}){taught}"
     name = config.model.llm_name_or_path
     if is_tiny(config.model):
         with TemporaryDirectory() as folder:
@@ -93,6 +101,7 @@ def model_on_meta(config: RunConfig, aus: list[int]) -> tuple[AULLMForAUDetectio
                     f"(hf download {name}) or give its folder with --llm_name_or_path."
                 ) from error
             said = f"{name} (not on this machine; its published shape: 28 layers, 1536 wide)"
+    said = f"around the LLM {said}"
     # The plan needs no tokenizer: about a token for four and a half letters.
     parts = re.split(r"\{(\w+)\}", wanted.prompt_template)
     parts = [part if index % 2 else [0] * round(len(part) / 4.5) for index, part in enumerate(parts)]
@@ -145,10 +154,45 @@ def _parameters(config: RunConfig, model) -> list[str]:
 
 
 def _needs(config: RunConfig, model, table: dict[str, list], jobs) -> list[str]:
-    """Rough sums: weights, gradients and Adam's two moments; activations of vision and LLM; the clips."""
+    """Rough sums: weights, gradients and Adam's two moments; activations; the clips."""
     settings, c = config.training, model.config
     trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
     frozen = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
+    of_a_clip = _baseline_activations(config, model) if is_baseline(config.model) else _aullm_activations(c)
+    activations = settings.per_device_train_batch_size * of_a_clip
+    clips = sum(table["frames"]) * c.image_size**2
+    checkpoint = trained + (frozen if getattr(c, "save_base_weights", False) else 0)
+    return [
+        f"memory      about {_size(frozen + 4 * trained + activations)} on the device (frozen {_size(frozen)}, "
+        f"trained {_size(4 * trained)} with gradients and Adam, activations {_size(activations)}); the clips take "
+        f"{_size(clips)} of main memory in every process",
+        f"disk        {_size(checkpoint)} a fold, {_size(checkpoint * len(jobs))} at the end; up to "
+        f"{_size(2 * (checkpoint + 2 * trained))} more for every fold while it trains",
+        *([f"            each fold trains twice (inner: refit), on {_span(trainings(config, jobs[0].fold))} clips"]
+          if config.protocol.inner == "refit" else []),
+    ]  # fmt: skip
+
+
+def _baseline_activations(config: RunConfig, model: BaselineForAUDetection) -> int:
+    """Bytes that a step keeps of a clip: what every layer gives out, of the tested network alone."""
+    kept: list[int] = []
+
+    def keep(_module, _inputs, output) -> None:
+        kept.append(output.numel() * output.element_size() if isinstance(output, torch.Tensor) else 0)
+
+    for module in model.modules():
+        if not list(module.children()):
+            module.register_forward_hook(keep)
+    size = model.config.image_size
+    clip = np.zeros((8, size, size), dtype=np.uint8)
+    pixels = processor_of(model.config, config.training, None)(clip)["pixel_values"]
+    with torch.no_grad():
+        model.to_empty(device="cpu").eval()(pixels)
+    return sum(kept)
+
+
+def _aullm_activations(c: AULLMConfig) -> int:
+    """Bytes that a step keeps of a clip: of the 3D-CNN and of the LLM's pass over the clip's own tokens."""
     low, mid = c.backbone_channels
     after_first = c.image_size - 4
     after_second = after_first // 3 - 2
@@ -156,19 +200,9 @@ def _needs(config: RunConfig, model, table: dict[str, list], jobs) -> list[str]:
     text = c.text_config
     first_slot = next(i for i, part in enumerate(c.prompt_segments) if isinstance(part, str))
     tokens = sum(1 if isinstance(part, str) else len(part) for part in c.prompt_segments[first_slot:])  # of a clip
-    llm = 2 * tokens * text.num_hidden_layers * (16 * text.hidden_size + 4 * getattr(text, "intermediate_size", 0))
-    activations = settings.per_device_train_batch_size * (vision + llm)
-    clips = sum(table["frames"]) * c.image_size**2
-    checkpoint = trained + (frozen if c.save_base_weights else 0)
-    return [
-        f"memory      about {_size(frozen + 4 * trained + activations)} on the device (LLM {_size(frozen)}, trained "
-        f"{_size(4 * trained)} with gradients and Adam, activations {_size(activations)}); the clips take "
-        f"{_size(clips)} of main memory in every process",
-        f"disk        {_size(checkpoint)} a fold, {_size(checkpoint * len(jobs))} at the end; up to "
-        f"{_size(2 * (checkpoint + 2 * trained))} more for every fold while it trains",
-        *([f"            each fold trains twice (inner: refit), on {_span(trainings(config, jobs[0].fold))} clips"]
-          if config.protocol.inner == "refit" else []),
-    ]  # fmt: skip
+    return vision + 2 * tokens * text.num_hidden_layers * (
+        16 * text.hidden_size + 4 * getattr(text, "intermediate_size", 0)
+    )
 
 
 def _size(count: float) -> str:

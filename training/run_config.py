@@ -1,6 +1,6 @@
 """One YAML file is one run: four sections, each a dataclass, every field of which the command line can override.
 
-    model:     any field of AULLMConfig, and which kind of model
+    model:     which kind of model, and any field of its configuration
     data:      which clips, with which labels
     protocol:  which folds, what chooses the thresholds
     training:  any field of TrainingArguments, rates per group, augmentation
@@ -22,10 +22,12 @@ from typing import Any, Literal, get_args
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from aullm_hf.baselines import ARCHITECTURES, BaselineConfig
 from aullm_hf.model.configuration_aullm import AULLMConfig
 
-# Fields of AULLMConfig that are found out by training or by loading the LLM, not chosen.
+# Fields that are found out by training or by loading the LLM, not chosen; and the one that model_kind chooses.
 _FOUND_OUT = ("calibration", "thresholds", "llm_fingerprint", "text_config", "prompt_segments", "prompt_source")
+_CHOSEN_BY_KIND = ("architecture",)
 # Fields that change where and how a run is computed or shown, not what comes out.
 _NO_RESULT = {
     "root", "output_dir", "run_name", "project", "report_to", "disable_tqdm", "log_level", "log_level_replica",
@@ -47,23 +49,24 @@ def _documented(default: Any, text: str) -> Any:
 
 
 def _model_fields() -> list[tuple]:
-    """(name, type, field) of every AULLMConfig field a run chooses, in types that a command line can give."""
-    defaults = AULLMConfig()
-    fields = []
-    for name, kind in AULLMConfig.__annotations__.items():
-        if name in _FOUND_OUT or name.startswith("_") or name == "sub_configs_defaults":
-            continue
-        kinds = [one for one in get_args(kind) or (kind,) if one is not NoneType]
-        default = None if name == "prompt_template" else getattr(defaults, name)
-        plain = kinds[0] if kinds[0] in (int, float, bool, str) else str
-        text = f"AULLMConfig.{name}" + ("" if plain is kinds[0] else ", written as YAML on the command line")
-        fields.append((name, plain | None if default is None else plain, _documented(default, text)))
-    return fields
+    """(name, type, field) of every field of the models' configurations that a run chooses, as a command line can."""
+    fields = {}
+    for config in (BaselineConfig, AULLMConfig):  # what both have, both mean alike
+        defaults = config()
+        for name, kind in config.__annotations__.items():
+            if name in (*_FOUND_OUT, *_CHOSEN_BY_KIND, "sub_configs_defaults") or name.startswith("_"):
+                continue
+            kinds = [one for one in get_args(kind) or (kind,) if one is not NoneType]
+            default = None if name == "prompt_template" else getattr(defaults, name)
+            plain = kinds[0] if kinds[0] in (int, float, bool, str) else str
+            text = f"{config.__name__}.{name}" + ("" if plain is kinds[0] else ", written as YAML on the command line")
+            fields[name] = (name, plain | None if default is None else plain, _documented(default, text))
+    return list(fields.values())
 
 
 @dataclass
 class _ModelKind:
-    model_kind: str = _documented("aullm", "which model: aullm")
+    model_kind: str = _documented("aullm", f"which model: aullm, or a baseline: {', '.join(ARCHITECTURES)}")
     tiny_llm: str | None = _documented(
         None,
         "sizes of the LLM that `llm_name_or_path: tiny:qwen2` builds (fields of its configuration, such as "
@@ -72,7 +75,7 @@ class _ModelKind:
 
 
 ModelSettings = dataclasses.make_dataclass("ModelSettings", _model_fields(), bases=(_ModelKind,))
-ModelSettings.__doc__ = "Which model: its kind, and any field of AULLMConfig."
+ModelSettings.__doc__ = "Which model: its kind, and any field of AULLMConfig, or of BaselineConfig."
 ModelSettings._argument_group_name = "model"
 
 
@@ -305,7 +308,7 @@ def _typed_scalar(value: Any, action: Any, where: str) -> Any:
 
 def _from_yaml(name: str, value: Any) -> Any:
     """Fields that are lists or mappings come from the command line as text."""
-    structured = {"lora", "backbone_channels", "tiny_llm"}
+    structured = {"lora", "backbone_channels", "resnet_widths", "tiny_llm"}
     return yaml.safe_load(value) if name in structured and isinstance(value, str) else value
 
 

@@ -35,6 +35,10 @@ def run_info(config: RunConfig, data: RunData, clips: Clips, aus: list[int], mod
         "inner": config.protocol.inner,
         "base_llm": base_llm_of(config.model, model),
         "model_kind": config.model.model_kind,
+        "parameters": {  # of what is tested: a student's teachers are not part of it
+            "trained": sum(one.numel() for one in model.parameters() if one.requires_grad),
+            "all": sum(one.numel() for one in model.parameters()),
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""The run's model and its processor: the LLM loaded once, for every fold to share, with what is trained around it."""
+"""The run's model and its processor. An LLM is loaded once, for all folds, with what is trained around it."""
 
 import dataclasses
 from pathlib import Path
@@ -8,10 +8,13 @@ import yaml
 from run_config import ConfigError
 from run_files import locked, replace_folder
 
+from aullm_hf.baselines import ARCHITECTURES, BaselineConfig, BaselineForAUDetection, BaselineVideoProcessor
+from aullm_hf.baselines.linear_svm import LinearSVM
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection, AULLMVideoProcessor
 from aullm_hf.tiny_llm import build_tiny_llm
 
 TINY = "tiny:"
+AUGMENTATIONS = ("augment_flip", "augment_shift", "augment_zoom", "augment_brightness")
 # What the owners state for the LLMs of the published recipes.
 LICENCES = {
     "Qwen/Qwen2-1.5B": "apache-2.0",
@@ -20,19 +23,35 @@ LICENCES = {
 }
 
 
-def model_config(settings, aus: list[int]) -> AULLMConfig:
+def model_config(settings, aus: list[int]) -> AULLMConfig | BaselineConfig:
     """The configuration that the run's model section describes."""
-    if settings.model_kind != "aullm":
-        raise ConfigError(f"model_kind is {settings.model_kind!r}; allowed: 'aullm'.")
-    if settings.llm_name_or_path is None:
+    kind = settings.model_kind
+    if kind != "aullm" and kind not in ARCHITECTURES:
+        raise ConfigError(f"model_kind is {kind!r}; allowed: 'aullm', {', '.join(map(repr, ARCHITECTURES))}.")
+    baseline = is_baseline(settings)
+    config = BaselineConfig if baseline else AULLMConfig
+    given = {"architecture": kind} if baseline else {}
+    elsewhere = ("model_kind",) if baseline else ("model_kind", "tiny_llm")
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in config.__annotations__:
+            given[field.name] = value
+        elif field.name not in elsewhere and value != _default_of(field):
+            raise ConfigError(f"{field.name} is {value!r}, which {kind} has no use for: take it out of the recipe.")
+    if not baseline and settings.llm_name_or_path is None:
         raise ConfigError("llm_name_or_path is missing in the model section: a Hub name, a folder, or tiny:qwen2.")
-    chosen = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    for ours in ("model_kind", "tiny_llm"):
-        chosen.pop(ours)
     try:
-        return AULLMConfig(aus=aus, **chosen)
+        return config(aus=aus, **given)
     except ValueError as error:
         raise ConfigError(f"The model section: {error}") from error
+
+
+def _default_of(field: dataclasses.Field):
+    return field.default_factory() if field.default is dataclasses.MISSING else field.default
+
+
+def is_baseline(settings) -> bool:
+    return settings.model_kind in ARCHITECTURES
 
 
 def is_tiny(settings) -> bool:
@@ -44,13 +63,17 @@ def tiny_sizes(settings) -> dict:
     return yaml.safe_load(sizes) if isinstance(sizes, str) else dict(sizes)
 
 
-def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForAUDetection:
+def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForAUDetection | BaselineForAUDetection:
     """The model, on the CPU, its trained weights fresh from `seed`.
 
     A tiny LLM is built beside the run, once; where the checkpoint holds the LLM too (`save_base_weights`), it goes by
     its name, so that no folder of this machine is named in what may be published.
     """
     config = model_config(settings, aus)
+    if is_baseline(settings):
+        model = BaselineForAUDetection(config)
+        model.reset_trained(seed)
+        return model
     if not is_tiny(settings):
         return AULLMForAUDetection.from_base_llm(config, seed=seed)
     folder = run_dir.resolve() / "base_llm"
@@ -66,8 +89,10 @@ def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForA
     return model
 
 
-def base_llm_of(settings, model: AULLMForAUDetection) -> dict:
-    """The LLM as run.json and the card name it."""
+def base_llm_of(settings, model) -> dict | None:
+    """The LLM as run.json and the card name it; a baseline has none."""
+    if is_baseline(settings):
+        return None
     name = settings.llm_name_or_path
     said = {"name": name, "revision": model.config.llm_revision}
     if is_tiny(settings):
@@ -75,15 +100,35 @@ def base_llm_of(settings, model: AULLMForAUDetection) -> dict:
     return said | ({"licence": LICENCES[name]} if name in LICENCES else {})
 
 
-def processor_of(config: AULLMConfig, training, face: dict | None) -> AULLMVideoProcessor:
+def processor_of(config, training, face: dict | None) -> AULLMVideoProcessor:
     """How clips become pixel values, as it is saved with every checkpoint."""
-    return AULLMVideoProcessor.for_config(
-        config, value_range=training.value_range, include_last=training.include_last, face=face
-    )
+    settings = {"value_range": training.value_range, "include_last": training.include_last, "face": face}
+    if isinstance(config, BaselineConfig):
+        processor = BaselineVideoProcessor.for_config(config, view=ARCHITECTURES[config.architecture].view, **settings)
+        if draws_nothing(processor) and (given := [name for name in AUGMENTATIONS if getattr(training, name)]):
+            raise ConfigError(
+                f"{given[0]} is {getattr(training, given[0])}, but {config.architecture} sees the same of a clip in "
+                "every step (it reads no frames): leave it at 0."
+            )
+        return processor
+    return AULLMVideoProcessor.for_config(config, **settings)
+
+
+def draws_nothing(processor: AULLMVideoProcessor) -> bool:
+    """Whether the model is shown the same of a clip in every step, so that it can be made once."""
+    return isinstance(processor, BaselineVideoProcessor) and processor.view != "frames"
+
+
+def trainings_by_gradient(settings) -> int:
+    """How many networks are trained for one that is tested: its teachers come first; a solver needs no steps."""
+    if not is_baseline(settings):
+        return 1
+    network = ARCHITECTURES[settings.model_kind]
+    return 0 if issubclass(network, LinearSVM) else 1 + len(getattr(network, "teachers", ()))
 
 
 @torch.no_grad()
-def logits_of(model: AULLMForAUDetection, batches, rows, batch_size: int, autocast) -> torch.Tensor:
+def logits_of(model, batches, rows, batch_size: int, autocast) -> torch.Tensor:
     """The logits of whole clips, (n, n_AU) float32, in the order of `rows` and always in the same batches."""
     model.eval()
     device = model.classifier.weight.device

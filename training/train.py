@@ -56,12 +56,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(config, launch: Launch) -> int:
-    from clips_in_memory import clips_of
+    from clips_in_memory import Views, clips_of
     from jobs import jobs_of, ours
     from run_data import aus_of_run, load_run_data
     from run_files import open_run
     from run_info import run_info
-    from run_model import build_model, processor_of
+    from run_model import build_model, draws_nothing, processor_of
 
     first = launch.place.rank == 0
     if first and not launch.fold_parallel:
@@ -78,15 +78,18 @@ def run(config, launch: Launch) -> int:
     jobs = jobs_of(config, clips.table, aus)
     from fold import Workshop
 
+    processor = processor_of(model.config, config.training, data.face)
+    only_onset = config.data.frames == "onset"
     shop = Workshop(
         model=model,
-        processor=processor_of(model.config, config.training, data.face),
+        processor=processor,
         clips=clips,
         training=config.training,
         inner=config.protocol.inner,
-        only_onset=config.data.frames == "onset",
+        only_onset=only_onset,
         run_name=config.name,
         logs=config.folder / "logs",
+        views=Views(clips, processor, only_onset=only_onset) if draws_nothing(processor) else None,
     )
     train_jobs(shop, ours(jobs, launch), config, launch)
     if launch.final_fit:
