@@ -54,9 +54,9 @@ def run_card(
     tables[beside_title(beside)] = markdown_table(text_cells(beside))
     has_final = (run.path / "final" / "checkpoint").is_dir()
     if repo_id:
-        snippet = _snippet(repo_id, None if has_final else f"fold-{fold_folder(run.folds[0], run.folds)}")
+        snippet = _snippet(run.info, repo_id, None if has_final else f"fold-{fold_folder(run.folds[0], run.folds)}")
     else:
-        snippet = _snippet(str(_checkpoint(run, has_final)), None)
+        snippet = _snippet(run.info, str(_checkpoint(run, has_final)), None)
     words = {
         "title": run.name,
         "fold": None,
@@ -83,7 +83,7 @@ def fold_card(
         "title": f"{name}, {branch}",
         "fold": {"left_out": ", ".join(entry["test_subjects"])},
         "has_final": False,
-        "snippet": _snippet(repo_id, branch),
+        "snippet": _snippet(info, repo_id, branch),
         "labels_here": not is_licensed(info),
         "right": "",
     }
@@ -108,12 +108,14 @@ def _render(info, name, results, about, words, repo_id, template, *, evaluated) 
             f"no card template at '{template}'; it stands at the top of the repository. "
             "Work from a checkout, or pass template="
         )
-    base = {"name": "unknown", "licence": ""} | (info.get("base_llm") or {})
-    base["licence"] = base.get("licence") or f"see the page of {base['name']}"
+    base = None
+    if not _is_baseline(info):
+        base = {"name": "unknown", "licence": ""} | (info.get("base_llm") or {})
+        base["licence"] = base.get("licence") or f"see the page of {base['name']}"
     content = {
         "synthetic": about.synthetic,
-        "what": f"{_KINDS.get(info.get('model_kind'), info.get('model_kind') or 'A model')}. It detects facial Action "
-        f"Units in micro-expression clips: {', '.join(results['aus'])}.",
+        "what": f"{_kind(info)}. It detects facial Action Units in micro-expression clips: "
+        f"{', '.join(results['aus'])}.",
         "n_folds": results.get("n_folds"),
         "n_clips": results["n_clips"],
         "n_subjects": results["n_subjects"],
@@ -138,18 +140,31 @@ def _render(info, name, results, about, words, repo_id, template, *, evaluated) 
     return card
 
 
+def _is_baseline(info: Mapping) -> bool:
+    """Whether the run is of another method, without an LLM."""
+    return info.get("model_kind") not in (None, *_KINDS)
+
+
+def _kind(info: Mapping) -> str:
+    kind = info.get("model_kind")
+    if _is_baseline(info):
+        return f"The baseline `{kind}`, trained and scored as AU-LLM is, for comparison with it"
+    return _KINDS.get(kind, "A model")
+
+
 def _metadata(info, name, results, about, base, *, evaluated) -> ModelCardData:
     data = {
         "library_name": "transformers",
         "pipeline_tag": "video-classification",
-        "tags": ["facial-action-units", "micro-expressions", "facs", "multi-label", "lora", "aullm"],
+        "tags": ["facial-action-units", "micro-expressions", "facs", "multi-label"],
         "license": "other" if is_licensed(info) else "apache-2.0",
     }
+    data["tags"] += ["lora", "aullm"] if base else ["baseline"]
     if is_licensed(info):
         data["license_name"] = "code-apache-2.0-data-agreement"
     if about.synthetic:
         data["tags"].append("synthetic-data")
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", base["name"]):  # a Hub name, not a folder
+    if base and re.fullmatch(r"[\w.-]+/[\w.-]+", base["name"]):  # a Hub name, not a folder
         data["base_model"] = base["name"]
     if evaluated:
         data["metrics"] = ["f1", "average_precision", "roc_auc"]
@@ -198,7 +213,7 @@ def _eval_results(results: Mapping, about: About) -> list[EvalResult]:
     return found
 
 
-def _facts(info: Mapping, results: Mapping, about: About, base: Mapping) -> dict[str, str]:
+def _facts(info: Mapping, results: Mapping, about: About, base: Mapping | None) -> dict[str, str]:
     data = info.get("data", {})
     tested = {True: "all of them tested", False: "NOT ALL OF THEM TESTED"}.get(
         results.get("checks", {}).get("all_clips_tested")
@@ -211,7 +226,7 @@ def _facts(info: Mapping, results: Mapping, about: About, base: Mapping) -> dict
         "Data fingerprint": f"`{str(data.get('fingerprint', 'not recorded'))[:16]}`",
         "Protocol": f"{PROTOCOLS.get(about.protocol, about.protocol)}, inner: {about.inner}, "
         f"seeds {', '.join(map(str, results['seeds']))}",
-        "Base LLM": f"{base['name']}, revision {base.get('revision') or 'not pinned'}",
+        **({"Base LLM": f"{base['name']}, revision {base.get('revision') or 'not pinned'}"} if base else {}),
         "Versions": versions or "not recorded",
         "Git commit": f"`{info.get('git_commit') or 'not recorded'}`",
     }
@@ -229,8 +244,16 @@ def _data_licence(info: Mapping, about: About) -> str:
     )
 
 
-def _snippet(name: str, revision: str | None) -> str:
+def _snippet(info: Mapping, name: str, revision: str | None) -> str:
     at = f', revision="{revision}"' if revision else ""
+    if _is_baseline(info):
+        return (
+            "from aullm_hf.baselines import BaselineForAUDetection, BaselineVideoProcessor\n\n"
+            f'model = BaselineForAUDetection.from_pretrained("{name}"{at})  # needs this package installed\n'
+            f'processor = BaselineVideoProcessor.from_pretrained("{name}"{at})\n'
+            'probabilities = model.probabilities(model(processor("clip.mp4")["pixel_values"]).logits)\n'
+            "print(model.config.labels, probabilities, model.config.thresholds)"
+        )
     return (
         "from transformers import pipeline\n\n"
         f'detect = pipeline(model="{name}"{at}, trust_remote_code=True)\n'
