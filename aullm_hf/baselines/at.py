@@ -16,6 +16,7 @@ from .resnet import ResNet18
 
 
 class AT(ResNet18):
+    title = "AT"
     teachers = ("resnet34",)
     weight = 1000.0
 

@@ -20,6 +20,7 @@ from .sp import similarities
 
 
 class DVASP(ResNet18):
+    title = "DVASP"
     teachers = ("resnet18", "resnet18")
     weight = 3000.0
 

@@ -20,6 +20,7 @@ HINTED = 1  # of the stages 0..3: the middle one, as the source advises
 
 
 class Fitnet(ResNet18):
+    title = "Fitnet"
     teachers = ("resnet34",)
     weight = 1.0
 

@@ -15,6 +15,7 @@ BLOCKS = 8
 
 
 class FlowSVM(LinearSVM):
+    title = "optical flow + SVM"
     view = "flow"
 
     def __init__(self, config: BaselineConfig):

@@ -13,6 +13,7 @@ from .views import lbp_top_size
 
 
 class LBPTOPSVM(LinearSVM):
+    title = "LBP-TOP + SVM"
     view = "lbp-top"
 
     def __init__(self, config: BaselineConfig):

@@ -14,6 +14,7 @@ from .resnet import ResNet18, resnet
 
 
 class LEDResNet18(nn.Module):
+    title = "LED-ResNet18"
     view = "frames"
 
     def __init__(self, config: BaselineConfig):

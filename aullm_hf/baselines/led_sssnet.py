@@ -14,6 +14,7 @@ from .configuration_baseline import BaselineConfig
 
 
 class LEDSSSNet(nn.Module):
+    title = "LED-SSSNet"
     view = "frames"
 
     def __init__(self, config: BaselineConfig):

@@ -32,7 +32,7 @@ from .sp import SP
 from .sssnet import SSSNet
 from .views import BaselineVideoProcessor
 
-# In the order of the table: a name of a recipe's `model_kind`, and its network.
+# In the order of the table: the name that a recipe gives as `model_kind`, and what it builds.
 ARCHITECTURES: dict[str, type[nn.Module]] = {
     "lbp-top-svm": LBPTOPSVM,
     "flow-svm": FlowSVM,
@@ -96,11 +96,15 @@ class BaselineForAUDetection(PreTrainedModel):
         if labels is not None and self.teachers is not None:
             maps = self.model.maps(pixel_values)
             logits = self.classifier(pooled(maps))
-            loss = self.loss(logits, labels) + self.imitation_weight * self._imitation(pixel_values, maps)
+            parts = {
+                "asymmetric": self.loss(logits, labels),
+                "imitation": self.imitation_weight * self._imitation(pixel_values, maps),
+            }
+            parts, loss = {name: part.detach() for name, part in parts.items()}, sum(parts.values())
         else:
             logits = self.classifier(self.model(pixel_values))  # (B, n_AU)
-            loss = None if labels is None else self.loss(logits, labels)
-        output = AUDetectionOutput(loss=loss, logits=logits)
+            parts, loss = None, None if labels is None else self.loss(logits, labels)
+        output = AUDetectionOutput(loss=loss, logits=logits, loss_parts=parts)
         return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
     loss = AULLMForAUDetection.loss

@@ -13,6 +13,7 @@ from .configuration_baseline import BaselineConfig
 
 
 class ResNet18(nn.Module):
+    title = "ResNet18"
     view = "pair"
     depths = (2, 2, 2, 2)
 
@@ -36,6 +37,7 @@ class ResNet18(nn.Module):
 
 
 class ResNet34(ResNet18):
+    title = "ResNet34"
     depths = (3, 4, 6, 3)
 
 

@@ -38,6 +38,8 @@ def _attention(rows: torch.Tensor) -> torch.Tensor:
 
 
 class SCA(ResNet18):
+    title = "SCA"
+
     def __init__(self, config: BaselineConfig):
         super().__init__(config)
         self.attention = SecondOrderAttention()

@@ -17,6 +17,7 @@ from .resnet import ResNet18
 
 
 class SP(ResNet18):
+    title = "SP"
     teachers = ("resnet34",)
     weight = 3000.0
 

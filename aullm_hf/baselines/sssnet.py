@@ -13,6 +13,7 @@ from .configuration_baseline import BaselineConfig
 
 
 class SSSNet(nn.Module):
+    title = "SSSNet on optical flow"
     view = "flow"
 
     def __init__(self, config: BaselineConfig):

@@ -10,6 +10,7 @@ in the public tables it lies near the middle.
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,7 @@ def optical_flow(onset: np.ndarray, middle: np.ndarray) -> np.ndarray:
 
     Farneback's smooth field follows motion below a pixel; OpenCV's DIS flow, which matches patches, left half of it.
     """
-    import cv2
-
+    cv2 = _needed("cv2")
     flow = cv2.calcOpticalFlowFarneback(
         onset, middle, None, pyr_scale=0.5, levels=3, winsize=15, iterations=3, poly_n=5, poly_sigma=1.2, flags=0
     )
@@ -43,7 +43,7 @@ def lbp_top(frames: np.ndarray) -> np.ndarray:
 
     Every block of the face has a histogram over its own pixels and all times, for each plane; they add up to one.
     """
-    from skimage.feature import local_binary_pattern
+    local_binary_pattern = _needed("skimage.feature").local_binary_pattern
 
     def planes(axis: int) -> np.ndarray:
         slices = [local_binary_pattern(part, P=8, R=1, method="nri_uniform") for part in np.moveaxis(frames, axis, 0)]
@@ -63,6 +63,13 @@ def lbp_top(frames: np.ndarray) -> np.ndarray:
 def lbp_top_size() -> int:
     """How many numbers `lbp_top` makes of a clip."""
     return 3 * LBP_BLOCKS**2 * LBP_PATTERNS
+
+
+def _needed(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ImportError(f'this baseline needs {module}: pip install "aullm-hf[baselines]"') from error
 
 
 def _onset_and_middle(last: int) -> np.ndarray:
