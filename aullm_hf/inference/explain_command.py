@@ -1,0 +1,195 @@
+"""`aullm explain`: clips to pictures and plain sentences: where on the face, when, and why."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .drawing import FORMATS
+
+if TYPE_CHECKING:
+    from .detecting import AUDetector
+    from .reading import ReadClip
+
+EXAMPLES = """examples:
+  aullm explain clip.mp4 --model me/casme2-aullm --out pictures
+  aullm explain clips/*.mp4 --model runs/quickstart/folds/sub01/checkpoint --out pictures --no_face
+  aullm explain talk.mp4 --model me/casme2-aullm --out pictures --window 0.5 --aus AU4,AU12 --format pdf
+
+Each clip has a folder with its pictures; explanation.json in the folder above says it all in numbers and sentences.
+The film strip shows the face: keep the folder as carefully as the clips."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description, parser.epilog = __doc__, EXAMPLES
+    parser.add_argument("clips", nargs="+", metavar="CLIP", help="video files, frame folders, patterns, or tables")
+    parser.add_argument("--model", required=True, help="a folder with a checkpoint, or a repository on the Hub")
+    parser.add_argument("--revision", help="branch, tag or commit of the repository")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the pictures go")
+    parser.add_argument(
+        "--aus", default="active", help="which AUs: active (where none is, the likeliest), all, or names: AU4,AU12"
+    )
+    parser.add_argument(
+        "--most", type=int, default=3, metavar="N", help="windows explained per recording and face, the clearest first"
+    )
+    parser.add_argument("--format", choices=[name[1:] for name in FORMATS], default="png", help="of the pictures")
+    parser.add_argument("--no_face", action="store_true", help="the clips are cropped to the face already")
+    parser.add_argument("--faces", choices=["largest", "all"], default="largest", help="whose face")
+    parser.add_argument("--window", type=float, metavar="SECONDS", help="read in windows of this length; 0: whole")
+    parser.add_argument("--stride", type=float, metavar="SECONDS", help="from one window to the next")
+    parser.add_argument("--device", help="cpu, cuda, ..; the GPU where there is one")
+
+
+def run(options: argparse.Namespace) -> int:
+    from .detecting import AUDetector
+
+    if options.most < 1:
+        print(f"aullm explain: --most is {options.most}; give 1 or more.", file=sys.stderr)
+        return 2
+    detector = AUDetector(
+        options.model,
+        revision=options.revision,
+        device=options.device,
+        face="none" if options.no_face else None,
+        faces=options.faces,
+        window=options.window,
+        stride=options.stride,
+    )
+    aus = options.aus if options.aus in ("active", "all") else [name.strip() for name in options.aus.split(",")]
+    written = explain_clips(detector, options.clips, options.out, aus=aus, most=options.most, format=options.format)
+    for clip in written["clips"]:
+        print(f"\n{clip['title']}")
+        for line in [clip["reason"] or clip["warning"], *(au["sentence"] for au in clip["aus"])]:
+            if line:
+                print(f"  {line}")
+    explained = sum(not clip["reason"] for clip in written["clips"])
+    failed = len(written["clips"]) - explained
+    print(
+        f"\n{explained} explained, {failed} could not be read, {written['not_explained']} windows left out (--most)."
+    )
+    print(f"Pictures and explanation.json are in {options.out}.")
+    return 0
+
+
+def explain_clips(
+    detector: "AUDetector",
+    sources: Iterable,
+    out: str | Path,
+    *,
+    aus: str | list[str] = "active",
+    most: int = 3,
+    format: str = "png",
+) -> dict:
+    """Pictures of every clip under `out`, and what they say as explanation.json, which is also returned.
+
+    Of a recording's windows the `most` in which an AU stands highest above its threshold are explained; all are in its
+    timeline. What cannot be read is in explanation.json with its reason.
+    """
+    from .drawing import save_figure
+    from .pictures import clip_pictures, explain_clip
+    from .timeline import timeline
+    from .wording import entries
+
+    if isinstance(aus, list) and (unknown := sorted(set(aus) - set(detector.labels))):
+        raise ValueError(f"aus holds {', '.join(unknown)}; allowed: 'active', 'all', or {', '.join(detector.labels)}.")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
+    records, left_out = [], 0
+    for clips in _by_source(detector, sources):
+        table = detector.rows(clips)
+        good = [at for at, clip in enumerate(clips) if not clip.reason]
+        records += [_record(clip, title_of(clip, len(clips))) for clip in clips if clip.reason]
+        for face in sorted({clips[at].face_id for at in good}):
+            of_face = [at for at in good if clips[at].face_id == face]
+            chosen = sorted(sorted(of_face, key=lambda at: -_margin(table, at, detector.labels))[:most])
+            left_out += len(of_face) - len(chosen)
+            timed = len(of_face) > 1 and clips[of_face[0]].start is not None
+            for at in chosen:
+                clip = clips[at]
+                title = title_of(clip, len(clips))
+                folder = _folder_name(title, taken)
+                frames, explanation = explain_clip(detector, clip, aus)
+                span = None if clip.start is None or clip.end is None else (clip.start, clip.end)
+                pictures = clip_pictures(frames, explanation, span=span, title=title)
+                if timed:  # the whole recording, beside its first explained window
+                    of_person = table[(table["face_id"] == face) | table["reason"].ne("")]
+                    pictures["timeline"] = timeline(of_person, title=clip.source)
+                    timed = False
+                names = [
+                    save_figure(figure, out / folder / f"{name}.{format}").name for name, figure in pictures.items()
+                ]
+                records.append(_record(clip, title) | {"folder": folder, "pictures": names} | entries(explanation))
+    written = {
+        "model": detector.name,
+        "revision": detector.revision,
+        "what": "probability: calibrated; strength: share of what an AU hears; effect: how far its probability falls "
+        "without that neighbour; counterfactual: how far it falls without its evidence",
+        "clips": records,
+        "not_explained": left_out,
+    }
+    (out / "explanation.json").write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return written
+
+
+def title_of(clip: "ReadClip", of: int = 1) -> str:
+    """'talk.mp4, 1.50 to 2.00 s, face 1', without what says nothing."""
+    parts = [Path(clip.source).name or clip.source]
+    if of > 1 and clip.start is not None and clip.end is not None:
+        parts.append(f"{clip.start:.2f} to {clip.end:.2f} s")
+    if clip.face_id:
+        parts.append(f"face {clip.face_id}")
+    return ", ".join(parts)
+
+
+def _by_source(detector: "AUDetector", sources: Iterable) -> Iterable[list["ReadClip"]]:
+    """All clips of one source after another, failures too."""
+    from .sources import sources_of
+
+    for source in sources_of(sources):
+        yield list(detector.read(source))
+
+
+def _margin(table, at: int, labels: list[str]) -> float:
+    """How far the AU that stands highest above its threshold does so."""
+    row = table.iloc[at]
+    return max(float(row[f"p_{label}"]) - float(row[f"threshold_{label}"]) for label in labels)
+
+
+def _record(clip: "ReadClip", title: str) -> dict:
+    return {
+        "title": title,
+        "source": clip.source,
+        "clip": clip.clip,
+        "face_id": clip.face_id,
+        "start": clip.start,
+        "end": clip.end,
+        "fps": clip.fps,
+        "frames_read": clip.frames_read,
+        "face_found": clip.face_found,
+        "box": None if clip.box is None else [float(value) for value in clip.box],
+        "reason": clip.reason,
+        "warning": clip.warning,
+        "folder": None,
+        "pictures": [],
+        "probabilities": {},
+        "thresholds": {},
+        "aus": [],
+    }
+
+
+def _folder_name(title: str, taken: set[str]) -> str:
+    """A name that every file system takes, and no other clip has."""
+    plain = re.sub(r"[^\w.-]+", "_", title).strip("._")[:80] or "clip"
+    name, number = plain, 2
+    while name.casefold() in taken:
+        name, number = f"{plain}_{number}", number + 1
+    taken.add(name.casefold())
+    return name
+
+
+__all__ = ["add_arguments", "explain_clips", "run"]
