@@ -1,7 +1,10 @@
 """A loaded model with its processor: clips in, rows out."""
 
+import os
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,32 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel
 
+from ..data.faces import FaceFinder, FaceRecipe
 from ..model import AULLMForAUDetection, AULLMVideoProcessor
-from .reading import ReadClip
+from .ahead import read_ahead
+from .cropping import Look
+from .reading import ReadClip, Reader
 from .results import table_of
+from .sources import Source, sources_of
+from .windows import check_window
+
+FACE_MODES = ("align", "follow", "none")
+FACES = ("largest", "all")
 
 
 class AUDetector:
-    """A loaded model with its processor. Many threads may share one."""
+    """A loaded model with its processor: clips in, rows out. Many threads may share one.
+
+    model: a checkpoint's folder or Hub name (`revision`, `dtype` and further arguments go to `from_pretrained`), or a
+        loaded model, with its `processor`.
+    face: how faces are cut out. None: as the checkpoint's processor says; "align": once a clip, as in training;
+        "follow": the crop moves with the face, smoothly, for recordings in which the head does; "none": the clips are
+        cropped already. `face_model` is YuNet's file, where it is not the Hub's.
+    faces: "largest", or "all" of them, numbered by who is who.
+    window, stride: seconds; None cuts what lasts over 5 s into windows of 0.5 s, half of that apart; 0 cuts nothing.
+    fps: the true frame rate of sources that do not say theirs, or say it wrongly.
+    workers: threads that read ahead of the model.
+    """
 
     def __init__(
         self,
@@ -30,10 +52,20 @@ class AUDetector:
         faces: str = "largest",
         window: float | None = None,
         stride: float | None = None,
+        fps: float | None = None,
+        face_model: str | Path | None = None,
         batch_size: int = 32,
-        workers: int = 1,
+        workers: int | None = None,
         **loading: Any,
     ):
+        _check_choice("face", face, (None, *FACE_MODES))
+        _check_choice("faces", faces, FACES)
+        check_window(window, stride)
+        if fps is not None and not 0 < fps < 100_000:
+            raise ValueError(f"fps={fps!r} is not allowed; give frames a second, such as 200, or None")
+        for name, value in (("batch_size", batch_size), ("workers", 1 if workers is None else workers)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r} is not allowed; give a whole number of at least 1")
         if isinstance(model, PreTrainedModel):
             self.model, self.name = model, str(model.name_or_path or type(model).__name__)
             self.processor = processor or AULLMVideoProcessor.for_config(model.config)
@@ -42,17 +74,46 @@ class AUDetector:
             self.model = AULLMForAUDetection.from_pretrained(model, revision=revision, dtype=dtype, **loading)
             self.processor = processor or AULLMVideoProcessor.from_pretrained(model, revision=revision)
         self.revision = getattr(self.model.config, "_commit_hash", None) or revision
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or best_device())
         self.model.to(self.device).eval()
         self.labels: list[str] = self.model.config.labels
         self.thresholds = {label: self.model.config.thresholds[label] for label in self.labels}
-        self.batch_size = batch_size
+        self.batch_size, self.workers, self.fps = batch_size, workers or default_workers(), fps
+        self.reader, self.face_warning = self._reader(face, faces, window, stride, face_model)
         self._one_at_a_time = threading.Lock()
 
+    def _reader(
+        self, face: str | None, faces: str, window: float | None, stride: float | None, face_model: str | Path | None
+    ) -> tuple[Reader, str]:
+        """How clips are read, and in what that differs from how the training clips were."""
+        trained = FaceRecipe.from_dict(self.processor.face) if self.processor.face else None
+        mode = face or (trained.face if trained else "none")
+        recipe = replace(trained or FaceRecipe(size=self.processor.size), face="none" if mode == "none" else "align")
+        finder = FaceFinder(face_model) if mode != "none" else None
+        warning = ""
+        if trained and mode == "none" and trained.face == "align":
+            warning = "the model was trained on aligned faces, but clips were taken as they are (face='none')"
+        elif mode != "none" and (trained is None or trained.face == "none"):
+            warning = f"the model was trained on clips that came cropped, but faces were cut out here (face='{mode}')"
+        elif mode == "follow":
+            warning = "the model was trained with one transform a clip, but the crop followed the face (face='follow')"
+        if finder is not None and trained and trained.detector and trained.detector != finder.digest:
+            other = (
+                f"faces were found by another detector ({finder.digest[:12]}) than in training "
+                f"({trained.detector[:12]}); face_model= takes that one"
+            )
+            warning = f"{warning}; {other}" if warning else other
+        if warning:
+            warnings.warn(warning, stacklevel=3)
+        look = Look(self.processor.num_frames, recipe, finder, everyone=faces == "all", follow=mode == "follow")
+        return Reader(look, window, stride, warning), warning
+
+    # ---------------------------------------------------------------- public
+
     def read(self, source: Any, *, keep_onset: bool = False) -> Iterator[ReadClip]:
-        """One source -> its clips."""
-        frames = np.asarray(source)
-        yield ReadClip("array", frames=frames, frames_read=len(frames), onset=frames[0] if keep_onset else None)
+        """One source (a path, images, an array) -> its clips, windows and faces, failures included."""
+        for each in [source] if isinstance(source, Source) else sources_of(source, self.fps):
+            yield from self.reader.read(each, keep_onset=keep_onset)
 
     def probabilities(self, clips: Sequence[ReadClip]) -> np.ndarray:
         """(clips, n_AU) float64; NaN where a clip has a reason."""
@@ -71,10 +132,60 @@ class AUDetector:
         return table_of(clips, self.probabilities(clips), self.thresholds, self.name, self.revision)
 
     def detect(self, sources: Any) -> Iterator[pd.DataFrame]:
-        for source in sources:
-            yield self.rows(list(self.read(source)))
+        """Rows of all that is named, in batches, while the next are being read."""
+        yield from (rows for rows, _ in self._batches(sources_of(sources, self.fps)) if len(rows))
+
+    def detect_each(self, sources: Iterator[Source] | Sequence[Source]) -> Iterator[tuple[Source, pd.DataFrame]]:
+        """Source after source with all of its rows; what belongs together comes together."""
+        parts: list[pd.DataFrame] = []
+        for rows, ends in self._batches(sources):
+            begin = 0
+            for source, end in ends:
+                parts += [rows.iloc[begin:end]] if end > begin else []
+                yield source, pd.concat(parts, ignore_index=True)
+                parts, begin = [], end
+            parts += [rows.iloc[begin:]] if len(rows) > begin else []
+
+    def _batches(
+        self, sources: Iterator[Source] | Sequence[Source]
+    ) -> Iterator[tuple[pd.DataFrame, list[tuple[Source, int]]]]:
+        """(rows, [(a source that is finished, how many of these rows are its and those before it)])."""
+        clips: list[ReadClip] = []
+        ends: list[tuple[Source, int]] = []
+        for source, clip, ended in read_ahead(sources, self.reader.read, self.workers, 2 * self.batch_size):
+            if ended:
+                ends.append((source, len(clips)))
+            else:
+                clips.append(clip)
+            if len(clips) == self.batch_size and not ended:
+                yield self.rows(clips), ends
+                clips, ends = [], []
+        if clips or ends:
+            yield self.rows(clips), ends
 
 
 def detect_aus(paths: Any, model: str | Path | PreTrainedModel, **options: Any) -> pd.DataFrame:
-    """Clips -> a table with a row each."""
-    return pd.concat(AUDetector(model, **options).detect(paths), ignore_index=True)
+    """Clips -> a table with a row each; `options` are AUDetector's.
+
+    paths: a video, a folder (of frames, videos or frame folders), a pattern, a table of paths, an array, or a list.
+    """
+    detector = AUDetector(model, **options)
+    tables = list(detector.detect(paths))
+    return pd.concat(tables, ignore_index=True) if tables else detector.rows([])
+
+
+def best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def default_workers() -> int:
+    """One core is left to the model."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(min(cores - 1, 8), 1)
+
+
+def _check_choice(name: str, value: Any, allowed: tuple) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is not allowed; choose one of {', '.join(map(repr, allowed))}")
