@@ -108,23 +108,49 @@ def score_predictions(
     return Scores(figures)
 
 
-def _figures(table, aus, calibrated, resamples, seed) -> dict:
+def resampled_figures(
+    table: pd.DataFrame | Mapping[str, Sequence] | str | Path,
+    folds: Sequence[Mapping] | None = None,
+    *,
+    inner: str | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """rule -> metric -> (figures (n_AU,), the same in each resample of the subjects (B, n_AU)), means over seeds.
+
+    Runs that tested the same subjects are resampled alike with the same `seed`, so differences of two are paired.
+    """
+    table = sort_rows(read_table(table))
+    aus = au_names(table)
+    _check(table, aus)
+    calibrated = _calibrated(table, aus, folds) if folds and inner != "none" else None
+    per_seed, _ = _by_seed(table, aus, calibrated, resamples, seed)
+    return {
+        rule: {
+            metric: tuple(np.mean([figures[rule][metric][part] for figures in per_seed], axis=0) for part in (0, 1))
+            for metric in metrics
+            if metric not in ("counts", "thresholds")
+        }
+        for rule, metrics in per_seed[0].items()
+    }
+
+
+def _by_seed(table, aus, calibrated, resamples, seed) -> tuple[list[dict], int]:
+    """The figures of each seed, in the order of the seeds, and how many subjects there are."""
     keys = (table["dataset"] + ":" + table["subject"]).to_numpy()
     subjects, subject_of_row = np.unique(keys, return_inverse=True)
     drawn = resample_subjects(len(subjects), resamples, seed) if resamples else np.zeros((0, len(subjects)))
-    seeds = sorted(set(table["seed"].tolist()))
     per_seed = []
-    for one in seeds:
+    for one in sorted(set(table["seed"].tolist())):
         rows = np.flatnonzero(table["seed"] == one)
-        per_seed.append(
-            _one_seed(
-                table.iloc[rows],
-                aus,
-                tuple(array[rows] for array in calibrated) if calibrated else None,
-                subject_of_row[rows],
-                drawn,
-            )
-        )
+        own = tuple(array[rows] for array in calibrated) if calibrated else None
+        per_seed.append(_one_seed(table.iloc[rows], aus, own, subject_of_row[rows], drawn))
+    return per_seed, len(subjects)
+
+
+def _figures(table, aus, calibrated, resamples, seed) -> dict:
+    seeds = sorted(set(table["seed"].tolist()))
+    per_seed, n_subjects = _by_seed(table, aus, calibrated, resamples, seed)
     first = table[table["seed"] == seeds[0]]
     labels = first[[f"y_{au}" for au in aus]].to_numpy(dtype=int)  # (N, n_AU)
     support, n = labels.sum(axis=0), len(labels)
@@ -158,7 +184,7 @@ def _figures(table, aus, calibrated, resamples, seed) -> dict:
     figures = {
         "aus": list(aus),
         "n_clips": n,
-        "n_subjects": len(subjects),
+        "n_subjects": n_subjects,
         "n_folds": int(table.groupby("seed")["fold"].nunique().max()),
         "seeds": seeds,
         "resamples": resamples,
@@ -341,4 +367,4 @@ def _plain(value) -> float | None:
     return None if value is None or not np.isfinite(value) else round(float(value), 6)
 
 
-__all__ = ["KEYS", "ORACLE_GRID", "RULES", "Scores", "score_predictions"]
+__all__ = ["KEYS", "ORACLE_GRID", "RULES", "Scores", "resampled_figures", "score_predictions"]

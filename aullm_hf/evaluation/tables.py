@@ -177,27 +177,29 @@ def to_latex(scores: Scores, about: About) -> str:
     tables = {**views(scores), beside_title(beside): text_cells(beside)}
     parts = ["\n".join(["% needs \\usepackage{booktabs}", *(f"% {_one_line(note)}" for note in notes(scores))])]
     for title, table in tables.items():
-        caption = f"{_tex(title)}. {_tex(about.run)}; {_tex(about.line())}."
-        head = " & ".join(_tex(column) for column in table.columns)
-        body = [" & ".join(_tex(str(cell)) for cell in row) + r" \\" for row in table.itertuples(index=False)]
-        parts.append(
-            "\n".join(
-                [
-                    r"\begin{table}",
-                    r"\centering",
-                    rf"\caption{{{caption}}}",
-                    rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
-                    r"\toprule",
-                    head + r" \\",
-                    r"\midrule",
-                    *body,
-                    r"\bottomrule",
-                    r"\end{tabular}",
-                    r"\end{table}",
-                ]
-            )
-        )
+        parts.append(latex_table(table, f"{title}. {about.run}; {about.line()}."))
     return "\n\n".join(parts) + "\n"
+
+
+def latex_table(table: pd.DataFrame, caption: str) -> str:
+    """A stand-alone `table` environment (booktabs); `**cell**` is bold, as in Markdown."""
+    head = " & ".join(_tex(column) for column in table.columns)
+    body = [" & ".join(_bold(_tex(str(cell))) for cell in row) + r" \\" for row in table.itertuples(index=False)]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_tex(caption)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
+            r"\toprule",
+            head + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
 
 
 def write_tables(scores: Scores, about: About, folder: str | Path) -> list[Path]:
@@ -256,6 +258,10 @@ def _aligned(table: pd.DataFrame) -> str:
 
 def _tex(text: str) -> str:
     return re.sub(r"([&%$#_{}])", r"\\\1", text).replace("±", r"$\pm$").replace("~", r"\textasciitilde{}")
+
+
+def _bold(cell: str) -> str:
+    return re.sub(r"\*\*(.+)\*\*", r"\\textbf{\1}", cell)
 
 
 def _one_line(text: str) -> str:
