@@ -21,6 +21,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 
 from .configuration_aullm import AULLMConfig
 from .dropout import PairedDropout
+from .relations import prior_mask
 
 ADAPTER = "default"
 _QUIET = threading.Lock()  # transformers' verbosity is global: one load at a time lowers it
@@ -233,6 +234,13 @@ def load_trained(model: PreTrainedModel, path: str, **hub: Any) -> None:
             f"prompt_segments of the configuration are not those the checkpoint {path!r} was trained with. A trained "
             "model keeps its prompt; make a fresh one for another."
         )
+    if model.base_model.graph is not None:
+        prior = next(value for key, value in weights.items() if key.endswith("graph.prior"))
+        if not torch.equal(prior, prior_mask(model.config.prior_edges, model.config.aus)):
+            raise ValueError(
+                f"prior_edges of the configuration are not those of the checkpoint {path!r}. Load it with its own, "
+                "then replace them: model.base_model.set_prior(edges)."
+            )
     model.load_state_dict(weights, strict=False, assign=own[next(iter(wanted))].is_meta)
 
 

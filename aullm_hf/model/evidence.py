@@ -64,7 +64,9 @@ class EvidenceCells(nn.Module):
             count = self.time * grid**2
             coarse = weights[:, start : start + count].unflatten(1, (self.time, grid, grid))
             start += count
-            total = total + functional.interpolate(coarse, size=(self.side, self.side)) * (grid / self.side) ** 2
+            parent = torch.arange(self.side, device=weights.device) * grid // self.side
+            children = torch.bincount(parent)
+            total = total + (coarse / (children[:, None] * children))[..., parent[:, None], parent]
         return total
 
 

@@ -74,7 +74,7 @@ class MultiGranularityProjector(nn.Module):
         self.heads = config.evidence_heads
         self.cells = EvidenceCells(config, width, config.grids)
         self.query = nn.Linear(config.high_dim, width)
-        self.key = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)  # it would cancel in the softmax
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
         fused = config.high_dim + width

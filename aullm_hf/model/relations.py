@@ -41,7 +41,7 @@ class RelationLayer(nn.Module):
         self.heads = heads
         self.norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)  # it would cancel in the softmax
         self.value = nn.Linear(width, len(RELATIONS) * width)  # what a neighbour says depends on the relation
         self.relation = nn.Parameter(torch.zeros(len(RELATIONS), width))  # added to the key
         self.out = nn.Linear(width, width)
@@ -89,7 +89,7 @@ class RelationGraph(nn.Module):
         self.cells = EvidenceCells(config, width, [config.mid_shape[2]])
         self.embedding = nn.Parameter(torch.zeros(nodes, width))
         self.ask = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)
         self.layers = nn.ModuleList(
             RelationLayer(width, config.graph_heads, config.graph_dropout) for _ in range(config.graph_layers)
         )

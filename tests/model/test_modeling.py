@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModel, AutoModelForVideoClassification
 
 from aullm_hf.model import AULLMForAUDetection, AULLMModel
-from support.tiny import LAYOUTS, PROJECTORS, clips, labels, tiny_config, tiny_llm, tiny_model
+from support.tiny import LAYOUTS, PROJECTORS, SUBSETS, clips, labels, tiny_config, tiny_llm, tiny_model
 
 # Each projector, and each place of the visual token with the published one.
 VARIANTS = [{"projector": projector} for projector in PROJECTORS]
@@ -17,6 +17,10 @@ VARIANTS += [
     {"token_norm": True},
     {"lora": None},
     {"num_frames": 9, "image_size": 40},
+    *SUBSETS.values(),
+    {"projector": "prompt", "ccr_weight": 1.0},
+    {"projector": "mge", "graph": True, "num_frames": 9, "image_size": 40, "evidence_grids": [4, 2]},
+    {"graph": True, "prompt_template": "Evidence: {content} Relations: {instruction} Active:"},
 ]
 every_variant = pytest.mark.parametrize("fields", VARIANTS, ids=[str(v)[1:40] for v in VARIANTS])
 
@@ -80,8 +84,8 @@ def test_everything_trained_gets_a_gradient_and_moves(fields):
         optimizer.step()
     for name, tensor in model.state_dict().items():
         trained = name in model.trained_parameters()
-        if name.endswith("log_alpha") or "norm" in name:
-            continue
+        if name.endswith(("log_alpha", "gate.mean")) or "norm" in name:
+            continue  # running means move without being trained
         assert torch.equal(tensor, before[name]) != trained, name
 
 
@@ -91,7 +95,7 @@ def test_tuple_and_dictionary_agree_and_extras_come_only_on_request(fields):
     x = clips(config=model.config)
     with torch.no_grad():
         out = model(x, labels=labels())
-        assert set(out) == {"loss", "logits"}
+        assert set(out) == {"loss", "logits"} | ({"loss_parts"} if model.config.graph else set())
         as_tuple = model(x, labels=labels(), return_dict=False)
         assert torch.equal(as_tuple[0], out.loss) and torch.equal(as_tuple[1], out.logits)
         full = model(x, output_evidence=True)
@@ -101,7 +105,20 @@ def test_tuple_and_dictionary_agree_and_extras_come_only_on_request(fields):
     if config.projector == "prompt":
         assert full.tokens is None
     else:
-        assert full.tokens.shape == (5, 1, config.text_config.hidden_size)
+        assert full.tokens.shape == (5, len(config.token_slots), config.text_config.hidden_size)
+    cells = config.mid_shape[1:]
+    gates, where, heard = full.evidence_gates, full.content_attention, full.relation_strengths
+    assert (gates is not None) == config.evidence_gate and (where is not None) == (config.projector == "mge")
+    if gates is not None:
+        assert gates.shape == (5, *cells) and gates.min() > 0 and gates.max() < 1
+    if where is not None:
+        torch.testing.assert_close(where.flatten(1).sum(dim=1), torch.ones(5))
+        assert where.shape == (5, *cells)
+    assert (heard is not None) == config.graph == (full.au_attention is not None) == (full.aux_logits is not None)
+    if config.graph:
+        assert full.au_attention.shape == (5, 3, *cells) and full.aux_logits.shape == (5, 3)
+        torch.testing.assert_close(full.au_attention.flatten(2).sum(dim=2), torch.ones(5, 3))
+        torch.testing.assert_close(heard.sum(dim=(2, 3)), torch.ones(5, 3))
     extras = set(type(full).__dataclass_fields__) - {"loss", "logits"}
     assert extras == set(config.keys_to_ignore_at_inference)
 

@@ -1,5 +1,6 @@
 """Tiny models: the smallest that still have every part of the real ones."""
 
+import itertools
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,13 @@ from aullm_hf.tiny_llm import build_tiny_llm
 
 FAMILIES = ("qwen2", "llama", "gemma", "gemma3")
 PROJECTORS = ("efp", "high", "mid", "linear", "prompt")
+# Every subset of AULLM++'s modules that has one, on AU-LLM's projector where its own is not taken.
+MODULES = {"mge": {"projector": "mge"}, "graph": {"graph": True}, "ccr": {"ccr_weight": 1.0}}
+SUBSETS = {
+    "+".join(chosen): {field: value for name in chosen for field, value in MODULES[name].items()}
+    for count in (1, 2, 3)
+    for chosen in itertools.combinations(MODULES, count)
+}
 # Where the visual token stands: the published code's layout, the paper's, and in the middle.
 LAYOUTS = ("Find the action units:{visual}", "{visual} Find the action units:", "A face: {visual} Its action units:")
 
@@ -37,6 +45,9 @@ def tiny_config(**fields) -> AULLMConfig:
         "high_dim": 16,
         "vision_dropout": 0.0,
         "projector_dropout": 0.0,
+        "graph_dropout": 0.0,
+        "graph_width": 16,
+        "evidence_width": 16,
         "lora": {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"]},
     }
     return AULLMConfig(**{**defaults, **fields})
