@@ -5,6 +5,7 @@ in the epoch) alone, so a run that was interrupted, accumulates, or is spread ov
 """
 
 import hashlib
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -159,11 +160,12 @@ class Views:
 
     def __init__(self, clips: Clips, processor: BaselineVideoProcessor, *, only_onset: bool = False):
         self.clips = clips
-        seen = []
+        begun, seen = time.perf_counter(), []
         for start, length in zip(clips.starts, clips.lengths, strict=False):
             chosen = processor.choose(length - 1)
             seen.append(processor.see(clips.frames[start + (0 * chosen if only_onset else chosen)]))
         self.seen = torch.stack(seen)  # (n, ..)
+        self.seconds_a_clip = (time.perf_counter() - begun) / len(seen)
 
     def __call__(self, draws: Sequence[tuple[int, int, int]]) -> dict[str, torch.Tensor]:
         return self.whole([row for row, _, _ in draws])

@@ -81,7 +81,7 @@ def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
         log, predict = _fit(shop, job, fold.refit, work / "final", callbacks)
     trained = time.perf_counter()
     z_test = predict(fold.test)
-    tested = time.perf_counter()
+    tested = time.perf_counter() + (shop.views.seconds_a_clip * len(fold.test) if shop.views else 0)
     if not shop.training.should_save:
         return
     _write_checkpoint(shop, calibration, job.folder)

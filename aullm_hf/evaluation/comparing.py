@@ -15,7 +15,7 @@ import numpy as np
 from .counting import interval
 from .published import METRIC, RULE, Published, published_beside
 from .run_folder import Run, au_names
-from .scoring import _nanmean, resampled_figures
+from .scoring import _calibrated, _nanmean, resampled_figures
 from .tables import About
 
 METRICS = {"f1": "binary F1 (AU active)", "f1_macro": "macro F1 (mean of active and absent)"}
@@ -66,6 +66,23 @@ class Entry:
         """The mean over AUs, and the same in every resample (B,)."""
         values, resampled = self.figures[rule][metric]
         return float(_nanmean(values[None, self.over])[0]), _nanmean(resampled[:, self.over])
+
+    @property
+    def calibrated(self) -> bool:
+        return "calibrated" in self.figures
+
+    @property
+    def mean_ap(self) -> float:
+        """Mean average precision, of the calibrated scores where there are any: folds differ in scale before."""
+        return self.mean("ranking", "ap_calibrated" if self.calibrated else "ap")[0]
+
+    def active(self) -> np.ndarray:
+        """The decisions (rows, n_AU): at the fold's own thresholds, or at 0.5 where the run has none."""
+        table = self.run.predictions
+        if not self.calibrated:
+            return table[[f"z_{au}" for au in self.aus]].to_numpy() >= 0
+        probabilities, thresholds = _calibrated(table, self.aus, self.run.folds)
+        return probabilities >= thresholds
 
     @property
     def is_aullm(self) -> bool:

@@ -45,7 +45,7 @@ def comparison_table(benchmark: Benchmark, reference: Entry, rule: str, metric: 
         else:
             row |= dict.fromkeys([*benchmark.aus, "avg", "95 %"], "-")
         row |= _difference(against.get(entry.name), f"minus {reference.name}", entry is reference)
-        row["mean AP"] = f"{100 * entry.mean('ranking', 'ap')[0]:.1f}"
+        row["mean AP"] = f"{100 * entry.mean_ap:.1f}"
         rows.append(row | _cost(entry))
     for published in benchmark.published(metric, rule):
         row = {"method": f"{published.method} ({PUBLISHED}, {published.source})", "avg": f"{published.mean:.1f}"}
@@ -145,10 +145,11 @@ def notes(benchmark: Benchmark, reference: Entry) -> list[str]:
         f"95 %: the middle of {resamples} resamples of the {benchmark.n_subjects} subjects; confusion counts pooled "
         "over folds; several seeds are averaged.",
         f"minus {reference.name}: the difference in avg, over the same resampled subjects for both; p is two-sided, "
-        f"twice the share of resamples beyond zero (at least {2 / (resamples + 1):.4f}); p (Holm) is corrected for the "
-        "rows of this table. With few subjects both are rough.",
-        "mean AP: average precision over AUs, no threshold. trained: parameters that training changes. training: all "
-        "folds of one seed, teachers included; clips/s: of the tests, in batches. Both were measured where the run ran.",
+        f"twice the share of resamples beyond zero (at least {2 / (resamples + 1):.4f}); p (Holm) is corrected for "
+        "the rows of this table. With few subjects both are rough.",
+        "mean AP: average precision over AUs, no threshold, of the calibrated scores where there are any. trained: "
+        "parameters that training changes. training: all folds of one seed, teachers included; clips/s: of the tests, "
+        "in batches. Both as measured where the run ran.",
     ]
     if benchmark.about.synthetic:
         said.insert(0, "SYNTHETIC faces: the code can be compared by them, no published figure can.")

@@ -1,0 +1,186 @@
+"""A whole table in one command: every recipe of a list, over its seeds and variations, then the comparison.
+
+    python training/sweep.py hub_configs/sweeps/easy.yaml --jobs 2
+    python training/sweep.py hub_configs/sweeps/casme2.yaml --root /data/CASME2
+    python training/sweep.py hub_configs/sweeps/easy.yaml --dry_run        (the commands, nothing is run)
+
+The list is YAML:
+
+    out: runs/sweeps/NAME                       where the runs go, a folder each, and the comparison beside them
+    reference: AU-LLM                           the row that the others are compared with (optional)
+    seeds: [1, 2, 3]                            every run has all of them (optional)
+    set: {subjects: 6}                          fields of every run (optional)
+    vary: {difficulty: [standard, hard]}        every run once for each combination (optional)
+    runs:
+      - {name: LED-SSSNet, recipe: ../quickstart-baseline.yaml, set: {model_kind: led-sssnet}}
+
+What else stands on the command line goes to every run, as for train.py. Give the same command again to go on: finished
+runs are skipped, unfinished ones go on where they were. A run that fails is reported and the others go on; the exit
+status is 1 then.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+KEYS = {"out", "reference", "seeds", "set", "vary", "runs"}
+RUN_KEYS = {"name", "recipe", "set"}
+
+
+class SweepError(ValueError):
+    """A list that cannot be understood."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of the sweep: the name of its row, its recipe and folder, and what is set besides."""
+
+    name: str
+    recipe: Path
+    folder: Path
+    fields: dict[str, Any]
+
+    def command(self, extra: list[str]) -> list[str]:
+        words = [word for name, value in self.fields.items() for word in (f"--{name}", *_words(value))]
+        train = str(Path(__file__).with_name("train.py"))
+        return [sys.executable, train, "--config", str(self.recipe), "--output_dir", str(self.folder), *words, *extra]
+
+    @property
+    def log(self) -> Path:
+        return self.folder.parent / "logs" / f"{self.folder.name}.log"
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("sweep", type=Path, help="the list, such as hub_configs/sweeps/easy.yaml")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each a process (default 1)")
+    parser.add_argument("--dry_run", action="store_true", help="print the commands and do nothing")
+    options, extra = parser.parse_known_args(argv)
+    try:
+        content = read_sweep(options.sweep)
+        planned = list(plan(content, options.sweep.parent))
+    except SweepError as error:
+        print(f"sweep.py: {options.sweep}: {error}", file=sys.stderr)
+        return 2
+    if options.dry_run:
+        print("\n".join(" ".join(run.command(extra)) for run in planned))
+        return 0
+    failed = run_all(planned, extra, max(options.jobs, 1))
+    finished = [run for run in planned if run not in failed]
+    code = compare(finished, content) if finished else 1
+    for run in failed:
+        print(f"FAILED: {run.name} ({run.folder.name}): {last_line(run.log)} All of it: {run.log}", file=sys.stderr)
+    return 1 if failed else code
+
+
+# -------------------------------------------------------------------- the list
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """The list, with unknown keys refused."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise SweepError(f"cannot be read: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("runs"), list) or not content["runs"]:
+        raise SweepError("it must hold `runs`, a list with a recipe each")
+    for known, given in [(KEYS, content), *((RUN_KEYS, run) for run in content["runs"])]:
+        if not isinstance(given, dict) or set(given) - known:
+            raise SweepError(f"it holds {given if not isinstance(given, dict) else sorted(set(given) - known)[0]!r}; "
+                             f"allowed: {', '.join(sorted(known))}")  # fmt: skip
+    return content
+
+
+def plan(content: dict[str, Any], home: Path) -> Iterator[Planned]:
+    """Every run of the list, once for each combination of what varies."""
+    out = Path(content.get("out") or Path("runs") / "sweeps" / home.stem)
+    seeds = {"seeds": content["seeds"]} if content.get("seeds") else {}
+    varied = content.get("vary") or {}
+    folders: set[Path] = set()
+    for combination in itertools.product(*varied.values()):
+        variation = dict(zip(varied, combination, strict=True))
+        for run in content["runs"]:
+            recipe = home / str(run.get("recipe"))
+            if not recipe.is_file():
+                raise SweepError(f"there is no recipe {recipe}; recipes are given relative to the list")
+            name = str(run.get("name") or recipe.stem)
+            folder = out / _slug("-".join([name, *map(str, combination)]))
+            if folder in folders:
+                raise SweepError(f"two runs would go to {folder}; give them different names")
+            folders.add(folder)
+            yield Planned(
+                name, recipe, folder, {**(content.get("set") or {}), **(run.get("set") or {}), **variation, **seeds}
+            )
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.+]+", "-", text.lower()).strip("-")
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [word for one in value for word in _words(one)]
+    if isinstance(value, bool):
+        return [str(value).lower()]
+    return [json.dumps(value) if isinstance(value, dict) else str(value)]
+
+
+# -------------------------------------------------------------------- running
+
+
+def run_all(planned: list[Planned], extra: list[str], jobs: int) -> list[Planned]:
+    """Run them, `jobs` at a time; those that failed."""
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    environment = {"OMP_NUM_THREADS": str(threads)} | os.environ
+    done, failed = 0, []
+    with ThreadPoolExecutor(jobs) as pool:
+        for run, code, seconds in pool.map(lambda one: run_one(one, extra, environment), planned):
+            done += 1
+            ended = "finished" if code == 0 else f"FAILED (exit {code})"
+            print(f"{done}/{len(planned)} {run.folder.name}: {ended} after {seconds / 60:.1f} min", flush=True)
+            if code:
+                failed.append(run)
+    return failed
+
+
+def run_one(run: Planned, extra: list[str], environment: dict[str, str]) -> tuple[Planned, int, float]:
+    """train.py in a process of its own, what it says in a log. It is finished once its results are there."""
+    begun = time.perf_counter()
+    run.log.parent.mkdir(parents=True, exist_ok=True)
+    with run.log.open("w", encoding="utf-8") as log:
+        code = subprocess.run(run.command(extra), stdout=log, stderr=subprocess.STDOUT, env=environment).returncode
+    if code == 0 and not (run.folder / "results.json").is_file():
+        code = 3  # some folds are in other hands, or were left out by an option
+    return run, code, time.perf_counter() - begun
+
+
+def last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing."
+
+
+def compare(finished: list[Planned], content: dict[str, Any]) -> int:
+    import compare as script
+
+    out = finished[0].folder.parent / "comparison"
+    reference = content.get("reference")
+    options = ["--reference", reference] if reference in {run.name for run in finished} else []
+    return script.main([*(f"{run.name}={run.folder}" for run in finished), "--out", str(out), *options])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
