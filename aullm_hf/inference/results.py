@@ -1,4 +1,4 @@
-"""Rows: what they are called, and what the AU numbers mean."""
+"""Rows: what they are called, of which types they are, and what the AU numbers mean."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,28 @@ from .reading import ReadClip
 BOX = ("box_x", "box_y", "box_w", "box_h")
 CLIP_COLUMNS = ("source", "clip", "face_id", "start", "end", "fps", "frames_read", "face_found", *BOX, "reason",
                 "warning")  # fmt: skip
+
+
+def columns_of(labels: Sequence[str]) -> list[str]:
+    """All columns of a table, in order: the clip, probabilities, activities, thresholds, the model."""
+    of_aus = [f"{kind}_{label}" for kind in ("p", "active", "threshold") for label in labels]
+    return [*CLIP_COLUMNS, *of_aus, "model", "revision"]
+
+
+def kind_of(column: str) -> str:
+    """The type of a column: missing values are NaN in numbers, NA in truth values, None in texts."""
+    if column in ("clip", "face_id", "frames_read"):
+        return "int64"
+    if column in ("face_found", "active") or column.startswith("active_"):
+        return "boolean"
+    if column in ("source", "reason", "warning", "model", "revision", "au", "name", "muscle"):
+        return "object"
+    return "float64"
+
+
+def typed(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its columns' types, also where a column holds nothing."""
+    return table.astype({name: kind_of(name) for name in table.columns})
 
 
 def table_of(
@@ -26,18 +48,13 @@ def table_of(
     }
     boxes = np.array([clip.box or (np.nan,) * 4 for clip in clips], dtype=float).reshape(-1, 4)
     columns |= {name: boxes[:, at] for at, name in enumerate(BOX)}
-    table = pd.DataFrame({name: columns[name] for name in CLIP_COLUMNS}).astype(
-        {"start": float, "end": float, "fps": float, "face_found": "boolean"}
-    )
-    known = ~np.isnan(probabilities)
-    more: dict[str, object] = {f"p_{label}": probabilities[:, at] for at, label in enumerate(thresholds)}
     for at, (label, threshold) in enumerate(thresholds.items()):
-        active = pd.array(probabilities[:, at] >= threshold, dtype="boolean")
-        active[~known[:, at]] = pd.NA
-        more[f"active_{label}"] = active
-    more |= {f"threshold_{label}": float(threshold) for label, threshold in thresholds.items()}
-    more |= {"model": model, "revision": revision}
-    return pd.concat([table, pd.DataFrame(more, index=table.index)], axis=1)
+        own = probabilities[:, at]
+        columns[f"p_{label}"] = own
+        columns[f"active_{label}"] = [None if np.isnan(p) else bool(p >= threshold) for p in own]
+        columns[f"threshold_{label}"] = float(threshold)
+    columns |= {"model": model, "revision": revision}
+    return typed(pd.DataFrame(columns, index=range(len(clips)))[columns_of(list(thresholds))])
 
 
 def au_labels(table: pd.DataFrame) -> list[str]:
@@ -47,20 +64,14 @@ def au_labels(table: pd.DataFrame) -> list[str]:
 
 def name_aus(table: pd.DataFrame) -> pd.DataFrame:
     """The long form: one row a clip and AU, with the AU's name and muscle spelled out."""
+    about = [name for name in (*CLIP_COLUMNS, "model", "revision") if name in table]
     parts = []
     for label in au_labels(table):
         info = au_info(int(label.removeprefix("AU")))
-        part = table[[name for name in (*CLIP_COLUMNS, "model", "revision") if name in table]].copy()
-        at = part.columns.get_loc("reason")
-        own = {
-            "au": label,
-            "name": info.name,
-            "muscle": info.muscle,
-            "probability": table[f"p_{label}"],
-            "active": table[f"active_{label}"],
-            "threshold": table[f"threshold_{label}"],
-        }
-        for offset, (name, values) in enumerate(own.items()):
-            part.insert(at + offset, name, values)
-        parts.append(part)
-    return pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
+        own = table[about].assign(au=label, name=info.name, muscle=info.muscle)
+        for name, kind in (("probability", "p"), ("active", "active"), ("threshold", "threshold")):
+            own[name] = table[f"{kind}_{label}"]
+        parts.append(own)
+    long = pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
+    at = about.index("reason") if "reason" in about else len(about)
+    return long[[*about[:at], "au", "name", "muscle", "probability", "active", "threshold", *about[at:]]]
