@@ -6,7 +6,7 @@ there for recipes that want them to learn.
 
 from torch import nn
 
-GROUPS = ("led", "vision", "projector", "lora", "head", "rest")
+GROUPS = ("led", "vision", "projector", "graph", "lora", "head", "rest")
 
 
 def group_of(name: str) -> str:
@@ -17,7 +17,9 @@ def group_of(name: str) -> str:
         "model.led.": "led",
         "model.backbone.": "vision",
         "model.high.": "vision",
+        "model.gate.": "projector",
         "model.projector.": "projector",
+        "model.graph.": "graph",
         "classifier.": "head",
     }
     return next((group for prefix, group in parts.items() if name.startswith(prefix)), "rest")

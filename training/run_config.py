@@ -149,7 +149,10 @@ class TrainSettings(TrainingArguments):
     remove_unused_columns: bool = _documented(False, "the clips are no table of columns")
     led_learning_rate: float | None = _documented(None, "of LED's three scalars; default: learning_rate")
     vision_learning_rate: float | None = _documented(None, "of the 3D-CNN; default: learning_rate")
-    projector_learning_rate: float | None = _documented(None, "of the projector; default: learning_rate")
+    projector_learning_rate: float | None = _documented(
+        None, "of the projector and the evidence gate; default: learning_rate"
+    )
+    graph_learning_rate: float | None = _documented(None, "of the graph of AUs; default: learning_rate")
     lora_learning_rate: float | None = _documented(None, "of the LLM's adapters; default: learning_rate")
     head_learning_rate: float | None = _documented(None, "of the classifier; default: learning_rate")
     adam_with_l2: bool = _documented(
@@ -308,7 +311,7 @@ def _typed_scalar(value: Any, action: Any, where: str) -> Any:
 
 def _from_yaml(name: str, value: Any) -> Any:
     """Fields that are lists or mappings come from the command line as text."""
-    structured = {"lora", "backbone_channels", "resnet_widths", "tiny_llm"}
+    structured = {"lora", "backbone_channels", "evidence_grids", "prior_edges", "resnet_widths", "tiny_llm"}
     return yaml.safe_load(value) if name in structured and isinstance(value, str) else value
 
 
