@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .drawing import FORMATS
+from .drawing import FORMATS, save_figure
 
 if TYPE_CHECKING:
     from .detecting import AUDetector
@@ -89,8 +89,7 @@ def explain_clips(
     Of a recording's windows the `most` in which an AU stands highest above its threshold are explained; all are in its
     timeline. What cannot be read is in explanation.json with its reason.
     """
-    from .drawing import save_figure
-    from .pictures import clip_pictures, explain_clip
+    from .pictures import clearest, clip_pictures, explain_clip, title_of
     from .timeline import timeline
     from .wording import entries
 
@@ -106,7 +105,7 @@ def explain_clips(
         records += [_record(clip, title_of(clip, len(clips))) for clip in clips if clip.reason]
         for face in sorted({clips[at].face_id for at in good}):
             of_face = [at for at in good if clips[at].face_id == face]
-            chosen = sorted(sorted(of_face, key=lambda at: -_margin(table, at, detector.labels))[:most])
+            chosen = clearest(table.iloc[of_face], detector.labels, most)
             left_out += len(of_face) - len(chosen)
             timed = len(of_face) > 1 and clips[of_face[0]].start is not None
             for at in chosen:
@@ -136,28 +135,12 @@ def explain_clips(
     return written
 
 
-def title_of(clip: "ReadClip", of: int = 1) -> str:
-    """'talk.mp4, 1.50 to 2.00 s, face 1', without what says nothing."""
-    parts = [Path(clip.source).name or clip.source]
-    if of > 1 and clip.start is not None and clip.end is not None:
-        parts.append(f"{clip.start:.2f} to {clip.end:.2f} s")
-    if clip.face_id:
-        parts.append(f"face {clip.face_id}")
-    return ", ".join(parts)
-
-
 def _by_source(detector: "AUDetector", sources: Iterable) -> Iterable[list["ReadClip"]]:
     """All clips of one source after another, failures too."""
     from .sources import sources_of
 
-    for source in sources_of(sources):
+    for source in sources_of(sources, detector.fps):
         yield list(detector.read(source))
-
-
-def _margin(table, at: int, labels: list[str]) -> float:
-    """How far the AU that stands highest above its threshold does so."""
-    row = table.iloc[at]
-    return max(float(row[f"p_{label}"]) - float(row[f"threshold_{label}"]) for label in labels)
 
 
 def _record(clip: "ReadClip", title: str) -> dict:

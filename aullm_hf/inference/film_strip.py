@@ -33,7 +33,7 @@ def film_strip(
     count, names = len(frames), [None, *maps]
     said = wrapped(f"evidence: {METHODS.get(method, method)}; outlined: at least half of the strongest", width, 8)
     side, gap = (width - 0.16) / count, 0.26  # inches: a frame, and the words above a row
-    above, below = (0.42 if title else 0.05), 0.14 * (said.count("\n") + 1) + 0.12
+    above, below = (0.3 if title else 0.05), 0.14 * (said.count("\n") + 1) + 0.12
     height = above + len(names) * (side + gap) + below
     figure = new_figure(width, height)
     figure.set_layout_engine("none")  # every place is known, and words may run over several frames

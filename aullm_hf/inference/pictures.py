@@ -1,5 +1,6 @@
 """Everything that can be drawn of one clip, by name."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,8 @@ from .probability_bars import probability_bars
 from .relation_graph import relation_graph
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..model.explaining import ClipExplanation
     from .detecting import AUDetector
     from .reading import ReadClip
@@ -76,4 +79,25 @@ def clip_pictures(
     return pictures
 
 
-__all__ = ["PICTURES", "clip_pictures", "explain_clip"]
+def title_of(clip: "ReadClip", of: int = 1) -> str:
+    """'talk.mp4, 1.50 to 2.00 s, face 1', without what says nothing."""
+    parts = [Path(clip.source).name or clip.source]
+    if of > 1 and clip.start is not None and clip.end is not None:
+        parts.append(f"{clip.start:.2f} to {clip.end:.2f} s")
+    if clip.face_id:
+        parts.append(f"face {clip.face_id}")
+    return ", ".join(parts)
+
+
+def clearest(table: "pd.DataFrame", labels: list[str], most: int) -> list[int]:
+    """The rows (by their index) in which some AU stands highest above its threshold, at most `most`, in order.
+
+    Rows that have a reason instead of probabilities are never among them.
+    """
+    above = np.stack([(table[f"p_{label}"] - table[f"threshold_{label}"]).to_numpy(float) for label in labels])
+    highest = above.max(axis=0)  # NaN where nothing was read
+    ranked = [at for at in np.argsort(-highest, kind="stable") if not np.isnan(highest[at])]
+    return sorted(int(table.index[at]) for at in ranked[:most])
+
+
+__all__ = ["PICTURES", "clearest", "clip_pictures", "explain_clip", "title_of"]

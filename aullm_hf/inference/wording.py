@@ -27,7 +27,7 @@ def sentence(evidence: "AUEvidence") -> str:
     if place is None:
         parts.append(f"No place stands out as evidence for it ({source}).")
     else:
-        parts.append(f"The evidence for it lies mostly in {place} ({source}).")
+        parts.append(f"The evidence for it is strongest in {place} ({source}).")
     without = evidence.probability - evidence.counterfactual
     parts.append(_change("Without that evidence", evidence.counterfactual, without))
     heard = [one for one in evidence.neighbours if abs(one.effect) >= SMALL]
@@ -50,23 +50,24 @@ def _change(condition: str, fall: float, value: float) -> str:
 def whereabouts(cells: np.ndarray) -> str | None:
     """Evidence (T', H', W') -> "the lower right of the picture, early in the clip"; None where all cells are alike.
 
-    The third of the face, across and down, that holds the centre of the stronger half of the evidence; left and right
-    are the picture's.
+    Of the nine parts of the picture, the one that holds most of what reaches half of the strongest evidence. Left and
+    right are the picture's.
     """
     if np.ptp(cells) <= 1e-6 * max(float(cells.max()), 1e-12):
         return None
     strong = np.where(cells >= 0.5 * cells.max(), cells, 0.0)
-    strong = strong / strong.sum()
-    time, row, column = (
-        float((strong.sum(axis=tuple(other for other in range(3) if other != axis)) * np.arange(count)).sum() + 0.5)
-        / count
-        for axis, count in enumerate(cells.shape)
-    )
-    height, side = HEIGHTS[min(int(row * 3), 2)], SIDES[min(int(column * 3), 2)]
+    parts = {
+        (height, side): column.sum()
+        for height, row in zip(HEIGHTS, np.array_split(strong, 3, axis=1), strict=True)
+        for side, column in zip(SIDES, np.array_split(row, 3, axis=2), strict=True)
+    }
+    height, side = max(parts, key=parts.get)
     spot = "the middle of the picture" if height == side == "middle" else f"the {height} {side} of the picture"
     if len(cells) < 2:
         return spot
-    when = "early in the clip" if time < 0.4 else "late in the clip" if time > 0.6 else "throughout the clip"
+    over_time = strong.sum(axis=(1, 2))
+    centre = float((over_time * (np.arange(len(cells)) + 0.5)).sum() / over_time.sum() / len(cells))
+    when = "early in the clip" if centre < 0.4 else "late in the clip" if centre > 0.6 else "throughout the clip"
     return f"{spot}, {when}"
 
 

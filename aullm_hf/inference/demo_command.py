@@ -1,0 +1,57 @@
+"""`aullm demo`: a page to try a model on, served on this machine."""
+
+import argparse
+import sys
+
+EXAMPLES = """examples:
+  aullm demo --model runs/quickstart/folds/sub01/checkpoint
+  aullm demo --model me/casme2-aullm --port 7870
+  aullm demo --model me/casme2-aullm --share          (a public address for a few days; asks nobody who comes)
+
+Only this machine can open the page unless --host or --share says otherwise. No clip is kept."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description, parser.epilog = __doc__, EXAMPLES
+    parser.add_argument("--model", required=True, help="a folder with a checkpoint, or a repository on the Hub")
+    parser.add_argument("--revision", help="branch, tag or commit of the repository")
+    parser.add_argument("--device", help="cpu, cuda, ..; the GPU where there is one")
+    parser.add_argument("--port", type=int, help="the first free one from 7860 on, if not given")
+    parser.add_argument("--host", default="127.0.0.1", help="which address to serve on (default: this machine only)")
+    parser.add_argument("--share", action="store_true", help="a public address through gradio.live")
+    parser.add_argument("--max_mb", type=int, default=50, help="largest upload in MB (default: 50)")
+    parser.add_argument("--max_seconds", type=float, default=60, help="longest clip in seconds (default: 60)")
+
+
+def run(options: argparse.Namespace) -> int:
+    from .demo import Demo, Limits
+    from .demo_page import launch
+    from .detecting import AUDetector
+
+    for name in ("max_mb", "max_seconds"):
+        if getattr(options, name) <= 0:
+            print(f"aullm demo: --{name} is {getattr(options, name):g}; give more than 0.", file=sys.stderr)
+            return 2
+    if options.share:
+        print(
+            "Warning: --share makes the page public: anybody with its address can send clips to this machine and use "
+            "its processor, and what they send passes through servers of gradio.live.",
+            file=sys.stderr,
+        )
+    elif options.host not in ("127.0.0.1", "localhost", "::1"):
+        print(
+            f"Warning: --host {options.host} lets other machines of the network open the page.",
+            file=sys.stderr,
+        )
+    detector = AUDetector(options.model, revision=options.revision, device=options.device)
+    demo = Demo(detector, Limits(megabytes=options.max_mb, seconds=options.max_seconds))
+    try:
+        launch(demo, host=options.host, port=options.port, share=options.share)
+    except (OSError, ImportError) as error:  # the port is taken, or Gradio is missing
+        print(f"aullm demo: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+__all__ = ["add_arguments", "run"]
