@@ -25,8 +25,10 @@ def need_cv2():
 
 
 def read_gray(path: Path, shown: str) -> np.ndarray:
-    """(H, W) uint8: OpenCV's weights of the decoded colours, as for videos and arrays, so that the same frames give the
-    same crop in whatever form they come."""
+    """(H, W) uint8: OpenCV's weights of the decoded colours.
+
+    Videos and arrays are weighed alike, so that the same frames give the same crop in whatever form they come.
+    """
     image = read_image(path, shown)
     return image if image.ndim == 2 else need_cv2().cvtColor(image, need_cv2().COLOR_RGB2GRAY)
 
