@@ -128,7 +128,7 @@ def plan(content: dict[str, Any], home: Path) -> Iterator[Planned]:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9.+]+", "-", text.lower()).strip("-")
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
 def _words(value: Any) -> list[str]:

@@ -18,6 +18,7 @@ import torch
 
 from aullm_hf.model.processing_aullm import AULLMVideoProcessor, _grey, evenly_spaced, read_frames, square
 
+PADDING = 16  # pixels around a frame, for its flow
 LBP_FRAMES = 10  # the usual normalisation in time; nearest frames in place of interpolated ones
 LBP_BLOCKS = 8  # blocks along each side of the face
 LBP_PATTERNS = 59  # uniform patterns of 8 neighbours, and one for the rest
@@ -27,11 +28,13 @@ def optical_flow(onset: np.ndarray, middle: np.ndarray) -> np.ndarray:
     """(H, W) uint8 twice -> (3, H, W) float32: u, v (OpenCV's Farneback, in pixels) and the optical strain.
 
     Farneback's smooth field follows motion below a pixel; OpenCV's DIS flow, which matches patches, left half of it.
+    A frame's last row and column move where nothing does (by up to 0.3 pixels), so both frames are padded before.
     """
     cv2 = _needed("cv2")
+    padded = [cv2.copyMakeBorder(frame, *[PADDING] * 4, cv2.BORDER_REPLICATE) for frame in (onset, middle)]
     flow = cv2.calcOpticalFlowFarneback(
-        onset, middle, None, pyr_scale=0.5, levels=3, winsize=15, iterations=3, poly_n=5, poly_sigma=1.2, flags=0
-    )
+        *padded, None, pyr_scale=0.5, levels=3, winsize=15, iterations=3, poly_n=5, poly_sigma=1.2, flags=0
+    )[PADDING:-PADDING, PADDING:-PADDING]
     u, v = flow[..., 0], flow[..., 1]
     (u_y, u_x), (v_y, v_x) = np.gradient(u), np.gradient(v)
     strain = np.sqrt(u_x**2 + v_y**2 + (u_y + v_x) ** 2 / 2)  # Frobenius norm of the strain tensor

@@ -16,7 +16,7 @@ from .figures import _INK, _clean, _figure, read_logs
 
 # Dark to light and back, so that neighbours differ in grey too; the set's yellow is too light for a line.
 COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#56B4E9", "#D55E00")
-LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 MOST = len(COLOURS)  # lines that can be told apart in one panel
 
