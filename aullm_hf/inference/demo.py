@@ -109,7 +109,7 @@ def analysis_of(detector: AUDetector, clips: list[ReadClip], name: str) -> Analy
     rows = detector.rows(clips)
     if all(clip.reason for clip in clips):
         reasons = "; ".join(dict.fromkeys(clip.reason for clip in clips)) or "nothing was in it"
-        raise DemoError(f"“{name}” could not be read: {reasons}.")
+        raise DemoError(f"“{name}” could not be analysed. The reason: {reasons}.")
     at = clearest(rows, detector.labels, 1)[0]
     clip = clips[at]
     frames, explanation = explain_clip(detector, clip)
@@ -185,7 +185,7 @@ def synthetic_examples(size: int, labels: tuple[str, ...]) -> dict[str, Callable
     people = [plan for number in range(12) for plan in people[number::12]]  # person after person, clip after clip
     chosen: dict[frozenset[int], Any] = {}
     for plan in people:
-        if len(shown := known.intersection(plan.aus)) <= 2:
+        if len(shown := frozenset(plan.aus) & known) <= 2:
             chosen.setdefault(shown, plan)
     moving = [(shown, plan) for shown, plan in chosen.items() if shown]
     examples = {_example_name("Clip", shown): partial(_drawn, plan, drawn) for shown, plan in moving[:3]}
@@ -234,11 +234,13 @@ def _cards(detector: AUDetector):
                 yield text.split("---")[1]
                 return
         return
+    if "/" not in detector.name:  # a model in memory, not a repository
+        return
     from huggingface_hub import hf_hub_download
 
     try:
         path = hf_hub_download(detector.name, "README.md", revision=detector.revision)
-    except Exception:  # no card, no network, a model in memory: nobody says
+    except Exception:  # no card, or no network: nobody says
         return
     yield Path(path).read_text(encoding="utf-8", errors="replace").split("---")[1:2][0]
 

@@ -12,7 +12,6 @@ Only this machine can open the page unless --host or --share says otherwise. No 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description, parser.epilog = __doc__, EXAMPLES
     parser.add_argument("--model", required=True, help="a folder with a checkpoint, or a repository on the Hub")
     parser.add_argument("--revision", help="branch, tag or commit of the repository")
@@ -44,13 +43,13 @@ def run(options: argparse.Namespace) -> int:
             f"Warning: --host {options.host} lets other machines of the network open the page.",
             file=sys.stderr,
         )
-    detector = AUDetector(options.model, revision=options.revision, device=options.device)
-    demo = Demo(detector, Limits(megabytes=options.max_mb, seconds=options.max_seconds))
     try:
+        detector = AUDetector(options.model, revision=options.revision, device=options.device)
+        demo = Demo(detector, Limits(megabytes=options.max_mb, seconds=options.max_seconds))
         launch(demo, host=options.host, port=options.port, share=options.share)
-    except (OSError, ImportError) as error:  # the port is taken, or Gradio is missing
+    except (ValueError, OSError, ImportError) as error:  # no such model, the port is taken, Gradio is missing
         print(f"aullm demo: {error}", file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

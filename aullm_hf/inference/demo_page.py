@@ -7,6 +7,7 @@ Needs the extra `demo`.
 
 import base64
 import html
+import logging
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ import numpy as np
 from .demo import Analysis, Demo, DemoError, limits_line, table_csv
 from .drawing import new_figure
 from .pictures import PICTURES
+
+logger = logging.getLogger(__name__)
 
 NOT_FOR = (
     "For research and teaching. Not for deception detection, hiring, policing, border control, or any decision about "
@@ -48,28 +51,37 @@ CSS = """
   margin: .3em 0; border-radius: 4px;}
 .au-error {border-left: 4px solid #D55E00; background: var(--background-fill-secondary); padding: .6em .9em;
   border-radius: 4px; font-weight: 600;}
-.au-result h2 {font-size: 1.25em; margin: 1.2em 0 .4em; font-weight: 650;}
-.au-result h3 {font-size: 1.05em; margin: 1.4em 0 .3em; font-weight: 600;}
-.au-result p {margin: .3em 0;}
-.au-result ul {margin: .3em 0 .3em 1.1em; list-style: disc;}
-.au-result img.picture {display: block; width: 100%; max-width: 560px; height: auto; border-radius: 6px;}
-.au-face {display: flex; gap: 1em; align-items: center; flex-wrap: wrap;}
-.au-face img {width: 144px; height: 144px; border-radius: 6px;}
-.au-face > div {flex: 1 1 160px; min-width: 0; overflow-wrap: anywhere;}
-.au-result table {border-collapse: collapse; width: 100%; margin: .4em 0;}
-.au-result th {text-align: left; font-weight: 600; padding: .35em .4em;
+#result .au-result h2 {font-size: 1.25em; margin: 1.2em 0 .4em; font-weight: 650;}
+#result .au-result h3 {font-size: 1.05em; margin: 1.4em 0 .3em; font-weight: 600;}
+#result .au-result p {margin: .3em 0;}
+#result .au-result ul {margin: .3em 0 .3em 1.1em; list-style: disc;}
+#result .au-result img.picture {display: block; width: 100%; max-width: 560px; height: auto; border-radius: 6px;}
+#result .au-face {display: flex; gap: 1em; align-items: center; flex-wrap: wrap;}
+#result .au-face img {width: 144px; height: 144px; border-radius: 6px;}
+#result .au-face > div {flex: 1 1 160px; min-width: 0; overflow-wrap: anywhere;}
+#result .au-result table {border-collapse: collapse; border: none; width: 100%; margin: .4em 0;}
+#result .au-result tr, #result .au-result th, #result .au-result td {border: none;}
+#result .au-result th {text-align: left; font-weight: 600; padding: .35em .4em;
   border-bottom: 2px solid var(--body-text-color);}
-.au-result td {padding: .35em .4em; border-bottom: 1px solid var(--border-color-primary); vertical-align: top;}
-.au-result th.number, .au-result td.number {text-align: right; font-variant-numeric: tabular-nums;}
-.au-result tr.active td {font-weight: 650;}
-.au-result td .muscle {display: block; font-weight: 400; font-style: italic; font-size: .85em; opacity: .8;}
-a.au-download {display: inline-block; padding: .55em 1em; margin: .4em 0; border-radius: 6px; font-weight: 600;
+#result .au-result td {padding: .35em .4em; border-bottom: 1px solid var(--border-color-primary); vertical-align: top;}
+#result .au-result th.number, #result .au-result td.number {text-align: right; font-variant-numeric: tabular-nums;}
+#result .au-result tr.active td {font-weight: 650;}
+#result .au-result td .muscle {display: block; font-weight: 400; font-style: italic; font-size: .85em; opacity: .8;}
+#result a.au-download {display: inline-block; padding: .55em 1em; margin: .4em 0; border-radius: 6px; font-weight: 600;
   background: #0072B2; color: #FFFFFF !important; text-decoration: none;}
 @media (max-width: 480px) {
-  .gradio-container {padding: 8px !important;}
-  .au-result td, .au-result th {padding: .3em .2em; font-size: .92em;}
+  .gradio-container > .main {padding: 10px !important;}
+  .gradio-container .html-container {padding: 2px !important;}
+  #result .au-result td, #result .au-result th {padding: .3em .25em; font-size: .875em;}
 }
 """
+
+
+# The answer may lie below the fold: bring it into view, and let the keyboard go on from there.
+SHOW_RESULT = """() => {
+  const found = document.querySelector('#result [tabindex]');
+  if (found) { found.focus(); found.scrollIntoView({block: 'start'}); }
+}"""
 
 
 def build_page(demo: Demo):
@@ -90,10 +102,10 @@ def build_page(demo: Demo):
         gr.HTML(_head(demo))
         with gr.Tab("Your clip"):
             clip = gr.Video(
-                label="A clip of a face, from rest to its strongest and back",
+                label="A clip of a face",
                 sources=["upload", "webcam"],
                 webcam_options=gr.WebcamOptions(mirror=False, constraints={"video": True, "audio": False}),
-                height=260,
+                height=320,
                 elem_id="clip",
             )
             cropped = gr.Checkbox(
@@ -102,15 +114,19 @@ def build_page(demo: Demo):
             send = gr.Button("Analyse the clip", variant="primary", elem_id="send")
             gr.HTML(
                 f"<p>{limits_line(demo.limits)} No clip is kept: yours is deleted as soon as it has been analysed, "
-                "and sound is not recorded.</p>"
+                "and sound is not recorded. A clip that the browser cannot play, such as .avi, can be analysed all "
+                "the same.</p>"
             )
         with gr.Tab("An example"):
             chosen = gr.Radio(names, value=names[0], label="Drawn faces, nobody's", elem_id="examples")
             try_it = gr.Button("Analyse the example", variant="primary", elem_id="try")
         result = gr.HTML("", elem_id="result")
         shared = {"concurrency_limit": 1, "concurrency_id": "analysis", "api_visibility": "private"}
-        send.click(upload, [clip, cropped], [result, clip], **shared)
-        try_it.click(example, chosen, result, **shared)
+        for done in (
+            send.click(upload, [clip, cropped], [result, clip], **shared),
+            try_it.click(example, chosen, result, **shared),
+        ):
+            done.then(None, js=SHOW_RESULT)
     return page.queue(max_size=demo.limits.waiting)
 
 
@@ -137,8 +153,8 @@ def launch(
             footer_links=[],
             theme=gr.themes.Base(
                 primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-            ),
-            css=CSS,
+            ).set(button_primary_background_fill="#0072B2", button_primary_background_fill_hover="#005A8C"),
+            head=f"<style>{CSS}</style>",  # `css=` would reach only what lies inside the page
         )
     except BaseException:
         uploads.cleanup()
@@ -181,14 +197,18 @@ def _answer(analyse) -> str:
     try:
         return result_html(analyse())
     except DemoError as error:
-        return f'<div class="au-error" role="alert">{html.escape(str(error))}</div>'
+        said = str(error)
+    except Exception:  # a visitor is told so, whoever serves the page finds the reason in the log
+        logger.exception("an analysis failed")
+        said = "The analysis failed, and not through your clip. Whoever runs this page finds the reason in its log."
+    return f'<div class="au-error" role="alert" tabindex="-1">{html.escape(said)}</div>'
 
 
 def _head(demo: Demo) -> str:
     notes = [f"<div class='au-note' role='note' id='not-for'>{NOT_FOR}</div>"]
     if demo.synthetic is not False:
         notes.append(f"<div class='au-note' role='note' id='trained-on'>{SYNTHETIC[demo.synthetic]}</div>")
-    model = html.escape(Path(demo.detector.name).name if Path(demo.detector.name).exists() else demo.detector.name)
+    model = html.escape("/".join(Path(demo.detector.name).parts[-3:]))  # of a folder no more than tells it from others
     return (
         "<h1 style='font-size:1.6em;font-weight:700;margin:.2em 0'>Facial Action Units in a clip</h1>"
         f"<p>Which muscles moved, how likely, and where it shows. Model: {model}, "
@@ -202,7 +222,7 @@ def result_html(analysis: Analysis) -> str:
     found = ", ".join(f"{row.au} {row.name}" for row in active) or "No Action Unit reaches its threshold"
     table = f"data:text/csv;charset=utf-8;base64,{_base64(table_csv(analysis).encode())}"
     parts = [
-        f"<section class='au-result' aria-live='polite'><h2>{html.escape(found)}</h2>",
+        f"<section class='au-result'><h2 tabindex='-1'>{html.escape(found)}</h2>",
         *(f"<p class='au-note'>{html.escape(remark)}</p>" for remark in analysis.remarks),
         "<div class='au-face'>",
         f"<img alt='The aligned face, as the model saw it first' src='{_png_of(analysis.face)}'>",

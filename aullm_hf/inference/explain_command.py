@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .drawing import FORMATS, save_figure
 
@@ -24,60 +25,78 @@ The film strip shows the face: keep the folder as carefully as the clips."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description, parser.epilog = __doc__, EXAMPLES
-    parser.add_argument("clips", nargs="+", metavar="CLIP", help="video files, frame folders, patterns, or tables")
+    parser.add_argument("clips", nargs="+", metavar="CLIP", help="videos, folders, patterns, tables: as for predict")
     parser.add_argument("--model", required=True, help="a folder with a checkpoint, or a repository on the Hub")
     parser.add_argument("--revision", help="branch, tag or commit of the repository")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="where the pictures go")
+    parser.add_argument("--format", choices=[name[1:] for name in FORMATS], default="png", help="of the pictures")
     parser.add_argument(
         "--aus", default="active", help="which AUs: active (where none is, the likeliest), all, or names: AU4,AU12"
     )
     parser.add_argument(
         "--most", type=int, default=3, metavar="N", help="windows explained per recording and face, the clearest first"
     )
-    parser.add_argument("--format", choices=[name[1:] for name in FORMATS], default="png", help="of the pictures")
-    parser.add_argument("--no_face", action="store_true", help="the clips are cropped to the face already")
-    parser.add_argument("--faces", choices=["largest", "all"], default="largest", help="whose face")
-    parser.add_argument("--window", type=float, metavar="SECONDS", help="read in windows of this length; 0: whole")
-    parser.add_argument("--stride", type=float, metavar="SECONDS", help="from one window to the next")
-    parser.add_argument("--device", help="cpu, cuda, ..; the GPU where there is one")
+    faces = parser.add_argument_group("faces (default: as the model was trained)")
+    faces.add_argument("--face", choices=["align", "follow", "none"], help="how faces are cut out: as for predict")
+    faces.add_argument("--no_face", action="store_true", help="the clips are cropped to the face already")
+    faces.add_argument("--faces", choices=["largest", "all"], default="largest", help="whose")
+    faces.add_argument("--face_model", metavar="FILE", help="YuNet's .onnx file, where it is not the Hub's")
+    time = parser.add_argument_group("time (default: over 5 s, windows of 0.5 s)")
+    time.add_argument("--window", type=float, metavar="SECONDS", help="read in windows of this length; 0: whole")
+    time.add_argument("--stride", type=float, metavar="SECONDS", help="from one window to the next (half a window)")
+    time.add_argument("--fps", type=float, help="the true frame rate, where files do not say it, or say it wrongly")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", help="cpu, cuda, ..; the GPU where there is one")
+    machine.add_argument("--dtype", help="of the frozen LLM: float32, bfloat16 or float16")
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.no_face and options.face not in (None, "none"):
+        print(f"aullm explain: --no_face and --face {options.face} contradict each other", file=sys.stderr)
+        return 2
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its face detector warns on every start
+    try:
+        written = _explain(options)
+    except (ValueError, OSError, ImportError) as error:  # wrong settings, no such model, something not installed
+        print(f"aullm explain: {error}", file=sys.stderr)
+        return 2
+    for clip in written["clips"]:
+        print(f"\n{clip['title']}")
+        for line in [clip["reason"], clip["warning"], *(au["sentence"] for au in clip["aus"])]:
+            if line:
+                print(f"  {line}")
+    failed = sum(bool(clip["reason"]) for clip in written["clips"])
+    print(
+        f"\n{len(written['clips']) - failed} explained, {failed} could not be read, "
+        f"{written['not_explained']} windows only in the timeline (--most). "
+        f"Pictures and explanation.json are in {options.out}."
+    )
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> dict:
     from .detecting import AUDetector
 
-    if options.most < 1:
-        print(f"aullm explain: --most is {options.most}; give 1 or more.", file=sys.stderr)
-        return 2
     detector = AUDetector(
         options.model,
         revision=options.revision,
         device=options.device,
-        face="none" if options.no_face else None,
+        dtype=options.dtype,
+        face="none" if options.no_face else options.face,
         faces=options.faces,
+        face_model=options.face_model,
         window=options.window,
         stride=options.stride,
+        fps=options.fps,
     )
     aus = options.aus if options.aus in ("active", "all") else [name.strip() for name in options.aus.split(",")]
-    written = explain_clips(detector, options.clips, options.out, aus=aus, most=options.most, format=options.format)
-    for clip in written["clips"]:
-        print(f"\n{clip['title']}")
-        for line in [clip["reason"] or clip["warning"], *(au["sentence"] for au in clip["aus"])]:
-            if line:
-                print(f"  {line}")
-    explained = sum(not clip["reason"] for clip in written["clips"])
-    failed = len(written["clips"]) - explained
-    print(
-        f"\n{explained} explained, {failed} could not be read, {written['not_explained']} windows left out (--most)."
-    )
-    print(f"Pictures and explanation.json are in {options.out}.")
-    return 0
+    return explain_clips(detector, options.clips, options.out, aus=aus, most=options.most, format=options.format)
 
 
 def explain_clips(
     detector: "AUDetector",
-    sources: Iterable,
+    sources: Any,
     out: str | Path,
     *,
     aus: str | list[str] = "active",
@@ -95,6 +114,8 @@ def explain_clips(
 
     if isinstance(aus, list) and (unknown := sorted(set(aus) - set(detector.labels))):
         raise ValueError(f"aus holds {', '.join(unknown)}; allowed: 'active', 'all', or {', '.join(detector.labels)}.")
+    if most < 1:
+        raise ValueError(f"most is {most}; allowed: 1 or more windows per recording and face.")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
@@ -135,7 +156,7 @@ def explain_clips(
     return written
 
 
-def _by_source(detector: "AUDetector", sources: Iterable) -> Iterable[list["ReadClip"]]:
+def _by_source(detector: "AUDetector", sources: Any) -> Iterator[list["ReadClip"]]:
     """All clips of one source after another, failures too."""
     from .sources import sources_of
 
