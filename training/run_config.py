@@ -57,7 +57,8 @@ def _model_fields() -> list[tuple]:
             if name in (*_FOUND_OUT, *_CHOSEN_BY_KIND, "sub_configs_defaults") or name.startswith("_"):
                 continue
             kinds = [one for one in get_args(kind) or (kind,) if one is not NoneType]
-            default = None if name == "prompt_template" else getattr(defaults, name)
+            settled = config.__dataclass_fields__[name].default is None  # by the other fields, when it is made
+            default = None if settled else getattr(defaults, name)
             plain = kinds[0] if kinds[0] in (int, float, bool, str) else str
             text = f"{config.__name__}.{name}" + ("" if plain is kinds[0] else ", written as YAML on the command line")
             fields[name] = (name, plain | None if default is None else plain, _documented(default, text))
