@@ -16,10 +16,10 @@ from torch.nn import init
 
 from .configuration_aullm import AULLMConfig
 from .dropout import PairedDropout
-from .evidence import EvidenceCells
 from .relation_prior import EDGE_KINDS
 
 RELATIONS = ("self", *EDGE_KINDS)  # the last axis of the prior
+POOLING_GAIN = 4.0  # an average over cells is small beside an embedding
 
 
 def prior_mask(edges: Sequence[Sequence], aus: Sequence[int]) -> torch.Tensor:
@@ -80,16 +80,21 @@ class GraphReading:
 
 
 class RelationGraph(nn.Module):
-    """F_mid -> a node per AU -> two rounds of listening -> the instruction token and auxiliary logits."""
+    """F_mid -> a node per AU -> rounds of listening -> the instruction token and auxiliary logits.
+
+    Each AU looks for something of its own in each cell. The score of a cell says how much of it is there; the softmax
+    of the scores is where the AU looks, and their log-sum-exp, whose gradient is that same softmax, how much it found.
+    """
 
     def __init__(self, config: AULLMConfig):
         super().__init__()
         width, nodes = config.graph_width, config.num_labels
+        channels, *cells = config.mid_shape
         self.register_buffer("prior", prior_mask(config.prior_edges, config.aus))
-        self.cells = EvidenceCells(config, width, [config.mid_shape[2]])
+        self.content = nn.Linear(channels, width, bias=False)  # without a bias a closed cell holds nothing
+        self.wanted = nn.Parameter(torch.zeros(nodes, math.prod(cells), width))
         self.embedding = nn.Parameter(torch.zeros(nodes, width))
-        self.ask = nn.Linear(width, width)
-        self.key = nn.Linear(width, width, bias=False)
+        self.found = nn.Parameter(torch.zeros(nodes, width))  # the direction in which finding something moves a node
         self.layers = nn.ModuleList(
             RelationLayer(width, config.graph_heads, config.graph_dropout) for _ in range(config.graph_layers)
         )
@@ -103,24 +108,26 @@ class RelationGraph(nn.Module):
         )
 
     def reset_parameters(self) -> None:
-        init.normal_(self.embedding)
+        init.normal_(self.wanted, std=0.05)
+        init.normal_(self.embedding, std=0.3)
+        init.normal_(self.found)
         init.normal_(self.head, std=self.head.shape[1] ** -0.5)
 
     def forward(self, f_mid: torch.Tensor, prior: torch.Tensor | None = None) -> GraphReading:
-        """F_mid (B, C, T', H', W') as the gate left it; `prior` (B, n, n, R) in place of the learned model's own."""
-        contents, places = self.cells(f_mid)  # (B, N, w), (N, w)
-        query = self.ask(self.embedding)  # (n, w)
-        scores = torch.einsum("nw,bcw->bnc", query, self.key(contents + places)) / math.sqrt(query.shape[1])
+        """F_mid (B, C, T', H', W') as the gate left it; `prior` (B, n, n, R) in place of the model's own."""
+        contents = self.content(f_mid.flatten(2).transpose(1, 2))  # (B, N, w)
+        scores = torch.einsum("bcw,ncw->bnc", contents, self.wanted)
         attention = scores.softmax(dim=-1)  # (B, n, N)
-        nodes = self.embedding + attention @ contents
+        amount = scores.logsumexp(dim=-1, keepdim=True) - math.log(scores.shape[-1])  # (B, n, 1)
+        nodes = self.embedding + POOLING_GAIN * attention @ contents + amount * self.found
         strengths = []
         for layer in self.layers:
             nodes, heard = layer(nodes, self.prior if prior is None else prior)
             strengths.append(heard)
         nodes = self.norm(nodes)
         logits = (nodes * self.head[:, :-1]).sum(dim=-1) + self.head[:, -1]  # (B, n)
-        # The token must tell which AUs were found: each AU's embedding, as strongly as its node believes in it.
-        believed = logits.sigmoid()[..., None] * self.embedding
+        # The token must tell which AUs were found: each AU's direction, as strongly as its node believes in it.
+        believed = logits.sigmoid()[..., None] * self.found
         token = self.readout(torch.cat([nodes, believed], dim=-1).mean(dim=1))
         return GraphReading(
             token=token,

@@ -127,8 +127,7 @@ def test_without_an_edge_nothing_of_the_neighbour_arrives_where_no_other_path_re
     f_mid = torch.rand(2, *model.config.mid_shape, dtype=torch.float64)
 
     def logit_of_1_by_node(prior):
-        embedding = graph.embedding
-        (slope,) = torch.autograd.grad(graph(f_mid, prior).logits[:, 0].sum(), embedding)
+        (slope,) = torch.autograd.grad(graph(f_mid, prior).logits[:, 0].sum(), graph.embedding)
         return slope.abs().sum(dim=1) > 0
 
     assert logit_of_1_by_node(None).tolist() == [True, True, False]
@@ -141,7 +140,8 @@ def test_permuting_aus_permutes_the_logits():
     aus, order = [1, 2, 4, 12, 17], [3, 0, 4, 2, 1]
     model = tiny_model(graph=True, projector="mge", aus=aus)
     state = copy.deepcopy(model.state_dict())
-    for name in ("model.graph.embedding", "model.graph.head", "classifier.weight", "classifier.bias"):
+    own = ("embedding", "wanted", "found", "head")  # the graph's rows, one an AU
+    for name in [*(f"model.graph.{name}" for name in own), "classifier.weight", "classifier.bias"]:
         state[name] = state[name][order]
     state["model.graph.prior"] = state["model.graph.prior"][order][:, order]
     x = clips(3)
