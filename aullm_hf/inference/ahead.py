@@ -19,15 +19,25 @@ class _Stopped(Exception):
 def read_ahead(
     sources: Iterable[Any], read: Callable[[Any], Iterable[Any]], workers: int, waiting: int
 ) -> Iterator[tuple[Any, Any, bool]]:
-    """(source, what `read` gave, False), one after another, and (source, None, True) after a source's last."""
+    """(source, what `read` gave, False), one after another, and (source, None, True) after a source's last.
+
+    No source has more than `waiting` of its own waiting, and none is begun while so many wait altogether.
+    """
     upcoming, take = iter(sources), threading.Lock()
-    order: Queue = Queue(maxsize=max(waiting, workers))
-    stop = threading.Event()
+    order: Queue = Queue()
+    stop, room, held = threading.Event(), threading.Condition(), 0
+
+    def hold(change: int) -> None:
+        nonlocal held
+        with room:
+            held += change
+            room.notify_all()
 
     def put(queue: Queue, item: Any) -> None:
         while not stop.is_set():
             try:
-                return queue.put(item, timeout=0.1)
+                queue.put(item, timeout=0.1)
+                return hold(1)
             except Full:
                 continue
         raise _Stopped
@@ -36,14 +46,16 @@ def read_ahead(
         try:
             while True:
                 with take:  # so that sources stand in `order` as they were named
+                    with room:
+                        room.wait_for(lambda: held < waiting or stop.is_set())
                     try:
                         source = next(upcoming)
                     except StopIteration:
-                        return put(order, _END)
+                        return order.put(_END)
                     except BaseException as error:
-                        return put(order, error)
+                        return order.put(error)
                     mine: Queue = Queue(maxsize=waiting)
-                    put(order, (source, mine))
+                    order.put((source, mine))
                 try:
                     for item in read(source):
                         put(mine, (item, False))
@@ -74,8 +86,10 @@ def read_ahead(
             last = False
             while not last:
                 item, last = get(queue)
+                hold(-1)
                 yield source, item, last
     finally:
         stop.set()
+        hold(0)
         for thread in threads:
             thread.join()

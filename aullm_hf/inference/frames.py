@@ -206,7 +206,7 @@ def _listed(path: Path, by_decoding: bool) -> tuple[Sequence[int | None], float,
 
 def as_frame(frame: Any, name: str) -> np.ndarray:
     """(H, W) or (H, W, 3) uint8 from an array, a tensor or a PIL picture: whole numbers 0..255 or fractions 0..1."""
-    if hasattr(frame, "mode") and frame.mode not in ("L", "RGB", "RGBA"):  # palettes, inks and other colour spaces
+    if hasattr(frame, "convert") and frame.mode not in ("L", "RGB", "RGBA"):  # palettes, inks and other colour spaces
         frame = frame.convert("L" if frame.mode in ("1", "LA") else "RGB")
     values = np.asarray(frame)
     if values.ndim == 3 and values.shape[2] in (1, 4):

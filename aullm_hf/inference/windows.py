@@ -57,24 +57,26 @@ def spans(
 
 
 def _sliding(times: np.ndarray, window: float, stride: float) -> Iterator[Span]:
-    """Every window holds the frames of start <= t < start + window; the last one ends with the last frame."""
+    """Every window holds the frames of start <= t < start + window; the last one ends with the last frame.
+
+    A gap without frames is one window, however long it is.
+    """
     begin, finish = float(times[0]), float(times[-1])
-    number = 0
+    number, step = 0, 0
     while True:
-        start = begin + number * stride
+        start = begin + step * stride
         final = start + window > finish + _INSTANT
         if final:
             start = max(min(start, finish - window + 2 * _INSTANT), begin)
         first = int(np.searchsorted(times, start - _INSTANT))
         last = int(np.searchsorted(times, start + window - _INSTANT)) - 1
-        inside = last >= first
-        yield Span(
-            number,
-            first,
-            last,
-            float(times[first]) if inside else start,
-            float(times[last]) if inside else start + window,
-        )
+        if last >= first:
+            yield Span(number, first, last, float(times[first]), float(times[last]))
+            step += 1
+        else:
+            following = float(times[first])
+            yield Span(number, first, last, start, following)
+            step = max(int((following - begin) / stride + _INSTANT), step + 1)
         if final:
             return
         number += 1
