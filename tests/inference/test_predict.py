@@ -43,14 +43,12 @@ REASONS = {
     "text.mp4": "is no readable video (Invalid data found when processing input)",
     "empty.mp4": "the file is empty",
     "one frame.mkv": "one frame shows no motion",
-    "nobody.mkv": "no face in its first 4 frames (score at least 0.6); clips that are cropped already need face='none' "
-    "(--no_face)",
+    "nobody.mkv": "no face in its first 4 frames (score at least 0.6); clips that are cropped already need "
+    "face='none' (--no_face)",
 }
 
 
-def test_everything_in_a_folder_has_its_rows_and_reasons(
-    folder, face_checkpoint, face_model, tmp_path, capsys, monkeypatch
-):
+def test_everything_in_a_folder_has_its_rows_and_reasons(folder, face_checkpoint, face_model, tmp_path, capsys):
     out = tmp_path / "aus.parquet"
     command = ["predict", str(folder), "--model", str(face_checkpoint), "--out", str(out), "--face_model",
                str(face_model), "--window", "60", "--stride", "60"]  # fmt: skip
@@ -66,13 +64,8 @@ def test_everything_in_a_folder_has_its_rows_and_reasons(
     assert minutes["start"].tolist() == pytest.approx([60 * at for at in range(9)] + [599.5 - 60 + 0.5], abs=0.5)
     assert minutes["end"].iloc[-1] == pytest.approx(599.5)
     assert summary.startswith(f"8 sources, {len(table)} rows; 4 rows with a reason") and summary.endswith(f"-> {out}")
-    for reason in (
-        "1 x the file is empty",
-        "1 x one frame shows no motion",
-        "1 x no face",
-        "1 x is no readable video",
-    ):
-        assert reason in summary
+    for reason in ("the file is empty", "one frame shows no motion", "no face", "is no readable video"):
+        assert f"1 x {reason}" in summary
     before = table.drop(columns="name")
     assert main([*command, "--strict"]) == 1
     assert "8 sources were there already" in capsys.readouterr().err
@@ -150,24 +143,24 @@ def test_results_of_another_window_are_refused(tmp_path, checkpoint, capsys):
 
 
 def test_a_stopped_run_keeps_its_rows_and_goes_on(tmp_path, checkpoint):
-    for at in range(150):
+    for at in range(80):
         write_video(tmp_path / "clips" / f"{at}.mkv", noise(8, 32, 32, seed=at))
     out = tmp_path / "aus.csv"
     journal = tmp_path / "aus.csv.journal.jsonl"
     command = [*AULLM, "predict", str(tmp_path / "clips"), "--model", str(checkpoint), "--out", str(out),
                "--batch_size", "1", "--workers", "1"]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
+    while not (journal.exists() and journal.read_bytes().count(b"\n") > 2):
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "of 150 sources are kept in" in said and not out.exists()
+    assert process.returncode == 130 and "of 80 sources are kept in" in said and not out.exists()
     kept = journal.read_bytes().count(b"\n") - 1
-    assert 3 <= kept < 150
+    assert 2 <= kept < 80
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and f"{kept} sources were there already" in done.stderr
-    assert pd.read_csv(out)["source"].map(os.path.basename).tolist() == [f"{at}.mkv" for at in range(150)]
+    assert pd.read_csv(out)["source"].map(os.path.basename).tolist() == [f"{at}.mkv" for at in range(80)]
 
 
 # -------------------------------------------------------------------- the command itself
@@ -196,8 +189,15 @@ def test_every_commands_help_shows_an_example(name, capsys):
 def test_info_says_what_a_model_is(face_checkpoint, capsys):
     assert main(["info", str(face_checkpoint)]) == 0
     said = capsys.readouterr().out
-    for part in ("AU12  Lip corner puller", "zygomaticus major", "threshold 0.500", "6 gray frames of 32 x 32",
-                 "aligned by one transform", "rank 4 on q_proj, v_proj", "parameters", "no card that says it"):  # fmt: skip
+    for part in (
+        "AU12  Lip corner puller",
+        "zygomaticus major",
+        "threshold 0.500",
+        "6 gray frames of 32 x 32",
+        "aligned by one transform",
+        "rank 4 on q_proj, v_proj",
+        "no card that says it",
+    ):
         assert part in said
     (face_checkpoint / "README.md").write_text("---\ndatasets: [casme2]\n---\n# x\n")
     assert main(["info", str(face_checkpoint), "--json"]) == 0
