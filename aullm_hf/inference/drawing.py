@@ -5,6 +5,7 @@ outlined or in bold, so that a grey print says the same. Needs the extra `viz`.
 """
 
 import textwrap
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ THRESHOLD = "#D55E00"
 EVIDENCE = "#E69F00"
 TOGETHER, AGAINST = "#0072B2", "#D55E00"  # AUs that go together, AUs that exclude each other
 FORMATS = (".png", ".pdf", ".svg")
+_saving = threading.Lock()  # matplotlib's settings are everybody's
 
 
 def new_figure(width: float, height: float):
@@ -40,7 +42,7 @@ def save_figure(figure, path: str | Path, dpi: int = 150) -> Path:
     import matplotlib
 
     # Text stays text in a vector file, and the ids in it do not change from one run to the next.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "aullm", "pdf.fonttype": 42}):
+    with _saving, matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "aullm", "pdf.fonttype": 42}):
         figure.savefig(path, dpi=dpi, metadata=undated[path.suffix.lower()])
     return path
 

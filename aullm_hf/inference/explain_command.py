@@ -132,7 +132,7 @@ def explain_clips(
             for at in chosen:
                 clip = clips[at]
                 title = title_of(clip, len(clips))
-                folder = _folder_name(title, taken)
+                folder = _folder_name(title.replace(Path(clip.source).name, Path(clip.source).stem, 1), taken)
                 frames, explanation = explain_clip(detector, clip, aus)
                 span = None if clip.start is None or clip.end is None else (clip.start, clip.end)
                 pictures = clip_pictures(frames, explanation, span=span, title=title)

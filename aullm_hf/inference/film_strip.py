@@ -99,9 +99,7 @@ def attention_over_time(channel_attention: np.ndarray, *, title: str = "", width
     order = np.argsort(-attention.mean(axis=0), kind="stable")
     figure = new_figure(width, 3.6 + (0.3 if title else 0))
     axes = figure.subplots()
-    picture = axes.imshow(
-        attention[:, order].T, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
-    )
+    picture = axes.imshow(attention[:, order].T, cmap="cividis", aspect="auto", interpolation="nearest")
     axes.set_xticks(range(steps), [f"{step + 2}, {step + 3}" for step in range(steps)])
     axes.set_xlabel("frames whose motion the step sees", fontsize=8, color=INK)
     axes.set_ylabel(f"{channels} channels, ordered by their mean", fontsize=8, color=INK)

@@ -100,8 +100,8 @@ def entry(evidence: "AUEvidence") -> dict:
 def entries(explanation: "ClipExplanation") -> dict:
     """A clip's probabilities and thresholds, and what is known of the AUs that were explained."""
     return {
-        "probabilities": {label: round(p, 6) for label, p in explanation.probabilities.items()},
-        "thresholds": {label: round(t, 6) for label, t in explanation.thresholds.items()},
+        "probabilities": {label: round(explanation.probabilities[label], 6) for label in explanation.labels},
+        "thresholds": {label: round(explanation.thresholds[label], 6) for label in explanation.labels},
         "aus": [entry(one) for one in explanation.evidence],
     }
 
