@@ -68,7 +68,7 @@ class BaselineForAUDetection(PreTrainedModel):
         super().__init__(config)
         self.model = ARCHITECTURES[config.architecture](config)
         self.classifier = nn.Linear(self.model.width, config.num_labels)
-        self.teachers: nn.ModuleList | None = None
+        self.teachers: tuple[nn.Module, ...] = ()  # in a tuple, so that they are no part of the model or its files
         self.post_init()
 
     @property
@@ -93,7 +93,7 @@ class BaselineForAUDetection(PreTrainedModel):
         return_dict: bool | None = None,
     ) -> AUDetectionOutput | tuple:
         """pixel_values (B, ..) as BaselineVideoProcessor makes them and, to train, labels (B, n_AU) of 0 and 1."""
-        if labels is not None and self.teachers is not None:
+        if labels is not None and self.teachers:
             maps = self.model.maps(pixel_values)
             logits = self.classifier(pooled(maps))
             parts = {
@@ -118,20 +118,13 @@ class BaselineForAUDetection(PreTrainedModel):
         return self.model.weight if chosen is None else chosen
 
     def learn_from(self, teachers: Sequence["BaselineForAUDetection"]) -> None:
-        """Imitate these from now on. They stay as they are, and are no part of what is saved."""
-        self.teachers = nn.ModuleList(teacher.model for teacher in teachers).eval().requires_grad_(False)
-        self._keys_to_ignore_on_save = {f"teachers.{name}" for name in self.teachers.state_dict()}
+        """Imitate these from now on. They stay as they are, and are no part of what is trained, moved or saved."""
+        self.teachers = tuple(teacher.model.eval().requires_grad_(False) for teacher in teachers)
 
     def _imitation(self, pixel_values: torch.Tensor, maps: tuple[torch.Tensor, ...]) -> torch.Tensor:
         with torch.no_grad():
-            taught = [teacher.maps(pixel_values) for teacher in self.teachers]
+            taught = [teacher.to(pixel_values.device).maps(pixel_values) for teacher in self.teachers]
         return self.model.imitation(maps, taught)
-
-    def train(self, mode: bool = True) -> "BaselineForAUDetection":
-        super().train(mode)
-        if self.teachers is not None:
-            self.teachers.eval()
-        return self
 
     # ---------------------------------------------------------------- a fresh start, or a fit
 
@@ -156,7 +149,7 @@ class BaselineForAUDetection(PreTrainedModel):
 
     def reset_trained(self, seed: int) -> None:
         """A fresh start, without teachers, determined by `seed` alone."""
-        self.teachers, self._keys_to_ignore_on_save = None, None
+        self.teachers = ()
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []), torch.no_grad():
             torch.manual_seed(seed)
             for module in self.modules():

@@ -22,7 +22,7 @@ def basic_resnet(blocks, channels):
     total = channels * 64 * 49 + 2 * 64
     inputs = 64
     for width, count in zip((64, 128, 256, 512), blocks, strict=True):
-        for place in range(count):
+        for _ in range(count):
             total += inputs * width * 9 + width * width * 9 + 2 * 2 * width
             if inputs != width:  # the shortcut's projection
                 total += inputs * width + 2 * width

@@ -53,6 +53,15 @@ def tiny_yaml(folder: Path, **sections: dict) -> Path:
     return path
 
 
+def baseline_yaml(folder: Path, kind: str, **training) -> Path:
+    """The tiny run with a baseline in the place of AU-LLM, and without what only frames can have done to them."""
+    sizes = {"image_size": 16, "backbone_channels": [4, 8], "high_dim": 8, "resnet_widths": [4, 4, 8, 8]}
+    path = tiny_yaml(folder, training={"augment_flip": 0, "augment_shift": 0, "num_train_epochs": 2, **training})
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(content | {"model": {"model_kind": kind, **sizes}}))
+    return path
+
+
 def train(config: Path, run: Path, *options: str, report: bool = False) -> int:
     """train.py in this process; the tables are put together, figures and card only with `report`."""
     from unittest.mock import patch

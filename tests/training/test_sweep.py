@@ -1,0 +1,105 @@
+"""A table in one command: every combination once, failures named, what is finished left alone, the comparison last."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from support.fake_run import fake_run
+from support.scripts import load_script
+from support.tiny_run import ROOT, baseline_yaml
+
+sweep = load_script("sweep")
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Two recipes, of which `broken` cannot be planned."""
+    baseline_yaml(tmp_path / "recipes", "flow-svm")
+    (tmp_path / "recipes" / "broken.yaml").write_text("model: {model_kind: vgg}\n")
+
+    def write(**content):
+        runs = [{"name": "flow", "recipe": "recipes/tiny.yaml"}]
+        path = tmp_path / "list.yaml"
+        path.write_text(yaml.safe_dump({"out": str(tmp_path / "out"), "runs": runs, **content}))
+        return path
+
+    return write
+
+
+def test_every_combination_is_one_run(listed, capsys):
+    runs = [
+        {"name": "A", "recipe": "recipes/tiny.yaml", "set": {"model_kind": "sp"}},
+        {"name": "B", "recipe": "recipes/tiny.yaml"},
+    ]
+    path = listed(runs=runs, vary={"difficulty": ["standard", "hard"]}, seeds=[1, 2], set={"subjects": 4})
+    assert sweep.main([str(path), "--dry_run", "--root", "x"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("--output_dir ")[1].split()[0].split("/")[-1] for line in lines] == [
+        "a-standard", "b-standard", "a-hard", "b-hard"
+    ]  # fmt: skip
+    for line in lines:
+        assert "--subjects 4" in line and line.endswith("--seeds 1 2 --root x")
+        assert ("--model_kind sp" in line) == ("/a-" in line)
+
+
+def test_a_failed_run_is_named_and_the_others_go_on(listed, tmp_path, capsys, monkeypatch):
+    """The runner's part is played here: one recipe fails, the others leave a run."""
+
+    def played(command, stdout, **_):
+        folder = Path(command[command.index("--output_dir") + 1])
+        if "broken" in command[command.index("--config") + 1]:
+            stdout.write("train.py: model_kind is 'vgg'\n")
+            return SimpleNamespace(returncode=2)
+        (fake_run(folder) / "results.json").write_text("{}")
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(sweep.subprocess, "run", played)
+    monkeypatch.setattr("aullm_hf.evaluation.comparison_figures.write_comparison_figures", lambda *_: [])
+    recipes = {"A": "recipes/tiny.yaml", "bad": "recipes/broken.yaml", "C": "recipes/tiny.yaml"}
+    runs = [{"name": name, "recipe": recipe} for name, recipe in recipes.items()]
+    assert sweep.main([str(listed(runs=runs, reference="C")), "--jobs", "2"]) == 1
+    said = capsys.readouterr()
+    assert "FAILED: bad (bad): train.py: model_kind is 'vgg' All of it: " in said.err
+    assert "a: finished" in said.out and "bad: FAILED (exit 2)" in said.out
+    comparison = (tmp_path / "out" / "comparison" / "comparison.md").read_text()
+    assert "| A |" in comparison and "minus C" in comparison and "| bad |" not in comparison
+
+
+@pytest.mark.slow
+def test_runs_are_made_once_and_compared_with_all_their_seeds(listed, tmp_path):
+    path = listed(seeds=[1, 2])
+    assert sweep.main([str(path)]) == 0
+    entries = json.loads((tmp_path / "out" / "flow" / "folds.json").read_text())
+    assert sorted({entry["seed"] for entry in entries}) == [1, 2]
+    fold = tmp_path / "out" / "flow" / "folds" / "sub01-seed1" / "fold.json"
+    before = fold.stat().st_mtime_ns
+    assert sweep.main([str(path)]) == 0
+    assert fold.stat().st_mtime_ns == before  # not trained again
+    assert "| flow |" in (tmp_path / "out" / "comparison" / "comparison.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"runs": []}, "it must hold `runs`"),
+        ({"repeat": 3}, "it holds 'repeat'; allowed: out, reference, runs, seeds, set, vary"),
+        ({"runs": [{"recipe": "gone.yaml"}]}, "there is no recipe .*gone.yaml"),
+        ({"runs": [{"recipe": "recipes/tiny.yaml"}] * 2}, "two runs would go to .*tiny; give them different names"),
+        ({"runs": [{"config": "recipes/tiny.yaml"}]}, "it holds 'config'; allowed: name, recipe, set"),
+    ],
+)
+def test_a_list_that_is_wrong_says_what_is_allowed(listed, capsys, content, message):
+    assert sweep.main([str(listed(**content)), "--dry_run"]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "hub_configs" / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_list_can_be_planned(path, capsys):
+    assert sweep.main([str(path), "--dry_run"]) == 0
+    content = yaml.safe_load(path.read_text())
+    assert content["reference"] in {run["name"] for run in content["runs"]}
+    assert f"runs/sweeps/{path.stem}/" in capsys.readouterr().out
