@@ -96,12 +96,17 @@ def radar(benchmark: Benchmark, entries: list[Entry], rule: str, metric: str):
             np.append(angles, angles[0]), np.append(values, values[0]), color=COLOURS[place], linestyle=LINES[place],
             marker=MARKERS[place], markersize=5, linewidth=1.6, label=f"{entry.name} ({values[-1]:.1f})",
         )  # fmt: skip
-    axes.set(theta_offset=np.pi / 2, theta_direction=-1, ylim=(max(10 * np.floor(lowest / 10) - 10, 0), 100))
+    centre = max(10 * np.floor(lowest / 10) - 10, 0)
+    axes.set(theta_offset=np.pi / 2, theta_direction=-1, ylim=(centre, 100))
     axes.set_xticks(angles, spokes, fontsize=9)
     axes.tick_params(axis="y", labelsize=7)
     axes.grid(color="#DDDDDD")
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8, handlelength=4)
-    _heading(figure, title(benchmark, rule, metric), "the variants of AU-LLM, per AU; avg in brackets")
+    _heading(
+        figure,
+        title(benchmark, rule, metric),
+        f"the variants of AU-LLM, per AU; the centre is {centre:.0f}, avg in brackets",
+    )
     return figure
 
 
