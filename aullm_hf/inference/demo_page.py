@@ -248,7 +248,7 @@ def _read_line(analysis: Analysis) -> str:
     clip = analysis.clip
     said = [f"{clip.frames_read} frames"]
     if clip.fps:
-        said.append(f"{clip.fps:g} a second")
+        said.append(f"{clip.fps:.4g} a second")
     said.append({True: "face found", False: "no face found", None: "taken as cropped"}[clip.face_found])
     if len(analysis.rows) > 1:
         said.append(f"the clearest of {len(analysis.rows)} windows")

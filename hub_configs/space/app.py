@@ -5,15 +5,19 @@ AULLM_MODEL (and AULLM_REVISION) are variables of the Space; the folder aullm_hf
 
 import os
 
-from aullm_hf.inference import AUDetector
-from aullm_hf.inference.demo import Demo, Limits
-from aullm_hf.inference.demo_page import launch
 
-MODEL = os.environ.get("AULLM_MODEL")
-LIMITS = Limits(megabytes=20, seconds=20)  # strangers' clips on a shared machine
+def main() -> None:
+    model = os.environ.get("AULLM_MODEL")
+    if not model:
+        raise SystemExit("AULLM_MODEL is not set; give this Space the variable AULLM_MODEL, such as me/casme2-aullm.")
+    from aullm_hf.inference import AUDetector
+    from aullm_hf.inference.demo import Demo, Limits
+    from aullm_hf.inference.demo_page import launch
+
+    detector = AUDetector(model, revision=os.environ.get("AULLM_REVISION"))
+    limits = Limits(megabytes=20, seconds=20)  # strangers' clips on a shared machine
+    launch(Demo(detector, limits), host=os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0"))
+
 
 if __name__ == "__main__":
-    if not MODEL:
-        raise SystemExit("AULLM_MODEL is not set; give this Space the variable AULLM_MODEL, such as me/casme2-aullm.")
-    detector = AUDetector(MODEL, revision=os.environ.get("AULLM_REVISION"))
-    launch(Demo(detector, LIMITS), host=os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0"))
+    main()

@@ -1,0 +1,286 @@
+"""The demo page in a real browser, as a visitor: upload, record, keyboard alone, a phone's width. Slow.
+
+Needs Gradio (the extra `demo`), selenium (the extra `test`) and Debian's packages chromium and chromium-driver. With
+AULLM_SCREENSHOTS set to a folder, what the browser shows is saved there, to be looked at.
+"""
+
+import base64
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aullm_hf.inference import AUDetector
+from support.videos import noise, write_video
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.slow
+
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+         "--disable-background-networking", "--disable-component-update", "--use-fake-ui-for-media-stream",
+         "--use-fake-device-for-media-stream")  # fmt: skip
+PHONE, DESK = (375, 812), (1100, 900)
+
+
+class Visitor:
+    """A browser at the page."""
+
+    def __init__(self, address: str, size: tuple[int, int], folder: Path):
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+
+        self.address, self.size, self.folder = address, size, folder
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+        self.ask("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1,
+                 mobile=size[0] < 500)  # fmt: skip
+        self.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self.driver.get(address)
+        self.find("#send")
+
+    def ask(self, method: str, **arguments) -> dict:
+        return self.driver.execute_cdp_cmd(method, arguments)
+
+    def run(self, script: str, *arguments):
+        return self.driver.execute_script(script, *arguments)
+
+    def until(self, what, seconds: float = 60):
+        """The first true thing `what` gives; the page's state where it never does."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := what():
+                return found
+            time.sleep(0.1)
+        self.picture("never")
+        raise AssertionError(
+            f"waited {seconds:g} s in vain; the page says: {self.run('return document.body.innerText')}"
+        )
+
+    def find(self, css: str):
+        return self.until(lambda: self.driver.find_elements("css selector", css))[0]
+
+    def text(self, css: str) -> str:
+        return self.find(css).text
+
+    def press(self, *keys: str) -> None:
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def focused(self) -> dict:
+        """What the keyboard is at: its tag, id, words, and whether one sees it."""
+        return self.run(
+            "const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();"
+            "return {tag: e.tagName, id: e.id, type: e.type || '', value: e.value || '',"
+            " text: (e.innerText || e.ariaLabel || '').trim(),"
+            " outline: s.outlineStyle == 'none' ? 0 : parseFloat(s.outlineWidth), width: r.width,"
+            " inside: (e.closest('[id]') || {}).id || ''}"
+        )
+
+    def tab_to(self, wanted, most: int = 60) -> dict:
+        """Tab on until the focus is where it is wanted; every stop on the way can be seen."""
+        from selenium.webdriver import Keys
+
+        for _ in range(most):
+            self.press(Keys.TAB)
+            stop = self.focused()
+            if stop["tag"] in ("BUTTON", "A") or stop["type"] in ("radio", "checkbox"):
+                assert stop["outline"] >= 2, f"the focus cannot be seen at {stop}"
+            if wanted(stop):
+                return stop
+        raise AssertionError(f"{most} tabs did not lead there; the last stop was {stop}")
+
+    def picture(self, name: str) -> None:
+        if folder := os.environ.get("AULLM_SCREENSHOTS"):
+            size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
+            clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+            shot = self.ask("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / f"{name}-{self.size[0]}.png").write_bytes(base64.b64decode(shot["data"]))
+
+    def downloaded(self) -> pd.DataFrame:
+        path = self.until(lambda: sorted(self.folder.glob("*_aus.csv")))[0]
+        return pd.read_csv(io.BytesIO(path.read_bytes()))
+
+    def strangers(self) -> list[str]:
+        """Addresses the page asked for that are not the server's."""
+        asked = []
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                asked.append(message["params"]["request"]["url"])
+        ours = (self.address, "data:", "blob:", "chrome")  # chrome: the browser's own empty first page
+        return [url for url in asked if not url.startswith(ours)]
+
+
+@pytest.fixture(scope="module")
+def served(checkpoint, tmp_path_factory):
+    """(address, folder for temporary files) of `aullm demo` in a process of its own."""
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("no Chromium: apt-get install chromium chromium-driver")
+    pytest.importorskip("gradio", reason='Gradio is not installed: pip install "aullm-hf[demo]"')
+    pytest.importorskip("selenium", reason='selenium is not installed: pip install "aullm-hf[test]"')
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "aullm_hf.inference.command", "demo", "--model", checkpoint, "--port", str(port),
+               "--max_mb", "1"]  # fmt: skip
+    with (folder / "log").open("w") as log:
+        env = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=env)
+    try:
+        end = time.monotonic() + 300
+        while "The page is at" not in (said := (folder / "log").read_text()):
+            assert server.poll() is None and time.monotonic() < end, said
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}", folder
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+    assert not list(folder.glob("aullm-demo-*")), "uploads were left behind"
+
+
+@pytest.fixture
+def visit(served, tmp_path):
+    """Opens the page at a size; every browser is closed at the end."""
+    visitors = []
+
+    def open_page(size: tuple[int, int] = DESK) -> Visitor:
+        visitors.append(Visitor(served[0], size, tmp_path))
+        return visitors[-1]
+
+    yield open_page
+    for visitor in visitors:
+        visitor.driver.quit()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    frames = [frame[:, :, None].repeat(3, axis=2) for frame in noise(20, 32, 32)]
+    return write_video(tmp_path_factory.mktemp("clips") / "smile.mp4", frames, rate=50, codec="libx264",
+                       pixels="yuv420p", crf="5")  # fmt: skip
+
+
+def uploads(folder: Path) -> list[Path]:
+    """Files that visitors sent and that still lie on the server's disk."""
+    return [path for path in folder.rglob("*") if path.suffix in (".mp4", ".webm", ".avi") and path.is_file()]
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_upload_a_clip_see_named_aus_download_the_table(visit, served, clip, checkpoint, size):
+    visitor = visit(size)
+    assert "Not for deception detection, hiring, policing" in visitor.text("#not-for")
+    visitor.picture("start")
+    visitor.find("#clip input[type=file]").send_keys(str(clip))
+    visitor.until(lambda: visitor.driver.find_elements("css selector", "#clip video"))
+    assert uploads(served[1])
+    visitor.find("#send").click()
+    visitor.find("#download")
+    visitor.picture("uploaded")
+    detector = AUDetector(checkpoint)
+    row = detector.rows(list(detector.read(clip))).iloc[0]
+    table = visitor.text("#result table")
+    for label, name in {"AU1": "Inner brow raiser", "AU4": "Brow lowerer", "AU12": "Lip corner puller"}.items():
+        assert f"{label} {name}" in table and f"{row[f'p_{label}']:.2f}" in table
+    assert "zygomaticus major" in table
+    pictures = visitor.run("return [...document.querySelectorAll('#result img')].map(i => [i.alt, i.naturalWidth])")
+    assert len(pictures) == 4 and all(alt and width > 100 for alt, width in pictures)
+    visitor.find("#download").click()
+    got = visitor.downloaded()
+    np.testing.assert_allclose(got["probability"], [row[f"p_{label}"] for label in detector.labels], rtol=1e-6)
+    assert not uploads(served[1]), "the clip is still there"
+    assert visitor.run("return document.documentElement.scrollWidth") <= size[0], "the page scrolls sideways"
+    assert visitor.strangers() == []
+
+
+def test_by_keyboard_alone_on_a_phone(visit):
+    from selenium.webdriver import Keys
+
+    visitor = visit(PHONE)
+    visitor.tab_to(lambda stop: "Video" in stop["text"] and stop["tag"] == "BUTTON")  # Enter opens the file chooser
+    visitor.tab_to(lambda stop: stop["id"] == "send")
+    visitor.driver.refresh()
+    visitor.find("#send")
+    visitor.tab_to(lambda stop: stop["text"] == "Your clip")
+    visitor.press(Keys.TAB)
+    assert visitor.focused()["text"] == "An example"
+    visitor.press(Keys.ENTER)
+    visitor.tab_to(lambda stop: stop["type"] == "radio" and stop["value"].startswith("Recording"))
+    visitor.press(Keys.SPACE)
+    visitor.tab_to(lambda stop: stop["id"] == "try")
+    visitor.picture("keyboard")
+    visitor.press(Keys.ENTER)
+    visitor.find("#download")
+    visitor.until(lambda: visitor.focused()["tag"] == "H2")  # the answer is in view and the keyboard is there
+    visitor.tab_to(lambda stop: stop["id"] == "download", most=2)
+    visitor.press(Keys.ENTER)
+    got = visitor.downloaded()
+    assert got["clip"].nunique() > 5 and set(got["au"]) == {"AU1", "AU4", "AU12"}
+    assert visitor.run("return !!document.querySelector('#result img[alt*=\"over time\"]')")
+    visitor.picture("recording")
+    assert visitor.run("return document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_a_bad_upload_is_answered_in_words(visit, served, tmp_path):
+    visitor = visit()
+    path = tmp_path / "notes.mp4"
+    path.write_text("this is no video")
+    visitor.find("#send").click()
+    visitor.until(lambda: "There is no clip yet" in visitor.text("[role=alert].au-error"))
+    visitor.find("#clip input[type=file]").send_keys(str(path))
+    visitor.until(lambda: uploads(served[1]))
+    time.sleep(1)  # until the page knows what was sent
+    visitor.find("#send").click()
+    visitor.until(lambda: "is no readable video" in visitor.text("[role=alert].au-error"))
+    visitor.picture("refused")
+    assert not uploads(served[1])
+
+
+def test_what_is_too_large_never_arrives(visit, served, tmp_path):
+    visitor = visit()
+    path = tmp_path / "large.mp4"
+    with path.open("wb") as file:
+        file.truncate(3_000_000)
+    visitor.find("#clip input[type=file]").send_keys(str(path))
+    visitor.until(lambda: "maximum allowed size" in visitor.run("return document.body.innerText").lower())
+    time.sleep(0.5)  # it slides in
+    visitor.picture("too-large")
+    assert not uploads(served[1])
+
+
+def test_record_a_clip(visit, served):
+    visitor = visit()
+    visitor.find("button[aria-label='Capture from camera'], button[aria-label*='ebcam']").click()
+    visitor.until(
+        lambda: [b for b in visitor.driver.find_elements("css selector", "#clip button") if b.is_displayed()]
+    )
+    visitor.picture("camera")
+    press_what_says = (
+        "const named = b => (b.innerText + ' ' + b.ariaLabel + ' ' + b.title).toLowerCase();"
+        "const all = [...document.querySelectorAll('#clip button')].filter(b => b.checkVisibility() && !b.disabled);"
+        "const found = all.find(b => named(b).includes(arguments[0])); if (found) found.click(); return !!found"
+    )
+    for words in ("webcam", "record", "stop"):  # let it in, begin, and end after a second
+        visitor.until(lambda words=words: visitor.run(press_what_says, words), seconds=30)
+        time.sleep(1.5)
+    visitor.until(lambda: uploads(served[1]), seconds=30)
+    time.sleep(1)
+    visitor.find("#send").click()
+    visitor.find("#download")
+    visitor.picture("recorded")
+    assert "AU12 Lip corner puller" in visitor.text("#result table")
+    assert not uploads(served[1])
