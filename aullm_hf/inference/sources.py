@@ -5,7 +5,7 @@ Nothing is opened but folders and tables, and nothing is dropped: what cannot be
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ def _expand(given: Any) -> Iterator[Source]:
         yield from (Source(f"array {at}", frames=layout(clip)) for at, clip in enumerate(given))
     elif _are_images(given):
         yield from _by_folder([Path(path).expanduser() for path in given])
+    elif not isinstance(given, Iterable):
+        raise TypeError(f"{given!r} names no clip; give a path, an array, frames, a table, or a list of those")
     else:
         for at, item in enumerate(given):
             for source in _expand(item):

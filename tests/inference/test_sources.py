@@ -123,6 +123,12 @@ def test_arrays_are_clips_and_lists_of_them_batches():
     assert len(single.frames) == 1
 
 
+def test_what_can_be_no_clip_is_an_error():
+    for given in (5, None, ["a.mp4", 3.0]):
+        with pytest.raises(TypeError, match="names no clip; give a path, an array"):
+            list(sources_of(given))
+
+
 def test_names_that_are_no_text_can_be_written(tmp_path):
     path = os.fsencode(tmp_path) + b"/\xff\xfe.mkv"
     try:
