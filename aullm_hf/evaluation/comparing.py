@@ -26,7 +26,7 @@ DECISIONS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # itself alone: a run is not compared cell by cell
 class Entry:
     """A run, and the name of its row."""
 
