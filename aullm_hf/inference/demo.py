@@ -140,9 +140,9 @@ def check_upload(path: Path, limits: Limits) -> None:
     """Refuse what would take too long, from the file's packets alone. What is no video is left to the reader."""
     if not path.is_file():
         raise DemoError("The clip is no longer here: clips are deleted after use. Please send it again.")
-    if path.stat().st_size > limits.megabytes * 1_000_000:
+    if path.stat().st_size > limits.megabytes << 20:
         raise DemoError(
-            f"The clip has {path.stat().st_size / 1e6:.0f} MB; at most {limits.megabytes} MB are taken here."
+            f"The clip has {path.stat().st_size / 2**20:.1f} MB; at most {limits.megabytes} MB are taken here."
         )
     try:
         import av

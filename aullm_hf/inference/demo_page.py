@@ -147,7 +147,7 @@ def launch(
             share=share,
             prevent_thread_lock=True,
             quiet=True,
-            max_file_size=demo.limits.megabytes * 1_000_000,
+            max_file_size=demo.limits.megabytes << 20,
             enable_monitoring=False,
             ssr_mode=False,
             footer_links=[],
