@@ -33,7 +33,7 @@ PUBLISHED_LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.1, "target_module
 
 SHARED_SLOTS = ("prompt",)  # slots whose content is the same for every clip
 TASK_TEXT = "Analyze the facial features to classify action units:"
-DEDUCTION_TEXT = "Deduce the active action units from the facial evidence and their relations:"
+DEDUCTION_TEXT = "Classify action units from evidence and relations:"  # no more tokens than the text above
 PRIORS = ("facs", "train", "given")
 
 
@@ -148,6 +148,7 @@ class AULLMConfig(PreTrainedConfig):
         "au_attention",
         "relation_strengths",
         "aux_logits",
+        "evidence_logits",
         "loss_parts",
     ]
 
@@ -185,7 +186,7 @@ class AULLMConfig(PreTrainedConfig):
 
     # Relations
     graph: bool = False
-    graph_width: int = 128
+    graph_width: int = 64
     graph_layers: int = 2
     graph_heads: int = 4
     graph_dropout: float = 0.1
@@ -317,10 +318,14 @@ class AULLMConfig(PreTrainedConfig):
 
     @property
     def token_slots(self) -> tuple[str, ...]:
-        """The slots that the prompt must have."""
+        """The slots that the prompt must have, in the order of the default template.
+
+        The content token stands last, where the classifier reads: behind it, it is heard through attention alone, and
+        short trainings hardly learned to listen.
+        """
         if self.projector == "prompt":
             return ("prompt",)
-        return ("content", "instruction") if self.graph else ("visual",)
+        return ("instruction", "content") if self.graph else ("visual",)
 
     @property
     def grids(self) -> list[int]:

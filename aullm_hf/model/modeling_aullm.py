@@ -61,8 +61,8 @@ class AULLMModelOutput(ModelOutput):
     it. The rest comes with `output_evidence`, as far as the model has it: tokens (B, slots, d); channel_attention
     (B, T-2, C); mid_map (B, C, T', H', W'), as the gate left it; evidence_gates (B, T', H', W') in (0, 1);
     content_attention (B, T', H', W') and au_attention (B, n_AU, T', H', W'), each of sum 1; relation_strengths
-    (B, n_AU, n_AU, relations), rows of sum 1; aux_logits (B, n_AU). `evidence.pixel_map` lines the maps up with the
-    pixels.
+    (B, n_AU, n_AU, relations), rows of sum 1; aux_logits (B, n_AU), each node's opinion; evidence_logits (B, n_AU),
+    what its own evidence says alone. `evidence.pixel_map` lines the maps up with the pixels.
     """
 
     last_hidden_state: torch.Tensor | None = None
@@ -76,6 +76,7 @@ class AULLMModelOutput(ModelOutput):
     au_attention: torch.Tensor | None = None
     relation_strengths: torch.Tensor | None = None
     aux_logits: torch.Tensor | None = None
+    evidence_logits: torch.Tensor | None = None
 
 
 @dataclass
@@ -97,6 +98,7 @@ class AUDetectionOutput(ModelOutput):
     au_attention: torch.Tensor | None = None
     relation_strengths: torch.Tensor | None = None
     aux_logits: torch.Tensor | None = None
+    evidence_logits: torch.Tensor | None = None
     loss_parts: dict[str, torch.Tensor] | None = None
 
 
@@ -366,6 +368,7 @@ class AULLMModel(AULLMPreTrainedModel):
             if reading.graph is not None:
                 output.au_attention, output.aux_logits = reading.graph.attention, reading.graph.logits
                 output.relation_strengths = reading.graph.strengths
+                output.evidence_logits = reading.graph.evidence_logits
         return output if _or(return_dict, self.config.return_dict) else output.to_tuple()
 
     def see(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -403,7 +406,7 @@ class AULLMModel(AULLMPreTrainedModel):
             f_mid = f_mid * gate[:, None]
         f_high = self.high(f_mid) if self.high is not None else None  # (B, 256)
         slots, where = self._content(f_mid, f_high)
-        graph = self.graph(f_mid, prior) if self.graph is not None else None
+        graph = self.graph(f_mid, f_high, prior) if self.graph is not None else None
         if graph is not None:
             slots = {"content": slots["visual"], "instruction": graph.token}
         llm = self.prompt(self.llm, slots, len(f_mid), output_hidden_states, output_attentions, owner)
@@ -496,7 +499,8 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         logits = self.classify(body.last_hidden_state)  # (B, n_AU)
         loss = parts = None
         if labels is not None:
-            loss, parts = _sum(self._terms(logits, labels, body.aux_logits, body.evidence_gates))
+            nodes = None if body.aux_logits is None else (body.aux_logits, body.evidence_logits)
+            loss, parts = _sum(self._terms(logits, labels, nodes, body.evidence_gates))
         asked = self.config.keys_to_ignore_at_inference if output_evidence else ("hidden_states", "attentions")
         found = {name: body[name] for name in asked if name in body}
         output = AUDetectionOutput(loss=loss, logits=logits, loss_parts=parts, **found)
@@ -535,14 +539,14 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         self,
         logits: torch.Tensor,
         labels: torch.Tensor,
-        aux_logits: torch.Tensor | None,
+        nodes: tuple[torch.Tensor, torch.Tensor] | None,
         gates: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
         """The loss, term by term, each with its weight."""
         config = self.config
         terms = {"detection": self.loss(logits, labels)}
-        if aux_logits is not None and config.aux_weight:
-            terms["auxiliary"] = config.aux_weight * self.loss(aux_logits, labels)
+        if nodes is not None and config.aux_weight:  # the nodes' opinions, and what each saw by itself
+            terms["auxiliary"] = config.aux_weight * sum(self.loss(one, labels) for one in nodes)
         if gates is not None and config.gate_weight:
             terms["gate"] = config.gate_weight * gates.float().mean()
         return terms
@@ -557,8 +561,9 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         logits = self.classify(reading.last_hidden)  # (B + 2n, n_AU)
         chosen = owner[batch : batch + (len(owner) - batch) // 2]  # (n)
         factual, background, removed = logits[:batch], logits[batch : batch + len(chosen)], logits[-len(chosen) :]
-        aux_logits = reading.graph.logits[:batch] if reading.graph is not None else None
-        terms = self._terms(factual, labels, aux_logits, gate)
+        graph = reading.graph
+        nodes = None if graph is None else (graph.logits[:batch], graph.evidence_logits[:batch])
+        terms = self._terms(factual, labels, nodes, gate)
         terms["invariance"] = config.ccr_weight * invariance_loss(factual[chosen], background)
         terms["evidence"] = config.ccr_weight * evidence_loss(
             factual[chosen], removed, labels[chosen], config.ccr_margin

@@ -19,7 +19,6 @@ from .dropout import PairedDropout
 from .relation_prior import EDGE_KINDS
 
 RELATIONS = ("self", *EDGE_KINDS)  # the last axis of the prior
-POOLING_GAIN = 4.0  # an average over cells is small beside an embedding
 
 
 def prior_mask(edges: Sequence[Sequence], aus: Sequence[int]) -> torch.Tensor:
@@ -74,7 +73,8 @@ class GraphReading:
     """What the graph made of the clips."""
 
     token: torch.Tensor  # (B, d), the instruction token
-    logits: torch.Tensor  # (B, n_AU), each node's own opinion
+    logits: torch.Tensor  # (B, n_AU), each node's opinion when it has heard the others
+    evidence_logits: torch.Tensor  # (B, n_AU), what each AU's own evidence says alone
     attention: torch.Tensor  # (B, n_AU, T', H', W'), where each AU looked; sums to 1
     strengths: torch.Tensor  # (B, n_AU, n_AU, relations), how much the row's AU heard the column's; rows sum to 1
 
@@ -84,6 +84,8 @@ class RelationGraph(nn.Module):
 
     Each AU looks for something of its own in each cell. The score of a cell says how much of it is there; the softmax
     of the scores is where the AU looks, and their log-sum-exp, whose gradient is that same softmax, how much it found.
+    That amount alone must tell the AU (`evidence_logits`), or the nodes, which are told F_high as well, would learn
+    everything from there and look nowhere.
     """
 
     def __init__(self, config: AULLMConfig):
@@ -95,6 +97,12 @@ class RelationGraph(nn.Module):
         self.wanted = nn.Parameter(torch.zeros(nodes, math.prod(cells), width))
         self.embedding = nn.Parameter(torch.zeros(nodes, width))
         self.found = nn.Parameter(torch.zeros(nodes, width))  # the direction in which finding something moves a node
+        self.scale = nn.Parameter(torch.zeros(nodes))  # from the amount found to its own logit
+        self.shift = nn.Parameter(torch.zeros(nodes))
+        self.high = nn.Linear(config.high_dim, width) if config.uses_high else None
+        self.mix = (
+            nn.Parameter(torch.zeros(nodes, width)) if config.uses_high else None
+        )  # what of F_high concerns whom
         self.layers = nn.ModuleList(
             RelationLayer(width, config.graph_heads, config.graph_dropout) for _ in range(config.graph_layers)
         )
@@ -111,15 +119,26 @@ class RelationGraph(nn.Module):
         init.normal_(self.wanted, std=0.05)
         init.normal_(self.embedding, std=0.3)
         init.normal_(self.found)
+        init.ones_(self.scale)
+        init.constant_(self.shift, -1.0)  # an AU is rather absent
+        if self.mix is not None:
+            init.normal_(self.mix)
         init.normal_(self.head, std=self.head.shape[1] ** -0.5)
 
-    def forward(self, f_mid: torch.Tensor, prior: torch.Tensor | None = None) -> GraphReading:
-        """F_mid (B, C, T', H', W') as the gate left it; `prior` (B, n, n, R) in place of the model's own."""
+    def forward(
+        self, f_mid: torch.Tensor, f_high: torch.Tensor | None = None, prior: torch.Tensor | None = None
+    ) -> GraphReading:
+        """F_mid (B, C, T', H', W') as the gate left it, F_high (B, 256) where the model has it.
+
+        `prior` (B, n, n, R) stands in for the graph's own.
+        """
         contents = self.content(f_mid.flatten(2).transpose(1, 2))  # (B, N, w)
         scores = torch.einsum("bcw,ncw->bnc", contents, self.wanted)
         attention = scores.softmax(dim=-1)  # (B, n, N)
         amount = scores.logsumexp(dim=-1, keepdim=True) - math.log(scores.shape[-1])  # (B, n, 1)
-        nodes = self.embedding + POOLING_GAIN * attention @ contents + amount * self.found
+        nodes = self.embedding + attention @ contents + amount * self.found  # (B, n, w)
+        if self.high is not None:
+            nodes = nodes + self.high(f_high)[:, None] * self.mix
         strengths = []
         for layer in self.layers:
             nodes, heard = layer(nodes, self.prior if prior is None else prior)
@@ -132,6 +151,7 @@ class RelationGraph(nn.Module):
         return GraphReading(
             token=token,
             logits=logits,
+            evidence_logits=amount.squeeze(-1) * self.scale + self.shift,
             attention=attention.unflatten(2, f_mid.shape[2:]),
             strengths=torch.stack(strengths).mean(dim=0),
         )

@@ -116,7 +116,8 @@ def test_tuple_and_dictionary_agree_and_extras_come_only_on_request(fields):
         assert where.shape == (5, *cells)
     assert (heard is not None) == config.graph == (full.au_attention is not None) == (full.aux_logits is not None)
     if config.graph:
-        assert full.au_attention.shape == (5, 3, *cells) and full.aux_logits.shape == (5, 3)
+        assert full.au_attention.shape == (5, 3, *cells)
+        assert full.aux_logits.shape == full.evidence_logits.shape == (5, 3)
         torch.testing.assert_close(full.au_attention.flatten(2).sum(dim=2), torch.ones(5, 3))
         torch.testing.assert_close(heard.sum(dim=(2, 3)), torch.ones(5, 3))
     extras = set(type(full).__dataclass_fields__) - {"loss", "logits"}

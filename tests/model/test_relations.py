@@ -125,9 +125,10 @@ def test_without_an_edge_nothing_of_the_neighbour_arrives_where_no_other_path_re
     model = tiny_model(graph=True, aus=[1, 2, 12], prior_edges=[[1, 2, "co-occurring"]], prior="given").double()
     graph = model.model.graph
     f_mid = torch.rand(2, *model.config.mid_shape, dtype=torch.float64)
+    f_high = torch.rand(2, model.config.high_dim, dtype=torch.float64)
 
     def logit_of_1_by_node(prior):
-        (slope,) = torch.autograd.grad(graph(f_mid, prior).logits[:, 0].sum(), graph.embedding)
+        (slope,) = torch.autograd.grad(graph(f_mid, f_high, prior).logits[:, 0].sum(), graph.embedding)
         return slope.abs().sum(dim=1) > 0
 
     assert logit_of_1_by_node(None).tolist() == [True, True, False]
@@ -140,7 +141,7 @@ def test_permuting_aus_permutes_the_logits():
     aus, order = [1, 2, 4, 12, 17], [3, 0, 4, 2, 1]
     model = tiny_model(graph=True, projector="mge", aus=aus)
     state = copy.deepcopy(model.state_dict())
-    own = ("embedding", "wanted", "found", "head")  # the graph's rows, one an AU
+    own = ("embedding", "wanted", "found", "scale", "shift", "mix", "head")  # the graph's rows, one an AU
     for name in [*(f"model.graph.{name}" for name in own), "classifier.weight", "classifier.bias"]:
         state[name] = state[name][order]
     state["model.graph.prior"] = state["model.graph.prior"][order][:, order]
@@ -151,6 +152,7 @@ def test_permuting_aus_permutes_the_logits():
         after = model(x, output_evidence=True)
     torch.testing.assert_close(after.logits, before.logits[:, order], atol=1e-5, rtol=0)
     torch.testing.assert_close(after.aux_logits, before.aux_logits[:, order], atol=1e-5, rtol=0)
+    torch.testing.assert_close(after.evidence_logits, before.evidence_logits[:, order], atol=1e-5, rtol=0)
     assert not torch.allclose(before.logits[:, order], before.logits, atol=1e-3)
 
 

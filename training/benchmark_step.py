@@ -1,0 +1,123 @@
+r"""What AULLM++ costs beside AU-LLM: LLM tokens and time of a whole training step. Random weights of the real shapes.
+
+    python training/benchmark_step.py --shape 0.1b --batch 32 128
+    python training/benchmark_step.py --shape 1.5b --batch 32 --repeats 3          # 7 GB of memory in float32
+
+A step is what the Trainer does: forward from the pixels, backward, Adam on everything trained. All models stand around
+one LLM with one set of adapters and take turns. Tokens are the rows that the LLM's layers see, text included. The
+default texts have 9 tokens or so of Qwen2's tokenizer each. The shape `tiny` has a tiny 3D-CNN as well: it is there to
+try the script.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from benchmark import SHAPES, by_turns, llm_config
+from transformers import AutoModel
+
+from aullm_hf.model import AULLMConfig, AULLMForAUDetection
+
+SMALL = {"image_size": 32, "backbone_channels": [4, 8], "se_reduction": 4}
+TEXT = 9  # tokens of either default template
+PLUS = {"projector": "mge", "graph": True}
+KINDS = {
+    "AU-LLM, EFP": {},
+    "AULLM++, CCR off": PLUS,
+    "AULLM++, CCR 0.25": {**PLUS, "ccr_weight": 1.0, "ccr_fraction": 0.25},
+    "AULLM++, CCR 1.0": {**PLUS, "ccr_weight": 1.0, "ccr_fraction": 1.0},
+}
+
+
+def models(shape: str, dtype: str) -> dict[str, AULLMForAUDetection]:
+    """Every kind around the same LLM."""
+    text = llm_config(shape)
+    llm = AutoModel.from_config(text, dtype=getattr(torch, dtype))
+    lora = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
+    made = {}
+    for name, fields in KINDS.items():
+        fields = fields | (SMALL if shape == "tiny" else {})
+        config = AULLMConfig(text_config=text.to_dict(), llm_dtype=dtype, lora=None if made else lora, **fields)
+        config.prompt_segments = [list(range(TEXT)), *config.token_slots]
+        made[name] = AULLMForAUDetection(config, llm=llm).train()
+    return made
+
+
+def stepper(model: AULLMForAUDetection, batch: int, seen: dict[str, int], name: str):
+    """A function that does one training step, and notes how many tokens the LLM saw."""
+    config = model.config
+    pixels = torch.rand(batch, config.num_frames, 1, config.image_size, config.image_size)
+    labels = (torch.rand(batch, config.num_labels) < 0.2).float()
+    optimizer = torch.optim.Adam(model.trained_parameters().values(), lr=1e-5)
+
+    def count(module, args, kwargs):
+        seen[name] = kwargs["inputs_embeds"].shape[:2].numel()
+
+    def step() -> None:
+        hook = model.model.llm.register_forward_pre_hook(count, with_kwargs=True)
+        model(pixels, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        hook.remove()
+
+    return step
+
+
+def measure(shape: str, dtype: str, batches: list[int], repeats: int) -> list[dict]:
+    made, rows = models(shape, dtype), []
+    for batch in batches:
+        tokens: dict[str, int] = {}
+        seconds = by_turns({name: stepper(model, batch, tokens, name) for name, model in made.items()}, repeats)
+        first = next(iter(made))
+        rows += [
+            {
+                "shape": shape,
+                "dtype": dtype,
+                "batch": batch,
+                "model": name,
+                "projector": sum(p.numel() for p in made[name].model.projector.parameters()),
+                "trained": sum(p.numel() for p in made[name].trained_parameters().values()),
+                "tokens": tokens[name],
+                "tokens_ratio": tokens[name] / tokens[first],
+                "seconds": seconds[name],
+                "seconds_ratio": seconds[name] / seconds[first],
+            }
+            for name in made
+        ]
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    lines = [
+        "| LLM | batch | model | projector | trained | LLM tokens | x AU-LLM | seconds a step | x AU-LLM |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['shape']} {row['dtype']} | {row['batch']} | {row['model']} | {row['projector'] / 1e6:.1f} M | "
+        f"{row['trained'] / 1e6:.1f} M | {row['tokens']} | {row['tokens_ratio']:.2f} | {row['seconds']:.2f} | "
+        f"{row['seconds_ratio']:.2f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shape", choices=SHAPES, default="0.1b")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--batch", type=int, nargs="+", default=[32])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="folder for step.json and step.md")
+    args = parser.parse_args(argv)
+    rows = measure(args.shape, args.dtype, args.batch, args.repeats)
+    print(table(rows))
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "step.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
+        (args.out / "step.md").write_text(table(rows) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
