@@ -44,6 +44,18 @@ def roots(settings: DataSettings) -> dict[str, str]:
     return found
 
 
+def synthetic_arguments(settings: DataSettings, name: str) -> dict[str, Any]:
+    """Which synthetic clips the run has; the easy ones show its AUs, the others all of their domain's."""
+    return {
+        "domain": SYNTHETIC[name],
+        "difficulty": settings.difficulty,
+        "subjects": settings.subjects,
+        "clips_per_subject": clips_per_subject(settings),
+        "aus": aus_of_run(settings) if settings.difficulty == "easy" else None,
+        "seed": settings.clips_seed,
+    }
+
+
 @dataclass
 class RunData:
     """The annotated clips of a run, which labels they carry, and how their faces were cut out."""
@@ -65,15 +77,7 @@ def load_run_data(settings: DataSettings, size: int) -> RunData:
     parts, releases, faces = [], [], []
     for name in settings.datasets:
         if name in SYNTHETIC:
-            part = load_clips(
-                "synthetic",
-                domain=SYNTHETIC[name],
-                difficulty=settings.difficulty,
-                subjects=settings.subjects,
-                clips_per_subject=clips_per_subject(settings),
-                seed=settings.clips_seed,
-                size=size,
-            )
+            part = load_clips("synthetic", **synthetic_arguments(settings, name), size=size)
             releases.append(f"synthetic, {settings.difficulty}, seed {settings.clips_seed}")
         else:
             part = load_clips(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import gcd
 
 from run_config import DataSettings
-from run_data import SYNTHETIC, clips_per_subject
+from run_data import SYNTHETIC, synthetic_arguments
 
 from aullm_hf.data.synthetic_domains import DOMAINS
 from aullm_hf.data.synthetic_plans import synthetic_plans
@@ -26,13 +26,7 @@ KNOWN = {
 
 def synthetic_table(settings: DataSettings, name: str) -> dict[str, list]:
     """The clips that the run will draw, without drawing them."""
-    plans = synthetic_plans(
-        domain=SYNTHETIC[name],
-        difficulty=settings.difficulty,
-        subjects=settings.subjects,
-        clips_per_subject=clips_per_subject(settings),
-        seed=settings.clips_seed,
-    )
+    plans = synthetic_plans(**synthetic_arguments(settings, name))
     return {
         "clip_id": [plan.clip_id for plan in plans],
         "dataset": [plan.dataset for plan in plans],
