@@ -123,6 +123,12 @@ def memory(detector: AUDetector, sources: list[Source]) -> list[float]:
     return held
 
 
+def slope(held: list[float], clips: float) -> float:
+    """Kilobytes a clip: the median slope of all pairs, which a passing peak does not move."""
+    pairs = [(later - held[at]) / (to - at) for at in range(len(held)) for to, later in enumerate(held) if to > at]
+    return 1024 * statistics.median(pairs) * len(held) / clips
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=sorted(SHAPES), default="0.1b")
@@ -147,10 +153,9 @@ def main() -> None:
         sources = write_clips(Path(folder), args)
         if args.memory:
             held = memory(detector, sources)
-            slope = np.polyfit(np.arange(len(held)) * len(sources) / len(held), held, 1)[0] * 1024
-            late = np.polyfit(np.arange(len(held) // 2) * len(sources) / len(held), held[-(len(held) // 2) :], 1)[0]
             print("MB after each tenth: " + ", ".join(f"{value:.1f}" for value in held))
-            print(f"{slope:.2f} kB a clip over all, {late * 1024:.2f} kB a clip over the second half")
+            print(f"{slope(held, len(sources)):.2f} kB a clip over all, ", end="")
+            print(f"{slope(held[len(held) // 2 :], len(sources) / 2):.2f} kB a clip over the second half")
             return
         measured = measure(detector, sources, args.repeats)
     spent = {name: clock for name, (clock, _) in measured.items()}
