@@ -16,7 +16,6 @@ import tempfile
 import threading
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -130,45 +129,43 @@ def build_page(demo: Demo):
     return page.queue(max_size=demo.limits.waiting)
 
 
-def launch(
-    demo: Demo, *, host: str = "127.0.0.1", port: int | None = None, share: bool = False, block: bool = True
-) -> tuple[Any, str]:
-    """Serve the page; uploads lie in a folder of this process alone, which goes when it ends. -> (page, address)"""
-    uploads = tempfile.TemporaryDirectory(prefix="aullm-demo-")  # readable by this user only
-    os.environ["GRADIO_TEMP_DIR"] = uploads.name
-    page = build_page(demo)
-    gr = _gradio()
+def launch(demo: Demo, *, host: str = "127.0.0.1", port: int | None = None, share: bool = False) -> None:
+    """Serve the page until Ctrl-C or SIGTERM. Uploads lie in a folder of this process alone, which goes with it."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder goes then, too
+    page = None
     try:
-        _, local, public = page.launch(
-            server_name=host,
-            server_port=port,
-            share=share,
-            prevent_thread_lock=True,
-            quiet=True,
-            max_file_size=demo.limits.megabytes << 20,
-            enable_monitoring=False,
-            ssr_mode=False,
-            footer_links=[],
-            theme=gr.themes.Base(
-                primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-            ).set(button_primary_background_fill="#0072B2", button_primary_background_fill_hover="#005A8C"),
-            head=f"<style>{CSS}</style>",  # `css=` would reach only what lies inside the page
-        )
-    except BaseException:
-        uploads.cleanup()
-        raise
-    page.uploads = uploads  # lives as long as the page
-    address = public or local
-    if block:
-        print(f"The page is at {address} (Ctrl-C ends it).", flush=True)
-        try:
-            page.block_thread()
-        finally:
-            page.close(verbose=False)
-            uploads.cleanup()
-    return page, address
+        with tempfile.TemporaryDirectory(prefix="aullm-demo-") as uploads:  # readable by this user only
+            os.environ["GRADIO_TEMP_DIR"] = uploads
+            page = build_page(demo)
+            _, local, public = page.launch(
+                server_name=host,
+                server_port=port,
+                share=share,
+                prevent_thread_lock=True,
+                quiet=True,
+                max_file_size=demo.limits.megabytes << 20,
+                enable_monitoring=False,
+                ssr_mode=False,
+                footer_links=[],
+                theme=_theme(),
+                head=f"<style>{CSS}</style>",  # `css=` would reach only what lies inside the page
+            )
+            print(f"The page is at {public or local} (Ctrl-C ends it).", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if page is not None:
+            page.close(verbose=False)  # after the folder is gone: it waits for visitors who are still there
+
+
+def _theme():
+    """Gradio's plainest, with the fonts that are on the visitor's machine: nothing is fetched."""
+    gr = _gradio()
+    return gr.themes.Base(
+        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    ).set(button_primary_background_fill="#0072B2", button_primary_background_fill_hover="#005A8C")
 
 
 def forget(path: str | None) -> None:

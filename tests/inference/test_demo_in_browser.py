@@ -72,6 +72,19 @@ class Visitor:
     def find(self, css: str):
         return self.until(lambda: self.driver.find_elements("css selector", css))[0]
 
+    def click(self, css: str) -> None:
+        """Click when it can be clicked: while a page is being laid out, things move under the pointer."""
+        from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
+
+        def clicked() -> bool:
+            try:
+                self.find(css).click()
+            except (ElementClickInterceptedException, StaleElementReferenceException):
+                return False
+            return True
+
+        self.until(clicked)
+
     def text(self, css: str) -> str:
         return self.find(css).text
 
@@ -150,7 +163,7 @@ def served(checkpoint, tmp_path_factory):
         yield f"http://127.0.0.1:{port}", folder
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=90)
     assert not list(folder.glob("aullm-demo-*")), "uploads were left behind"
 
 
@@ -188,7 +201,7 @@ def test_upload_a_clip_see_named_aus_download_the_table(visit, served, clip, che
     visitor.find("#clip input[type=file]").send_keys(str(clip))
     visitor.until(lambda: visitor.driver.find_elements("css selector", "#clip video"))
     assert uploads(served[1])
-    visitor.find("#send").click()
+    visitor.click("#send")
     visitor.find("#download")
     visitor.picture("uploaded")
     detector = AUDetector(checkpoint)
@@ -199,7 +212,7 @@ def test_upload_a_clip_see_named_aus_download_the_table(visit, served, clip, che
     assert "zygomaticus major" in table
     pictures = visitor.run("return [...document.querySelectorAll('#result img')].map(i => [i.alt, i.naturalWidth])")
     assert len(pictures) == 4 and all(alt and width > 100 for alt, width in pictures)
-    visitor.find("#download").click()
+    visitor.click("#download")
     got = visitor.downloaded()
     np.testing.assert_allclose(got["probability"], [row[f"p_{label}"] for label in detector.labels], rtol=1e-6)
     assert not uploads(served[1]), "the clip is still there"
@@ -239,12 +252,12 @@ def test_a_bad_upload_is_answered_in_words(visit, served, tmp_path):
     visitor = visit()
     path = tmp_path / "notes.mp4"
     path.write_text("this is no video")
-    visitor.find("#send").click()
+    visitor.click("#send")
     visitor.until(lambda: "There is no clip yet" in visitor.text("[role=alert].au-error"))
     visitor.find("#clip input[type=file]").send_keys(str(path))
     visitor.until(lambda: uploads(served[1]))
     time.sleep(1)  # until the page knows what was sent
-    visitor.find("#send").click()
+    visitor.click("#send")
     visitor.until(lambda: "is no readable video" in visitor.text("[role=alert].au-error"))
     visitor.picture("refused")
     assert not uploads(served[1])
@@ -264,7 +277,7 @@ def test_what_is_too_large_never_arrives(visit, served, tmp_path):
 
 def test_record_a_clip(visit, served):
     visitor = visit()
-    visitor.find("button[aria-label='Capture from camera'], button[aria-label*='ebcam']").click()
+    visitor.click("button[aria-label='Capture from camera'], button[aria-label*='ebcam']")
     visitor.until(
         lambda: [b for b in visitor.driver.find_elements("css selector", "#clip button") if b.is_displayed()]
     )
@@ -279,7 +292,7 @@ def test_record_a_clip(visit, served):
         time.sleep(1.5)
     visitor.until(lambda: uploads(served[1]), seconds=30)
     time.sleep(1)
-    visitor.find("#send").click()
+    visitor.click("#send")
     visitor.find("#download")
     visitor.picture("recorded")
     assert "AU12 Lip corner puller" in visitor.text("#result table")
