@@ -135,7 +135,7 @@ def test_bounds_of_size_length_and_pixels(clip, recording, tmp_path):
     large = tmp_path / "large.mp4"
     with large.open("wb") as file:
         file.truncate(2_000_000)
-    with pytest.raises(DemoError, match="has 1.9 MB; at most 1 MB"):
+    with pytest.raises(DemoError, match=r"has 1\.9 MB; at most 1 MB"):
         check_upload(large, Limits(megabytes=1))
 
 
