@@ -6,7 +6,8 @@ Two interventions on F_mid's finest cells, ranked by the evidence gate:
 - evidence: the cells with the highest gates become what other clips hold there on average; the AUs must fade.
 
 Everything after F_mid is computed anew for the intervened clips, in the same pass as for the factual ones, with the
-same noise of dropout. Each clip's gate stays as it was: it says what the clip's cells weigh, whatever they hold.
+same noise of dropout. The gate is too where the evidence goes, since its pattern alone would tell what was there; with
+another background it stays, since the question is what its closed cells let through.
 """
 
 import math

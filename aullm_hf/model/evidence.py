@@ -16,7 +16,7 @@ MEAN_MOMENTUM = 0.1  # of the running mean of F_mid, as batch norm's
 class EvidenceGate(nn.Module):
     """How far each finest cell counts, in (0, 1): from what the cell holds beside what the clip holds on average.
 
-    In training it also keeps the running mean of F_mid, which stands for "another clip" where a batch has one only.
+    It also keeps the running mean of F_mid, which stands for "another clip" where a batch of CCR has one only.
     """
 
     def __init__(self, config: AULLMConfig):
@@ -29,11 +29,13 @@ class EvidenceGate(nn.Module):
         init.zeros_(self.mean)
 
     def forward(self, f_mid: torch.Tensor) -> torch.Tensor:
-        if self.training:
-            self.mean += MEAN_MOMENTUM * (f_mid.detach().mean(dim=0) - self.mean)
         cells = f_mid.permute(0, 2, 3, 4, 1)  # (B, T', H', W', C)
         overall = cells.mean(dim=(1, 2, 3), keepdim=True).expand_as(cells)
         return self.layers(torch.cat([cells, overall], dim=-1)).squeeze(-1).sigmoid()  # (B, T', H', W')
+
+    def remember(self, f_mid: torch.Tensor) -> None:
+        """Let the running mean follow these clips."""
+        self.mean += MEAN_MOMENTUM * (f_mid.detach().mean(dim=0) - self.mean)
 
 
 class EvidenceCells(nn.Module):

@@ -2,8 +2,8 @@
 
 Evidence is what the model has: the attention of the AU's own node (R-AUGNN), the evidence gate (MGE-EFP or CCR), or,
 where it has neither, Grad-CAM on F_mid (Selvaraju et al., 2017). The counterfactuals are answers of the model, not of
-its parts: each asks it again about a clip in which nothing moved where the evidence was, or about a graph without the
-edge.
+its parts: each asks it again about a clip that holds, where the evidence was, what it holds elsewhere (the median of
+its cells, which the few that move do not change), or about a graph without the edge.
 """
 
 from collections.abc import Iterable
@@ -60,9 +60,7 @@ def explain(model: Any, pixel_values: torch.Tensor, aus: str | Iterable[str] = "
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad():
-            still = model.model.see(torch.zeros_like(pixel_values[:1]))[0]  # F_mid where nothing moves
-        return [_explain_clip(model, clip[None], still, wanted) for clip in pixel_values]
+        return [_explain_clip(model, clip[None], wanted) for clip in pixel_values]
     finally:
         model.train(was_training)
 
@@ -77,7 +75,7 @@ def _wanted(model: Any, aus: str | Iterable[str]) -> list[str] | str:
     return names
 
 
-def _explain_clip(model: Any, pixel_values: torch.Tensor, still: torch.Tensor, wanted: list[str] | str):
+def _explain_clip(model: Any, pixel_values: torch.Tensor, wanted: list[str] | str) -> ClipExplanation:
     config, body = model.config, model.model
     labels = config.labels
     with torch.no_grad():
@@ -92,7 +90,7 @@ def _explain_clip(model: Any, pixel_values: torch.Tensor, still: torch.Tensor, w
         chosen = [i for i, label in enumerate(labels) if wanted == "all" or label in wanted]
     cells, method = _evidence(model, f_mid, gate, reading.graph, chosen)
     edges = _edges(body.graph, chosen)
-    falls = p[[*chosen, *(i for i, _ in edges)]] - _counterfactuals(model, f_mid, gate, still, cells, chosen, edges)
+    falls = p[[*chosen, *(i for i, _ in edges)]] - _counterfactuals(model, f_mid, cells, chosen, edges)
     strengths = None if reading.graph is None else reading.graph.strengths[0].sum(dim=-1)
     neighbours: dict[int, list[Neighbour]] = {i: [] for i in chosen}
     for (i, j), effect in zip(edges, falls[len(chosen) :].tolist(), strict=True):
@@ -154,14 +152,15 @@ def _edges(graph, chosen: list[int]) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def _counterfactuals(model, f_mid, gate, still, cells, chosen, edges) -> torch.Tensor:
+def _counterfactuals(model, f_mid, cells, chosen, edges) -> torch.Tensor:
     """Probabilities of the chosen AUs without their evidence, then of the listeners without an edge; one LLM pass."""
     body, config = model.model, model.config
     count = max(round(config.ccr_cells * cells[0].numel()), 1)
     ranked = cells.flatten(1).topk(count, dim=1).indices
     gone = torch.zeros_like(cells.flatten(1), dtype=torch.bool).scatter_(1, ranked, True).view_as(cells)
-    rows = torch.cat([torch.where(gone[:, None], still, f_mid), f_mid.expand(len(edges), -1, -1, -1, -1)])
-    gates = None if gate is None else gate.expand(len(rows), -1, -1, -1)
+    elsewhere = f_mid.flatten(3).median(dim=3).values[..., None, None]  # (1, C, T', 1, 1)
+    rows = torch.cat([torch.where(gone[:, None], elsewhere, f_mid), f_mid.expand(len(edges), -1, -1, -1, -1)])
+    gates = body.weigh(rows)  # anew: the pattern of the gate would tell what was there
     prior = None
     if body.graph is not None:
         whole = [body.graph.prior] * len(chosen)

@@ -556,11 +556,15 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         config, body, batch = self.config, self.model, len(pixel_values)
         f_mid, _ = body.see(pixel_values)
         gate = body.weigh(f_mid)
+        body.gate.remember(f_mid)
         f_mid, owner = intervene(f_mid, gate, config.ccr_fraction, config.ccr_cells, body.gate.mean)
-        reading = body.read(f_mid, gate[owner], owner=owner)
+        count = (len(owner) - batch) // 2
+        # Another background leaves the gate as it was; without the evidence it is computed anew, or it would tell.
+        gates = torch.cat([gate[owner[:-count]], body.weigh(f_mid[-count:])])
+        reading = body.read(f_mid, gates, owner=owner)
         logits = self.classify(reading.last_hidden)  # (B + 2n, n_AU)
-        chosen = owner[batch : batch + (len(owner) - batch) // 2]  # (n)
-        factual, background, removed = logits[:batch], logits[batch : batch + len(chosen)], logits[-len(chosen) :]
+        factual, background, removed = logits.split([batch, count, count])
+        chosen = owner[-count:]
         graph = reading.graph
         nodes = None if graph is None else (graph.logits[:batch], graph.evidence_logits[:batch])
         terms = self._terms(factual, labels, nodes, gate)

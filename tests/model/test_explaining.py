@@ -45,21 +45,22 @@ def test_an_explanation_says_what_the_model_says(kind):
         assert (clip.strengths is None) == (not model.config.graph)
 
 
-def test_the_counterfactual_is_the_answer_to_a_clip_where_nothing_moved_there(kind):
+def test_the_counterfactual_is_the_answer_to_a_clip_that_holds_there_what_it_holds_elsewhere(kind):
     model, _ = kind
     x = clips(1)
     body = model.model
     with torch.no_grad():
-        f_mid, still = body.see(x)[0], body.see(torch.zeros_like(x))[0]
-        gate = body.weigh(f_mid)
+        f_mid = body.see(x)[0]
+        elsewhere = f_mid.flatten(3).median(dim=3, keepdim=True).values.expand(-1, -1, -1, f_mid[0, 0, 0].numel())
         for index, one in enumerate(model.explain(x, "all")[0].evidence):
             count = round(model.config.ccr_cells * one.cells.numel())
             order = one.cells.flatten().argsort(descending=True, stable=True)
             if one.cells.flatten()[order[count - 1]] == one.cells.flatten()[order[count]]:
                 continue  # a tie: either cell would do
             changed = f_mid.clone()
-            changed.flatten(2)[..., order[:count]] = still.flatten(2)[..., order[:count]]
-            without = model.probabilities(model.classify(body.read(changed, gate).last_hidden))[0, index]
+            changed.flatten(2)[..., order[:count]] = elsewhere.flatten(2)[..., order[:count]]
+            reading = body.read(changed, body.weigh(changed))
+            without = model.probabilities(model.classify(reading.last_hidden))[0, index]
             assert one.counterfactual == pytest.approx(one.probability - without.item(), abs=1e-5)
 
 
