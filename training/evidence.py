@@ -33,12 +33,12 @@ def single_au_plans(au: int, difficulty: str, domain: str, subjects: int, clips:
     plans, seed = [], UNSEEN + au
     while len(plans) < clips:
         drawn = synthetic_plans(
-            difficulty=difficulty, domain=domain, subjects=subjects, clips_per_subject=clips, aus=[au], seed=seed
+            difficulty=difficulty, domain=domain, subjects=subjects, clips_per_subject=30, aus=[au], seed=seed
         )
         alone = [plan for plan in drawn if {action.au for action in plan.actions} == {au}]
         if not alone:
             raise ValueError(f"No clip of the {domain} domain, {difficulty}, shows AU {au} alone.")
-        plans += alone[:: max(len(alone) // clips, 1)]
+        plans += alone[:: max(len(alone) // clips, 1)]  # of as many people as there are
         seed += 1000
     return plans[:clips]
 

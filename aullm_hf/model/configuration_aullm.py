@@ -98,9 +98,8 @@ class AULLMConfig(PreTrainedConfig):
         code, "sigmoid" as the paper); token_norm scales each token to the norm of the prompt's own text embeddings;
         num_prompt_tokens.
     Evidence (AULLM++: the multi-granularity projector "mge" and what else reads F_mid)
-        evidence_gate: whether F_mid's cells are weighed (None: with "mge" or CCR); gate_weight: weight of the mean
-        gate in the loss, which closes the cells that nothing needs; evidence_grids: sides of the granularities (None:
-        F_mid's own, a third of it, 1); evidence_width, evidence_heads: of the cross-attention.
+        evidence_gate: whether F_mid's cells are weighed (None: with "mge" or CCR); evidence_grids: sides of the
+        granularities (None: F_mid's own, a third of it, 1); evidence_width, evidence_heads: of the cross-attention.
     Relations (AULLM++: R-AUGNN)
         graph: whether there is one; graph_width, graph_layers, graph_heads, graph_dropout; prior: "facs", "train"
         (estimated from each training fold's labels) or "given"; prior_edges: [[1, 2, "co-occurring"], ..], filled in
@@ -179,7 +178,6 @@ class AULLMConfig(PreTrainedConfig):
 
     # Evidence
     evidence_gate: bool | None = None
-    gate_weight: float = 0.0
     evidence_grids: list[int] | None = None
     evidence_width: int = 128
     evidence_heads: int = 4
@@ -417,9 +415,6 @@ class AULLMConfig(PreTrainedConfig):
         needs = "the projector 'mge'" if self.projector == "mge" else "ccr_weight above 0" if self.ccr_weight else None
         if needs and not self.evidence_gate:
             _reject("evidence_gate", self.evidence_gate, f"True, or left out: {needs} needs it")
-        _check_number("gate_weight", self.gate_weight, float, 0, math.inf)
-        if self.gate_weight and not self.evidence_gate:
-            _reject("gate_weight", self.gate_weight, "0 where there is no evidence_gate")
         side = self.mid_shape[2]
         if self.evidence_grids is not None:
             if not (isinstance(self.evidence_grids, list) and self.evidence_grids):

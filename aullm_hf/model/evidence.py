@@ -3,35 +3,48 @@
 A cell is one position of F_mid in time and space. `pixel_map` says which pixels it saw.
 """
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional, init
 
 from .configuration_aullm import AULLMConfig
 
-GATE_WIDTH = 16  # of the gate's hidden layer
+HALF_OPEN, SLOPE = math.log(2.0), 4.0  # a fresh gate is half open at twice the clip's noise
 MEAN_MOMENTUM = 0.1  # of the running mean of F_mid, as batch norm's
 
 
 class EvidenceGate(nn.Module):
-    """How far each finest cell counts, in (0, 1): from what the cell holds beside what the clip holds on average.
+    """How far each finest cell counts, in (0, 1): by how much it differs from the rest of its clip.
+
+    What every cell of a clip holds alike, and the noise around it, is background: a cell's difference from the clip's
+    typical cell (its median, channel by channel, with learned weights) is measured in units of the median difference.
+    A gate left free to read the cells in any way shut out the strong ones: a small gate on a large value does as well.
 
     It also keeps the running mean of F_mid, which stands for "another clip" where a batch of CCR has one only.
     """
 
     def __init__(self, config: AULLMConfig):
         super().__init__()
-        channels = config.mid_shape[0]
-        self.layers = nn.Sequential(nn.Linear(2 * channels, GATE_WIDTH), nn.ReLU(), nn.Linear(GATE_WIDTH, 1))
+        self.weight = nn.Parameter(torch.zeros(config.mid_shape[0]))  # of each channel, through a softmax
+        self.threshold = nn.Parameter(torch.zeros(()))  # the logarithm of the difference at which it is half open
+        self.slope = nn.Parameter(torch.zeros(()))
         self.register_buffer("mean", torch.zeros(config.mid_shape))
 
     def reset_parameters(self) -> None:
+        init.zeros_(self.weight)
+        init.constant_(self.threshold, HALF_OPEN)
+        init.constant_(self.slope, SLOPE)
         init.zeros_(self.mean)
 
     def forward(self, f_mid: torch.Tensor) -> torch.Tensor:
-        cells = f_mid.permute(0, 2, 3, 4, 1)  # (B, T', H', W', C)
-        overall = cells.mean(dim=(1, 2, 3), keepdim=True).expand_as(cells)
-        return self.layers(torch.cat([cells, overall], dim=-1)).squeeze(-1).sigmoid()  # (B, T', H', W')
+        cells = f_mid.float().flatten(2)  # (B, C, N)
+        apart = cells - cells.median(dim=2, keepdim=True).values
+        difference = (apart.square() * self.weight.softmax(dim=0)[:, None]).sum(dim=1).add(1e-8).sqrt()  # (B, N)
+        noise = difference.median(dim=1, keepdim=True).values
+        gate = (self.slope * ((difference / noise).log() - self.threshold)).sigmoid()
+        return gate.unflatten(1, f_mid.shape[2:]).to(f_mid.dtype)  # (B, T', H', W')
 
     def remember(self, f_mid: torch.Tensor) -> None:
         """Let the running mean follow these clips."""

@@ -493,14 +493,14 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
             pixel_values,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
-            output_evidence=output_evidence or wants_nodes or (labels is not None and self.config.gate_weight > 0),
+            output_evidence=output_evidence or wants_nodes,
             return_dict=True,
         )
         logits = self.classify(body.last_hidden_state)  # (B, n_AU)
         loss = parts = None
         if labels is not None:
             nodes = None if body.aux_logits is None else (body.aux_logits, body.evidence_logits)
-            loss, parts = _sum(self._terms(logits, labels, nodes, body.evidence_gates))
+            loss, parts = _sum(self._terms(logits, labels, nodes))
         asked = self.config.keys_to_ignore_at_inference if output_evidence else ("hidden_states", "attentions")
         found = {name: body[name] for name in asked if name in body}
         output = AUDetectionOutput(loss=loss, logits=logits, loss_parts=parts, **found)
@@ -540,15 +540,12 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         logits: torch.Tensor,
         labels: torch.Tensor,
         nodes: tuple[torch.Tensor, torch.Tensor] | None,
-        gates: torch.Tensor | None,
     ) -> dict[str, torch.Tensor]:
         """The loss, term by term, each with its weight."""
         config = self.config
         terms = {"detection": self.loss(logits, labels)}
         if nodes is not None and config.aux_weight:  # the nodes' opinions, and what each saw by itself
             terms["auxiliary"] = config.aux_weight * sum(self.loss(one, labels) for one in nodes)
-        if gates is not None and config.gate_weight:
-            terms["gate"] = config.gate_weight * gates.float().mean()
         return terms
 
     def _train_with_counterfactuals(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> AUDetectionOutput:
@@ -567,7 +564,7 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         chosen = owner[-count:]
         graph = reading.graph
         nodes = None if graph is None else (graph.logits[:batch], graph.evidence_logits[:batch])
-        terms = self._terms(factual, labels, nodes, gate)
+        terms = self._terms(factual, labels, nodes)
         terms["invariance"] = config.ccr_weight * invariance_loss(factual[chosen], background)
         terms["evidence"] = config.ccr_weight * evidence_loss(
             factual[chosen], removed, labels[chosen], config.ccr_margin
