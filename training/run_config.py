@@ -28,6 +28,8 @@ from aullm_hf.model.configuration_aullm import AULLMConfig
 # Fields that are found out by training or by loading the LLM, not chosen; and the one that model_kind chooses.
 _FOUND_OUT = ("calibration", "thresholds", "llm_fingerprint", "text_config", "prompt_segments", "prompt_source")
 _CHOSEN_BY_KIND = ("architecture",)
+# Fields that are lists or mappings: one word of YAML on the command line.
+STRUCTURED = {"lora", "backbone_channels", "evidence_grids", "prior_edges", "resnet_widths", "tiny_llm"}
 # Fields that change where and how a run is computed or shown, not what comes out.
 _NO_RESULT = {
     "root", "output_dir", "run_name", "project", "report_to", "disable_tqdm", "log_level", "log_level_replica",
@@ -312,8 +314,7 @@ def _typed_scalar(value: Any, action: Any, where: str) -> Any:
 
 def _from_yaml(name: str, value: Any) -> Any:
     """Fields that are lists or mappings come from the command line as text."""
-    structured = {"lora", "backbone_channels", "evidence_grids", "prior_edges", "resnet_widths", "tiny_llm"}
-    return yaml.safe_load(value) if name in structured and isinstance(value, str) else value
+    return yaml.safe_load(value) if name in STRUCTURED and isinstance(value, str) else value
 
 
 def _changed(kind: type, given: dict[str, Any]) -> dict[str, Any]:

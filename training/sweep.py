@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from run_config import STRUCTURED
 
 KEYS = {"out", "reference", "seeds", "set", "vary", "runs"}
 RUN_KEYS = {"name", "recipe", "set"}
@@ -53,7 +54,7 @@ class Planned:
     fields: dict[str, Any]
 
     def command(self, extra: list[str]) -> list[str]:
-        words = [word for name, value in self.fields.items() for word in (f"--{name}", *_words(value))]
+        words = [word for name, value in self.fields.items() for word in (f"--{name}", *_words(name, value))]
         train = str(Path(__file__).with_name("train.py"))
         return [sys.executable, train, "--config", str(self.recipe), "--output_dir", str(self.folder), *words, *extra]
 
@@ -131,12 +132,13 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
-def _words(value: Any) -> list[str]:
+def _words(name: str, value: Any) -> list[str]:
+    """A field's value as train.py's command line takes it."""
+    if name in STRUCTURED:
+        return [json.dumps(value)]
     if isinstance(value, list):
-        return [word for one in value for word in _words(one)]
-    if isinstance(value, bool):
-        return [str(value).lower()]
-    return [json.dumps(value) if isinstance(value, dict) else str(value)]
+        return [word for one in value for word in _words(name, one)]
+    return [str(value).lower() if isinstance(value, bool) else str(value)]
 
 
 # -------------------------------------------------------------------- running

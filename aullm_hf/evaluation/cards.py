@@ -23,9 +23,11 @@ _WHAT = {
     "precision_recall.png": "Precision and recall per AU",
     "learning_curve.png": "Training loss over steps",
 }
-_KINDS = {
-    "aullm": "AU-LLM: a 3D-CNN over a learned temporal filter, projected into a frozen large language model with LoRA",
-    "aullm++": "AULLM++: AU-LLM with multi-granularity evidence, an AU relation graph and counterfactual consistency",
+_AULLM = "AU-LLM: a 3D-CNN over a learned temporal filter, projected into a frozen large language model with LoRA"
+_MODULES = {  # of AULLM++, and the field of the model section that has them
+    "multi-granularity evidence (MGE-EFP)": lambda model: model.get("projector") == "mge",
+    "a graph of AU relations (R-AUGNN)": lambda model: bool(model.get("graph")),
+    "counterfactual consistency (CCR)": lambda model: bool(model.get("ccr_weight")),
 }
 _METRICS = {"f1": "F1 (binary, AU active)", "f1_macro": "F1 (macro over active and absent)"}
 
@@ -142,14 +144,25 @@ def _render(info, name, results, about, words, repo_id, template, *, evaluated) 
 
 def _is_baseline(info: Mapping) -> bool:
     """Whether the run is of another method, without an LLM."""
-    return info.get("model_kind") not in (None, *_KINDS)
+    return info.get("model_kind") not in (None, "aullm")
 
 
 def _kind(info: Mapping) -> str:
-    kind = info.get("model_kind")
     if _is_baseline(info):
-        return f"The baseline `{kind}`, trained and scored as AU-LLM is, for comparison with it"
-    return _KINDS.get(kind, "A model")
+        return f"The baseline `{info['model_kind']}`, trained and scored as AU-LLM is, for comparison with it"
+    if info.get("model_kind") is None:
+        return "A model"
+    model = info.get("config", {}).get("model", {})
+    modules = [name for name, has in _MODULES.items() if has(model)]
+    if not modules:
+        return _AULLM
+    whole = len(modules) == len(_MODULES)
+    own = "this project's own design under the names of its abstract"
+    return f"{'AULLM++' if whole else 'AU-LLM with part of AULLM++'}: {_AULLM}, with {_joined(modules)}, {own}"
+
+
+def _joined(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _metadata(info, name, results, about, base, *, evaluated) -> ModelCardData:

@@ -104,3 +104,24 @@ def test_nobody_s_secrets_or_folders_are_shown():
 def test_a_missing_template_says_where_it_should_be(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no card template at .*nowhere.md'; it stands at the top"):
         card_of(fake_run(tmp_path / "run"), template=tmp_path / "nowhere.md")
+
+
+@pytest.mark.parametrize(
+    ("model", "named", "unnamed"),
+    [
+        ({}, ["AU-LLM: a 3D-CNN"], ["AULLM++:", "own design under the names of its abstract. It"]),
+        ({"projector": "mge"}, ["AU-LLM with part of AULLM++", "MGE-EFP"], ["R-AUGNN", "CCR"]),
+        ({"graph": True, "ccr_weight": 0.1}, ["R-AUGNN", "CCR", "own design"], ["MGE-EFP"]),
+        (
+            {"projector": "mge", "graph": True, "ccr_weight": 0.1},
+            ["AULLM++: AU-LLM", "MGE-EFP", "R-AUGNN", "CCR", "own design"],
+            ["part of"],
+        ),
+    ],
+)
+def test_a_card_names_the_modules_and_whose_design_they_are(tmp_path, model, named, unnamed):
+    run = read_run(fake_run(tmp_path / "run"))
+    info = {**run.info, "config": {**run.info.get("config", {}), "model": model}}
+    text = fold_card(info, "run", run.folds[0], repo_id="me/run", branch="fold-1").text
+    what = text.split("## Use")[0]
+    assert all(word in what for word in named) and not any(word in what for word in unnamed)
