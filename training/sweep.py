@@ -24,6 +24,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"sweep.py: {options.sweep}: {error}", file=sys.stderr)
         return 2
     if options.dry_run:
-        print("\n".join(" ".join(run.command(extra)) for run in planned))
+        print("\n".join(shlex.join(run.command(extra)) for run in planned))
         return 0
     failed = run_all(planned, extra, max(options.jobs, 1))
     finished = [run for run in planned if run not in failed]

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from run_config import load_run_config
 
 from support.fake_run import fake_run
 from support.scripts import load_script
@@ -44,6 +46,16 @@ def test_every_combination_is_one_run(listed, capsys):
     for line in lines:
         assert "--subjects 4" in line and line.endswith("--seeds 1 2 --root x")
         assert ("--model_kind sp" in line) == ("/a-" in line)
+
+
+def test_what_a_list_sets_arrives_in_train_py_as_it_stands(listed, capsys):
+    wanted = {"backbone_channels": [4, 8], "aus": ["AU4", "AU12"], "datasets": ["synthetic-casme2", "synthetic-samm"]}
+    path = listed(set=wanted | {"include_last": True})
+    assert sweep.main([str(path), "--dry_run"]) == 0
+    words = shlex.split(capsys.readouterr().out)
+    config = load_run_config(words[words.index("--config") + 1], words[words.index("--output_dir") :])
+    assert config.model.backbone_channels == [4, 8] and config.training.include_last is True
+    assert config.data.aus == wanted["aus"] and config.data.datasets == wanted["datasets"]
 
 
 def test_a_failed_run_is_named_and_the_others_go_on(listed, tmp_path, capsys, monkeypatch):
