@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from aullm_hf.model import AULLMVideoProcessor
-from support.tiny import clips, tiny_model
+from support.tiny import SUBSETS, clips, tiny_model
 
 STRANGER = """
 import json, sys
@@ -57,6 +57,7 @@ processor.save_pretrained(out + "/again")
 relayed = AutoModel.from_pretrained(out + "/again", trust_remote_code=True)
 with torch.no_grad():
     assert torch.equal(relayed(pixel_values).logits, logits)
+assert [one.au for one in model.explain(pixel_values[:1], "all")[0].evidence] == config.labels
 json.dump({"logits": logits.tolist(), "scores": many, "trained": len(model.trained_parameters()),
            "aus": config.aus, "size": processor.size}, open(out + "/out.json", "w"))
 """
@@ -75,9 +76,16 @@ def site_without_package(tmp_path_factory):
     return clean
 
 
-@pytest.mark.parametrize("way", ["saved", "copied", "merged"])
-def test_a_saved_fold_loads_anywhere(way, tmp_path, site_without_package):
-    model = tiny_model()
+ALL_MODULES = SUBSETS["mge+graph+ccr"]
+
+
+@pytest.mark.parametrize(
+    ("way", "fields"),
+    [("saved", {}), ("copied", {}), ("merged", {}), ("copied", ALL_MODULES), ("merged", ALL_MODULES)],
+    ids=["saved", "copied", "merged", "AULLM++ copied", "AULLM++ merged"],
+)
+def test_a_saved_fold_loads_anywhere(way, fields, tmp_path, site_without_package):
+    model = tiny_model(**fields)
     model.config.calibration["AU4"] = [1.5, -0.25]
     model.config.thresholds["AU4"] = 0.31
     processor = AULLMVideoProcessor.for_config(model.config)
