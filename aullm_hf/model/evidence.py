@@ -40,10 +40,9 @@ class EvidenceGate(nn.Module):
 
     def forward(self, f_mid: torch.Tensor) -> torch.Tensor:
         cells = f_mid.float().flatten(2)  # (B, C, N)
-        apart = cells - cells.median(dim=2, keepdim=True).values
+        apart = cells - typical(cells)
         difference = (apart.square() * self.weight.softmax(dim=0)[:, None]).sum(dim=1).add(1e-8).sqrt()  # (B, N)
-        noise = difference.median(dim=1, keepdim=True).values
-        gate = (self.slope * ((difference / noise).log() - self.threshold)).sigmoid()
+        gate = (self.slope * ((difference / typical(difference)).log() - self.threshold)).sigmoid()
         return gate.unflatten(1, f_mid.shape[2:]).to(f_mid.dtype)  # (B, T', H', W')
 
     def remember(self, f_mid: torch.Tensor) -> None:
@@ -85,6 +84,11 @@ class EvidenceCells(nn.Module):
         return total
 
 
+def typical(values: torch.Tensor) -> torch.Tensor:
+    """The median over the last dimension (.., 1), by a sort: torch.median is not deterministic on GPUs."""
+    return values.sort(dim=-1).values[..., (values.shape[-1] - 1) // 2, None]
+
+
 def pixel_map(cells: torch.Tensor, image_size: int) -> torch.Tensor:
     """A map over F_mid's cells (.., H', W') as one over the input's pixels (.., H, W), lined up with them.
 
@@ -102,4 +106,4 @@ def pixel_map(cells: torch.Tensor, image_size: int) -> torch.Tensor:
     return cells
 
 
-__all__ = ["EvidenceCells", "EvidenceGate", "pixel_map"]
+__all__ = ["EvidenceCells", "EvidenceGate", "pixel_map", "typical"]

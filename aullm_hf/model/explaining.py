@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .evidence import pixel_map
+from .evidence import pixel_map, typical
 from .relations import RELATIONS
 
 
@@ -158,7 +158,7 @@ def _counterfactuals(model, f_mid, cells, chosen, edges) -> torch.Tensor:
     count = max(round(config.ccr_cells * cells[0].numel()), 1)
     ranked = cells.flatten(1).topk(count, dim=1).indices
     gone = torch.zeros_like(cells.flatten(1), dtype=torch.bool).scatter_(1, ranked, True).view_as(cells)
-    elsewhere = f_mid.flatten(3).median(dim=3).values[..., None, None]  # (1, C, T', 1, 1)
+    elsewhere = typical(f_mid.flatten(3))[..., None]  # (1, C, T', 1, 1)
     rows = torch.cat([torch.where(gone[:, None], elsewhere, f_mid), f_mid.expand(len(edges), -1, -1, -1, -1)])
     gates = body.weigh(rows)  # anew: the pattern of the gate would tell what was there
     prior = None
