@@ -119,7 +119,7 @@ def test_every_parameter_is_in_one_group_with_its_rate(tmp_path):
     assert rates == {"led": 0.5, "vision": 1e-3, "projector": 1e-3, "lora": 0.25, "head": 1e-3}
     for group in groups:
         assert group["weight_decay"] == 0 or all(p.ndim >= 2 for p in group["params"])
-    assert group_of("model.graph.nodes") == "rest"
+    assert group_of("model.graph.head") == "graph" and group_of("model.something.new") == "rest"
 
 
 def test_the_published_optimizer_is_adam_with_l2_on_everything(tmp_path):

@@ -46,7 +46,7 @@ def test_a_pushed_fold_loads_by_its_revision_without_the_package(tmp_path, monke
     run = tmp_path / "run"
     assert train(config, run, report=True) == 0
     clips = {clip["clip_id"]: np.asarray(clip["frames"]) for clip in load_clips(
-        "synthetic", subjects=3, clips_per_subject=6, size=16)}  # fmt: skip
+        "synthetic", aus=[1, 4, 12], subjects=3, clips_per_subject=6, size=16)}  # fmt: skip
     np.savez(tmp_path / "clips.npz", **{name.replace("/", "|"): frames for name, frames in clips.items()})
     site = tmp_path / "site"  # the installed libraries, without the path file that makes this package importable
     site.mkdir()
