@@ -81,7 +81,13 @@ ALL_MODULES = SUBSETS["mge+graph+ccr"]
 
 @pytest.mark.parametrize(
     ("way", "fields"),
-    [("saved", {}), ("copied", {}), ("merged", {}), ("copied", ALL_MODULES), ("merged", ALL_MODULES)],
+    [
+        ("saved", {}),
+        ("copied", {}),
+        ("merged", {}),
+        ("copied", ALL_MODULES),
+        pytest.param("merged", ALL_MODULES, marks=pytest.mark.slow),
+    ],
     ids=["saved", "copied", "merged", "AULLM++ copied", "AULLM++ merged"],
 )
 def test_a_saved_fold_loads_anywhere(way, fields, tmp_path, site_without_package):
