@@ -24,8 +24,8 @@ def test_a_run_leaves_tables_and_checkpoints_that_agree(kind, tmp_path):
     read = read_run(run)
     assert len(read.predictions) == 18 and len(read.folds) == 3
     assert score_predictions(read.predictions, read.folds, inner="holdout", resamples=10)
-    clips = {clip["clip_id"]: np.asarray(clip["frames"])
-             for clip in load_clips("synthetic", aus=[1, 4, 12], subjects=3, clips_per_subject=6, size=16)}  # fmt: skip
+    clips = load_clips("synthetic", aus=[1, 4, 12], subjects=3, clips_per_subject=6, size=16)
+    clips = {clip["clip_id"]: np.asarray(clip["frames"]) for clip in clips}
     checkpoint = run / "folds" / "sub02" / "checkpoint"
     model = BaselineForAUDetection.from_pretrained(checkpoint)
     processor = BaselineVideoProcessor.from_pretrained(checkpoint)
