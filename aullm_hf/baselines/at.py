@@ -7,8 +7,9 @@ teacher's attention: the sum over channels of a map's squares, flattened and div
     L = L_ASL + sum over the four stages of w / N || Q_student - Q_teacher ||^2,  averaged over clips.
 
 Both networks, w = 1000 and the number N of positions in a stage's map are those of the source's ResNets at 224 pixels.
-Ours have a twelfth as many at 64 pixels: with N of their own, at least 12 times as heavy, the term left the labels
-unlearned (F1 59 % on easy synthetic clips, where always saying yes has 50 %). What the published row used is not stated.
+At 64 pixels a map has a twelfth as many or fewer: divided by those, the term was so heavy that the labels stayed
+unlearned (F1 of 59 % on easy synthetic clips, where always saying yes has 50 %). What the published row used is not
+stated.
 """
 
 import torch
