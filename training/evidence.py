@@ -1,6 +1,8 @@
 r"""Is the evidence evidence? A model's maps against the true place of each AU's motion, on synthetic clips.
 
-    python training/evidence.py runs/aullmpp/final/checkpoint
+    python training/train.py --config hub_configs/quickstart-aullmpp.yaml --aus cd6me --subjects 10 \
+        --clips_per_subject 40 --inner none --folds none --final_fit --output_dir runs/evidence
+    python training/evidence.py runs/evidence/final/checkpoint                    # the README's figures
     python training/evidence.py runs/aullmpp/folds/sub01/checkpoint --domain samm --clips 30 --out runs/evidence
 
 Clips that show one AU alone are drawn of people whom no run has seen, so it is known where the face moved. An AU's
@@ -59,7 +61,8 @@ def judge_au(model: AULLMForAUDetection, processor: AULLMVideoProcessor, au: int
         found["attention"].append(_inside(own.cells, region))
         if explained.gate is not None:
             found["gate"].append(_inside(explained.gate, region))
-        found["largest"].append(float(effects[label] >= max(effects.values())))
+        others = max((effect for name, effect in effects.items() if name != label), default=0.0)
+        found["largest"].append(float(effects[label] > others))
         found["probability"].append(own.probability)
     means = {name: float(np.mean(values)) if values else None for name, values in found.items()}
     ratio = {f"{name}_ratio": means[name] and means[name] / means["area"] for name in ("gate", "attention")}

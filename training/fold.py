@@ -160,8 +160,9 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
             return [], predict
         if shop.model.teacher_names:
             shop.model.learn_from(_teachers(shop, fold_name, job.seed, rows, work, callbacks))
-    if getattr(shop.model.config, "prior", None) == "train":  # of this fold's training clips, and of no others
-        shop.model.model.set_prior(edges_from_labels(shop.clips.labels[list(rows)], shop.model.config.aus))
+    config = shop.model.config
+    if getattr(config, "graph", False) and config.prior == "train":  # of this fold's training clips, and of no others
+        shop.model.set_prior(edges_from_labels(shop.clips.labels[list(rows)], config.aus))
     if training.world_size > 1 and training.device.type == "cuda":
         share_norms(shop.model)
     trainer = FoldTrainer(shop.model, training, batches, rows, fold_name, list(callbacks))

@@ -234,14 +234,18 @@ def load_trained(model: PreTrainedModel, path: str, **hub: Any) -> None:
             f"prompt_segments of the configuration are not those the checkpoint {path!r} was trained with. A trained "
             "model keeps its prompt; make a fresh one for another."
         )
-    if model.base_model.graph is not None:
-        prior = next(value for key, value in weights.items() if key.endswith("graph.prior"))
-        if not torch.equal(prior, prior_mask(model.config.prior_edges, model.config.aus)):
-            raise ValueError(
-                f"prior_edges of the configuration are not those of the checkpoint {path!r}. Load it with its own, "
-                "then replace them: model.base_model.set_prior(edges)."
-            )
     model.load_state_dict(weights, strict=False, assign=own[next(iter(wanted))].is_meta)
+    check_prior(model)
+
+
+def check_prior(model: PreTrainedModel) -> None:
+    """The configuration of a loaded model must name the relations that its graph was trained with."""
+    graph, config = model.base_model.graph, model.config
+    if graph is not None and not torch.equal(graph.prior.cpu(), prior_mask(config.prior_edges, config.aus)):
+        raise ValueError(
+            "prior_edges of the configuration are not those that the checkpoint's graph was trained with. Load it "
+            "with its own, then replace them: model.set_prior(edges)."
+        )
 
 
 def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -269,6 +273,7 @@ def _some(names: list[str], most: int = 5) -> str:
 
 
 __all__ = [
+    "check_prior",
     "fingerprint",
     "freeze_llm",
     "frozen_keys",

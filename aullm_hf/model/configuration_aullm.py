@@ -101,9 +101,9 @@ class AULLMConfig(PreTrainedConfig):
         evidence_gate: whether F_mid's cells are weighed (None: with "mge" or CCR); evidence_grids: sides of the
         granularities (None: F_mid's own, a third of it, 1); evidence_width, evidence_heads: of the cross-attention.
     Relations (AULLM++: R-AUGNN)
-        graph: whether there is one; graph_width, graph_layers, graph_heads, graph_dropout; prior: "facs", "train"
-        (estimated from each training fold's labels) or "given"; prior_edges: [[1, 2, "co-occurring"], ..], filled in
-        from FACS; aux_weight: weight of the nodes' own loss.
+        graph: whether there is one; graph_width, graph_layers, graph_heads, graph_dropout; prior: "facs", "given" or
+        "train" (which the training script estimates from each fold's labels; FACS until then); prior_edges:
+        [[1, 2, "co-occurring"], ..], filled in from FACS; aux_weight: weight of the nodes' own loss.
     Counterfactuals (AULLM++: CCR, training only)
         ccr_weight (0: off, at no cost); ccr_fraction of a batch's clips is intervened on; ccr_cells: share of the
         cells that an intervention replaces; ccr_margin.
@@ -260,6 +260,8 @@ class AULLMConfig(PreTrainedConfig):
             self.evidence_grids = list(self.evidence_grids)
         if isinstance(self.prior_edges, (list, tuple)):
             self.prior_edges = [list(edge) if isinstance(edge, tuple) else edge for edge in self.prior_edges]
+            if self.prior == "facs" and self.prior_edges != facs_edges(self.aus):
+                self.prior = "given"
         if isinstance(self.lora, dict):
             self.lora = {k: list(v) if isinstance(v, tuple) else v for k, v in self.lora.items()}
             if isinstance(self.lora.get("target_modules"), (set, frozenset)):
@@ -414,7 +416,11 @@ class AULLMConfig(PreTrainedConfig):
         _check_bool("evidence_gate", self.evidence_gate)
         needs = "the projector 'mge'" if self.projector == "mge" else "ccr_weight above 0" if self.ccr_weight else None
         if needs and not self.evidence_gate:
-            _reject("evidence_gate", self.evidence_gate, f"True, or left out: {needs} needs it")
+            _reject(
+                "evidence_gate",
+                self.evidence_gate,
+                f"True, or left out: {needs} needs it (a trained model keeps what it has)",
+            )
         side = self.mid_shape[2]
         if self.evidence_grids is not None:
             if not (isinstance(self.evidence_grids, list) and self.evidence_grids):
@@ -442,7 +448,7 @@ class AULLMConfig(PreTrainedConfig):
             _reject("prior_edges", self.prior_edges, "a list of edges such as [1, 2, 'co-occurring']")
         for edge in self.prior_edges:
             known = isinstance(edge, list) and len(edge) == 3 and edge[0] != edge[1] and edge[2] in EDGE_KINDS
-            if not (known and all(au in self.aus for au in edge[:2])):
+            if not (known and all(type(au) is int and au in self.aus for au in edge[:2])):
                 _reject(
                     "prior_edges", edge, f"two of the AUs {self.aus} and one of {', '.join(map(repr, EDGE_KINDS))}"
                 )

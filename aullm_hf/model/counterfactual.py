@@ -26,7 +26,7 @@ def intervene(
     for the others where a batch holds one clip.
     """
     batch = len(f_mid)
-    count = math.ceil(fraction * batch)
+    count = math.ceil(fraction * batch - 1e-9)  # not one more for a rounding error
     chosen = torch.randperm(batch, device=f_mid.device)[:count]
     content = f_mid.detach()
     if batch == 1:

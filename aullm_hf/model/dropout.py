@@ -8,8 +8,9 @@ from torch.nn import functional
 class PairedDropout(nn.Dropout):
     """`nn.Dropout`, until `owner` says otherwise: then row i of the input gets the noise of row owner[i].
 
-    The leading dimensions of the input that `owner` has are its rows. It stays set until it is set anew, because
-    activation checkpointing runs the forward pass again during the backward one.
+    The leading dimensions of the input that `owner` has are its rows. It stays set until the next training pass sets
+    it anew, because activation checkpointing runs the forward pass again during the backward one: with checkpointing,
+    each forward pass must be followed by its own backward pass before the next, as in every usual training loop.
     """
 
     owner: torch.Tensor | None = None
@@ -19,7 +20,7 @@ class PairedDropout(nn.Dropout):
             return super().forward(values)
         rows = values.flatten(0, self.owner.ndim - 1)
         noise = functional.dropout(torch.ones_like(self._noisy(rows)), self.p)
-        return (rows * noise[self.owner.flatten()]).view_as(values)
+        return (rows * noise[self.owner.flatten().to(noise.device)]).view_as(values)
 
     @staticmethod
     def _noisy(rows: torch.Tensor) -> torch.Tensor:

@@ -43,7 +43,7 @@ class EvidenceGate(nn.Module):
         apart = cells - typical(cells)
         difference = (apart.square() * self.weight.softmax(dim=0)[:, None]).sum(dim=1).add(1e-8).sqrt()  # (B, N)
         gate = (self.slope * ((difference / typical(difference)).log() - self.threshold)).sigmoid()
-        return gate.unflatten(1, f_mid.shape[2:]).to(f_mid.dtype)  # (B, T', H', W')
+        return gate.unflatten(1, f_mid.shape[2:])  # (B, T', H', W'), float32: rounded, the strongest would tie at 1
 
     def remember(self, f_mid: torch.Tensor) -> None:
         """Let the running mean follow these clips."""
@@ -73,14 +73,14 @@ class EvidenceCells(nn.Module):
 
     def on_finest(self, weights: torch.Tensor) -> torch.Tensor:
         """Weights of all cells (B, N) -> where they lie (B, T', H', W'): a coarse cell's is spread over its area."""
+        every = torch.eye(self.side**2, dtype=weights.dtype, device=weights.device).view(-1, 1, self.side, self.side)
         total, start = 0, 0
         for grid in self.grids:
             count = self.time * grid**2
-            coarse = weights[:, start : start + count].unflatten(1, (self.time, grid, grid))
+            share = functional.adaptive_avg_pool2d(every, grid).flatten(1)  # (cells, grid^2): columns sum to 1
+            coarse = weights[:, start : start + count].unflatten(1, (self.time, grid**2))
             start += count
-            parent = torch.arange(self.side, device=weights.device) * grid // self.side
-            children = torch.bincount(parent)
-            total = total + (coarse / (children[:, None] * children))[..., parent[:, None], parent]
+            total = total + (coarse @ share.T).unflatten(2, (self.side, self.side))
         return total
 
 

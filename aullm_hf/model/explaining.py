@@ -57,18 +57,23 @@ class ClipExplanation:
 def explain(model: Any, pixel_values: torch.Tensor, aus: str | Iterable[str] = "active") -> list[ClipExplanation]:
     """An explanation a clip; see `AULLMForAUDetection.explain`."""
     wanted = _wanted(model, aus)
-    was_training = model.training
-    model.eval()
+    model.model.check_input(pixel_values)
+    modes = {module: module.training for module in model.modules()}
+    if any(modes.values()):
+        model.eval()
     try:
         return [_explain_clip(model, clip[None], wanted) for clip in pixel_values]
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training
 
 
 def _wanted(model: Any, aus: str | Iterable[str]) -> list[str] | str:
     if aus in ("active", "all"):
         return aus
     labels, names = model.config.labels, [aus] if isinstance(aus, str) else list(aus)
+    if not names:
+        raise ValueError(f"aus names nothing; allowed: 'active', 'all', or a list of {', '.join(labels)}.")
     for name in names:
         if name not in labels:
             raise ValueError(f"aus holds {name!r}; allowed: 'active', 'all', or a list of {', '.join(labels)}.")
@@ -135,8 +140,8 @@ def _evidence(model, f_mid, gate, graph, chosen: list[int]) -> tuple[torch.Tenso
 
 
 def _grad_cam(model, f_mid: torch.Tensor, chosen: list[int]) -> torch.Tensor:
-    with torch.enable_grad():
-        f_mid = f_mid.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad():
+        f_mid = f_mid.detach().clone().requires_grad_()
         logits = model.classify(model.model.read(f_mid).last_hidden)[0]
         slopes = torch.stack([torch.autograd.grad(logits[i], f_mid, retain_graph=True)[0][0] for i in chosen])
     weights = slopes.mean(dim=(3, 4), keepdim=True)  # (chosen, C, T', 1, 1)

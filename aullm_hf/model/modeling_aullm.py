@@ -26,6 +26,7 @@ from transformers.utils import ModelOutput
 
 from .backbone import HighLevelHead, MotionBackbone
 from .checkpointing import (
+    check_prior,
     fingerprint,
     freeze_llm,
     frozen_keys,
@@ -58,7 +59,8 @@ class AULLMModelOutput(ModelOutput):
     """What the body found in each clip.
 
     last_hidden_state (B, d): the LLM's state at the prompt's last position; with `projector="prompt"` F_high follows
-    it. The rest comes with `output_evidence`, as far as the model has it: tokens (B, slots, d); channel_attention
+    it. The rest comes with `output_evidence`, as far as the model has it: tokens (B, slots, d), the projector's first,
+    then the graph's; channel_attention
     (B, T-2, C); mid_map (B, C, T', H', W'), as the gate left it; evidence_gates (B, T', H', W') in (0, 1);
     content_attention (B, T', H', W') and au_attention (B, n_AU, T', H', W'), each of sum 1; relation_strengths
     (B, n_AU, n_AU, relations), rows of sum 1; aux_logits (B, n_AU), each node's opinion; evidence_logits (B, n_AU),
@@ -253,6 +255,7 @@ class AULLMPreTrainedModel(PreTrainedModel):
             if info["missing_keys"]:
                 raise OSError(f"The checkpoint {path!r} lacks {', '.join(sorted(info['missing_keys']))}.")
             freeze_llm(model.base_model.llm)
+            check_prior(model)
         else:
             for key in ("revision", "subfolder", "trust_remote_code", "_from_auto", "_from_pipeline", "_commit_hash"):
                 kwargs.pop(key, None)  # of this repository, not of the LLM's
@@ -363,7 +366,7 @@ class AULLMModel(AULLMPreTrainedModel):
         )
         if output_evidence:
             output.tokens, output.channel_attention = reading.tokens, channel_attention
-            output.mid_map = f_mid if gate is None else f_mid * gate[:, None]
+            output.mid_map = f_mid if gate is None else f_mid * gate[:, None].to(f_mid.dtype)
             output.evidence_gates, output.content_attention = gate, reading.content_attention
             if reading.graph is not None:
                 output.au_attention, output.aux_logits = reading.graph.attention, reading.graph.logits
@@ -373,7 +376,7 @@ class AULLMModel(AULLMPreTrainedModel):
 
     def see(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Clips -> F_mid (B, C, T', H', W') and the channel attention (B, T-2, C)."""
-        self._check_input(pixel_values)
+        self.check_input(pixel_values)
         motion = self.led(pixel_values)[:, 1:]  # (B, T-1, 1, H, W)
         motion = motion.transpose(1, 2).to(self.backbone.conv1.weight.dtype)  # (B, 1, T-1, H, W)
         return self.backbone(motion)
@@ -403,7 +406,7 @@ class AULLMModel(AULLMPreTrainedModel):
                     share_noise(part, owner)
         f_mid = self.mid_drop(f_mid)
         if gate is not None:
-            f_mid = f_mid * gate[:, None]
+            f_mid = f_mid * gate[:, None].to(f_mid.dtype)
         f_high = self.high(f_mid) if self.high is not None else None  # (B, 256)
         slots, where = self._content(f_mid, f_high)
         graph = self.graph(f_mid, f_high, prior) if self.graph is not None else None
@@ -431,11 +434,16 @@ class AULLMModel(AULLMPreTrainedModel):
         """Other relations between the AUs than those the graph was made with."""
         if self.graph is None:
             raise ValueError("This model has no relation graph (config.graph is False): there is no prior to set.")
-        self.config.prior_edges = [list(edge) for edge in edges]
-        self.config.check()
-        self.graph.prior.copy_(prior_mask(self.config.prior_edges, self.config.aus))
+        wanted = copy.deepcopy(self.config)
+        wanted.prior_edges = [list(edge) for edge in edges]
+        wanted.check()
+        self.config.prior_edges = wanted.prior_edges
+        if self.config.prior == "facs":
+            self.config.prior = "given"
+        self.graph.prior.copy_(prior_mask(wanted.prior_edges, wanted.aus))
 
-    def _check_input(self, pixel_values: torch.Tensor) -> None:
+    def check_input(self, pixel_values: torch.Tensor) -> None:
+        """Raise a ValueError that says what is expected, if the clips are anything else."""
         config = self.config
         expected = (config.num_frames, 1, config.image_size, config.image_size)
         if not isinstance(pixel_values, torch.Tensor) or pixel_values.ndim != 5 or pixel_values.shape[1:] != expected:
@@ -486,6 +494,11 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
     ) -> AUDetectionOutput | tuple:
         """pixel_values (B, T, 1, H, W) and, to train, labels (B, n_AU) of 0 and 1."""
         if labels is not None and self.training and self.config.ccr_weight:
+            if output_evidence or output_hidden_states or output_attentions:
+                raise ValueError(
+                    "A training pass with CCR (ccr_weight above 0) returns loss, logits and loss_parts only. Ask for "
+                    "evidence, hidden states or attentions in eval mode, or without labels."
+                )
             output = self._train_with_counterfactuals(pixel_values, labels)
             return output if _or(return_dict, self.config.return_dict) else output.to_tuple()
         wants_nodes = labels is not None and self.model.graph is not None
@@ -505,6 +518,10 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         found = {name: body[name] for name in asked if name in body}
         output = AUDetectionOutput(loss=loss, logits=logits, loss_parts=parts, **found)
         return output if _or(return_dict, self.config.return_dict) else output.to_tuple()
+
+    def set_prior(self, edges: list[list]) -> None:
+        """Other relations between the AUs than those the graph was made with."""
+        self.model.set_prior(edges)
 
     def explain(self, pixel_values: torch.Tensor, aus: str | Iterable[str] = "active") -> list[ClipExplanation]:
         """Why each clip of (B, T, 1, H, W) got its probabilities: an explanation a clip.
@@ -544,7 +561,9 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         """The loss, term by term, each with its weight."""
         config = self.config
         terms = {"detection": self.loss(logits, labels)}
-        if nodes is not None and config.aux_weight:  # the nodes' opinions, and what each saw by itself
+        if (
+            nodes is not None
+        ):  # the nodes' opinions, and what each saw by itself; at weight 0 for DDP, which waits for all
             terms["auxiliary"] = config.aux_weight * sum(self.loss(one, labels) for one in nodes)
         return terms
 
@@ -553,8 +572,9 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         config, body, batch = self.config, self.model, len(pixel_values)
         f_mid, _ = body.see(pixel_values)
         gate = body.weigh(f_mid)
-        body.gate.remember(f_mid)
+        seen = f_mid
         f_mid, owner = intervene(f_mid, gate, config.ccr_fraction, config.ccr_cells, body.gate.mean)
+        body.gate.remember(seen)
         count = (len(owner) - batch) // 2
         # Another background leaves the gate as it was; without the evidence it is computed anew, or it would tell.
         gates = torch.cat([gate[owner[:-count]], body.weigh(f_mid[-count:])])

@@ -65,7 +65,7 @@ class PromptTokens(nn.Module):
 class MultiGranularityProjector(nn.Module):
     """MGE-EFP: F_high asks the evidence cells of all granularities, and an MLP fuses the answer with it.
 
-    A twentieth of EFP's weights at most: F_mid is read cell by cell, with the same weights everywhere.
+    A fraction of EFP's weights (a 38th at d = 1536): F_mid is read cell by cell, with the same weights everywhere.
     """
 
     def __init__(self, config: AULLMConfig):

@@ -99,10 +99,10 @@ class RelationGraph(nn.Module):
         self.found = nn.Parameter(torch.zeros(nodes, width))  # the direction in which finding something moves a node
         self.scale = nn.Parameter(torch.zeros(nodes))  # from the amount found to its own logit
         self.shift = nn.Parameter(torch.zeros(nodes))
-        self.high = nn.Linear(config.high_dim, width) if config.uses_high else None
-        self.mix = (
-            nn.Parameter(torch.zeros(nodes, width)) if config.uses_high else None
-        )  # what of F_high concerns whom
+        self.high = self.mix = None
+        if config.uses_high:
+            self.high = nn.Linear(config.high_dim, width)
+            self.mix = nn.Parameter(torch.zeros(nodes, width))  # what of F_high concerns whom
         self.layers = nn.ModuleList(
             RelationLayer(width, config.graph_heads, config.graph_dropout) for _ in range(config.graph_layers)
         )
@@ -132,10 +132,11 @@ class RelationGraph(nn.Module):
 
         `prior` (B, n, n, R) stands in for the graph's own.
         """
-        contents = self.content(f_mid.flatten(2).transpose(1, 2))  # (B, N, w)
-        scores = torch.einsum("bcw,ncw->bnc", contents, self.wanted)
-        attention = scores.softmax(dim=-1)  # (B, n, N)
-        amount = scores.logsumexp(dim=-1, keepdim=True) - math.log(scores.shape[-1])  # (B, n, 1)
+        with torch.autocast(f_mid.device.type, enabled=False):  # the amount is a small difference of large numbers
+            contents = self.content(f_mid.to(self.wanted.dtype).flatten(2).transpose(1, 2))  # (B, N, w)
+            scores = torch.einsum("bcw,ncw->bnc", contents, self.wanted)
+            attention = scores.softmax(dim=-1)  # (B, n, N)
+            amount = scores.logsumexp(dim=-1, keepdim=True) - math.log(scores.shape[-1])  # (B, n, 1)
         nodes = self.embedding + attention @ contents + amount * self.found  # (B, n, w)
         if self.high is not None:
             nodes = nodes + self.high(f_high)[:, None] * self.mix

@@ -130,13 +130,24 @@ def test_off_costs_nothing(monkeypatch):
 
     monkeypatch.setattr("aullm_hf.model.modeling_aullm.intervene", never)
     rows = []
-    for fields in ({"projector": "mge", "graph": True}, {"projector": "mge", "graph": True, "evidence_gate": True}):
-        model = tiny_model(**fields).train()
-        model.model.llm.register_forward_pre_hook(
-            lambda module, args, kwargs: rows.append(kwargs["inputs_embeds"].shape[:2].numel()), with_kwargs=True
-        )
-        model(clips(), labels=labels())
-    assert rows[0] == rows[1]
+    model = tiny_model(projector="mge", graph=True, clips_per_sequence=5).train()
+    model.model.llm.register_forward_pre_hook(
+        lambda module, args, kwargs: rows.append(kwargs["inputs_embeds"].shape[:2].numel()), with_kwargs=True
+    )
+    model(clips(), labels=labels())
+    assert rows == [len(model.model.prompt.text_ids) + 5 * 2], "the text once, two tokens a clip"
+
+
+def test_what_a_training_pass_with_ccr_does_not_return_is_refused():
+    model = tiny_model(ccr_weight=1.0).train()
+    with pytest.raises(ValueError, match="loss, logits and loss_parts only"):
+        model(clips(), labels=labels(), output_evidence=True)
+
+
+def test_every_parameter_has_a_gradient_whatever_the_weights():
+    model = tiny_model(projector="mge", graph=True, aux_weight=0.0).train()
+    model(clips(), labels=labels()).loss.backward()
+    assert all(parameter.grad is not None for parameter in model.trained_parameters().values())
 
 
 @with_ccr

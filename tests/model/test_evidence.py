@@ -56,6 +56,12 @@ def test_coarse_weights_are_spread_over_their_own_area_and_none_is_lost(grids, s
     spread = cells.on_finest(weights)
     assert spread.shape == (3, *config.mid_shape[1:])
     torch.testing.assert_close(spread.flatten(1).sum(dim=1), weights.sum(dim=1))
+    one = torch.zeros_like(weights[:1])
+    one[0, -1] = 1  # the last cell of the last granularity, in the last step
+    f_mid = torch.rand(1, *config.mid_shape, dtype=torch.float64, requires_grad=True)
+    pooled = torch.nn.functional.adaptive_avg_pool3d(f_mid, (config.mid_shape[1], grids[-1], grids[-1]))
+    (reach,) = torch.autograd.grad(pooled[0, 0, -1, -1, -1], f_mid)
+    torch.testing.assert_close(cells.on_finest(one)[0], reach[0, 0], msg="a cell lies where it looked")
 
 
 def test_pooling_at_every_granularity_is_the_mean_of_its_cells():

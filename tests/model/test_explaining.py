@@ -103,10 +103,21 @@ def test_which_aus_are_explained():
         model.explain(x, "AU5")
 
 
+def test_explaining_asks_for_what_it_needs_and_works_without_gradients():
+    model = tiny_model(aus=AUS)
+    with pytest.raises(ValueError, match="aus names nothing"):
+        model.explain(clips(1), [])
+    with pytest.raises(ValueError, match=r"pixel_values is \(6, 1, 32, 32\)"):
+        model.explain(clips(1)[0])
+    with torch.inference_mode():
+        assert model.explain(clips(1), "all")[0].evidence[0].method == "grad-cam"
+
+
 def test_explaining_leaves_the_model_as_it_was():
     model = tiny_model(projector="mge", graph=True, ccr_weight=1.0).train()
+    model.model.backbone.eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.explain(clips(2), "all")
-    assert model.training
+    assert model.training and not model.model.backbone.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())

@@ -1,6 +1,7 @@
 """The AU graph: a prior with sources, messages along its edges and no others, the same for every order of AUs."""
 
 import copy
+import re
 from statistics import NormalDist
 
 import numpy as np
@@ -27,6 +28,20 @@ def test_every_edge_joins_two_known_aus_and_says_where_it_comes_from():
         assert edge.kind in RELATIONS[1:] and len(edge.source) > 5
     pairs = [(edge.first, edge.second, edge.kind) for edge in FACS_PRIOR]
     assert len(set(pairs)) == len(pairs)
+
+
+def test_every_prototype_shows_the_pairs_that_it_is_cited_for():
+    for edge in FACS_PRIOR:
+        shown = [set(map(int, words.split("+"))) for words in re.findall(r"\d+(?:\+\d+)+", edge.source)]
+        if shown:
+            assert any({edge.first, edge.second} <= one for one in shown), edge
+
+
+def test_edges_of_ones_own_are_called_given():
+    assert tiny_config(graph=True).prior == "facs"
+    assert tiny_config(graph=True, prior_edges=[[1, 12, "opposing"]]).prior == "given"
+    with pytest.raises(ValueError, match=r"prior_edges is \[True, 4"):
+        tiny_config(graph=True, prior_edges=[[True, 4, "opposing"]])
 
 
 def test_the_prior_has_the_edges_that_the_literature_names_and_is_sparse():
@@ -172,13 +187,15 @@ def test_the_prior_can_be_replaced_and_stays_with_the_checkpoint(tmp_path):
     assert torch.equal(loaded.model.graph.prior, prior_mask([[1, 4, "opposing"]], [1, 2, 4]))
     torch.testing.assert_close(loaded(x).logits, after)
     with pytest.raises(ValueError, match=r"prior_edges.*\[1, 5, 'opposing'\].*two of the AUs \[1, 2, 4\]"):
-        model.model.set_prior([[1, 5, "opposing"]])
-    assert loaded.config.prior_edges == [[1, 4, "opposing"]]
+        model.set_prior([[1, 5, "opposing"]])
+    assert model.config.prior_edges == [[1, 4, "opposing"]], "what was refused leaves no trace"
+    assert model.config.prior == loaded.config.prior == "given"
     with pytest.raises(ValueError, match="no relation graph"):
         tiny_model().model.set_prior([])
 
 
-def test_a_checkpoint_refuses_another_prior_at_loading(tmp_path):
-    tiny_model(graph=True, aus=[1, 2, 4]).save_pretrained(tmp_path)
+@pytest.mark.parametrize("alone", [False, True], ids=["on its base", "self-contained"])
+def test_a_checkpoint_refuses_another_prior_at_loading(alone, tmp_path):
+    tiny_model(graph=True, aus=[1, 2, 4], save_base_weights=alone).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"prior_edges.*set_prior"):
         AULLMForAUDetection.from_pretrained(tmp_path, prior_edges=[[1, 4, "opposing"]])
