@@ -128,6 +128,7 @@ class FaceFinder:
         self.path = find_face_model(face_model)
         self.digest = model_digest(self.path)
         self._own = threading.local()
+        self._detect(np.zeros((_CANVAS, _CANVAS, 3), np.uint8), 1.0)  # a file that is no detector is told now, once
 
     def _detect(self, canvas: np.ndarray, threshold: float) -> np.ndarray:
         """(n, 15): box, five points, score, in pixels of the canvas (640, 640, 3)."""

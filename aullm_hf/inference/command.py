@@ -5,11 +5,17 @@ aullm predict "talks/*.mp4" --model me/casme2-aullm --out aus.csv --window 0.5 -
 aullm explain clip.mp4 --model me/casme2-aullm --out pictures
 aullm info me/casme2-aullm
 aullm demo --model me/casme2-aullm
+
+What is wrong with a command is said in one line, with exit status 2.
 """
 
 import argparse
 import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
+from typing import Any
 
 # What each does is known here, so that the help of the whole costs nothing: a command's module comes when it is named.
 COMMANDS = {
@@ -32,7 +38,24 @@ def main(arguments: list[str] | None = None) -> int:
         if name == named:
             import_module(f".{name}_command", __package__).add_arguments(command)
     options = parser.parse_args(arguments)
-    return import_module(f".{options.command}_command", __package__).run(options)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_warn, options.command, warnings.showwarning)
+            return import_module(f".{options.command}_command", __package__).run(options)
+    except (ValueError, OSError, ImportError) as error:  # wrong settings, no such model, something not installed
+        print(f"aullm {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\naullm {options.command}: stopped", file=sys.stderr)
+        return 130
+
+
+def _warn(command: str, otherwise: Callable, message: Warning, category: type[Warning], *where: Any) -> None:
+    """Ours are for a person, who does not care where in the code they come from."""
+    if category is UserWarning:
+        print(f"aullm {command}: warning: {message}", file=sys.stderr)
+    else:
+        otherwise(message, category, *where)
 
 
 if __name__ == "__main__":

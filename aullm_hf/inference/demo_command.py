@@ -1,6 +1,7 @@
 """`aullm demo`: a page to try a model on, served on this machine."""
 
 import argparse
+import socket
 import sys
 
 EXAMPLES = """examples:
@@ -29,9 +30,9 @@ def run(options: argparse.Namespace) -> int:
     from .detecting import AUDetector
 
     for name in ("max_mb", "max_seconds"):
-        if getattr(options, name) <= 0:
-            print(f"aullm demo: --{name} is {getattr(options, name):g}; give more than 0.", file=sys.stderr)
-            return 2
+        if not getattr(options, name) > 0:  # NaN is not
+            raise ValueError(f"--{name} is {getattr(options, name):g}; give more than 0.")
+    check_address(options.host, options.port)
     if options.share:
         print(
             "Warning: --share makes the page public: anybody with its address can send clips to this machine and use "
@@ -43,14 +44,24 @@ def run(options: argparse.Namespace) -> int:
             f"Warning: --host {options.host} lets other machines of the network open the page.",
             file=sys.stderr,
         )
-    try:
-        detector = AUDetector(options.model, revision=options.revision, device=options.device)
-        demo = Demo(detector, Limits(megabytes=options.max_mb, seconds=options.max_seconds))
-        launch(demo, host=options.host, port=options.port, share=options.share)
-    except (ValueError, OSError, ImportError) as error:  # no such model, the port is taken, Gradio is missing
-        print(f"aullm demo: {error}", file=sys.stderr)
-        return 2
+    detector = AUDetector(options.model, revision=options.revision, device=options.device)
+    demo = Demo(detector, Limits(megabytes=options.max_mb, seconds=options.max_seconds))
+    launch(demo, host=options.host, port=options.port, share=options.share)
     return 0
 
 
-__all__ = ["add_arguments", "run"]
+def check_address(host: str, port: int | None) -> None:
+    """Refuse an address that cannot be served on, before any model is loaded. Without a port, any free one will do."""
+    if port is not None and not 1 <= port <= 65535:
+        raise ValueError(f"--port is {port}; give 1 to 65535, or leave it out.")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+            tried.bind(address)
+    except OSError as error:
+        asked = f"--host {host}" + (f" --port {port}" if port else "")
+        raise ValueError(f"{asked} cannot be served on: {error.strerror or error}") from error
+
+
+__all__ = ["add_arguments", "check_address", "run"]

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from ..data.faces import FaceFinder, FaceRecipe
 from ..model import AULLMForAUDetection, AULLMVideoProcessor
 from .ahead import read_ahead
+from .checkpoints import opening
 from .cropping import Look
 from .reading import ReadClip, Reader
 from .results import table_of
@@ -66,15 +67,16 @@ class AUDetector:
         for name, value in (("batch_size", batch_size), ("workers", 1 if workers is None else workers)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}={value!r} is not allowed; give a whole number of at least 1")
+        self.device = _device(device)
         if isinstance(model, PreTrainedModel):
             self.model, self.name = model, str(model.name_or_path or type(model).__name__)
             self.processor = processor or AULLMVideoProcessor.for_config(model.config)
         else:
             self.name = str(model)
-            self.model = AULLMForAUDetection.from_pretrained(model, revision=revision, dtype=dtype, **loading)
-            self.processor = processor or AULLMVideoProcessor.from_pretrained(model, revision=revision)
+            with opening(model, revision):
+                self.model = AULLMForAUDetection.from_pretrained(model, revision=revision, dtype=dtype, **loading)
+                self.processor = processor or AULLMVideoProcessor.from_pretrained(model, revision=revision)
         self.revision = getattr(self.model.config, "_commit_hash", None) or revision
-        self.device = torch.device(device or best_device())
         self.model.to(self.device).eval()
         self.labels: list[str] = self.model.config.labels
         self.thresholds = {label: self.model.config.thresholds[label] for label in self.labels}
@@ -178,6 +180,19 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _device(asked: str | torch.device | None) -> torch.device:
+    """The device, which has to be there: PyTorch alone says so when the model is moved, or when numbers come back."""
+    try:
+        device = torch.device(asked or best_device())
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:  # no such word, not built for it, no such card
+        said = str(error).splitlines()[0]
+        raise ValueError(
+            f"device={str(asked)!r} cannot be used here ({said}); give cpu, cuda, cuda:1 or mps, or leave it out"
+        ) from error
+    return device
 
 
 def default_workers() -> int:

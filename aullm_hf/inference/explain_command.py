@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,14 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if options.no_face and options.face not in (None, "none"):
-        print(f"aullm explain: --no_face and --face {options.face} contradict each other", file=sys.stderr)
-        return 2
+        raise ValueError(f"--no_face and --face {options.face} contradict each other")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its face detector warns on every start
-    try:
-        written = _explain(options)
-    except (ValueError, OSError, ImportError) as error:  # wrong settings, no such model, something not installed
-        print(f"aullm explain: {error}", file=sys.stderr)
-        return 2
+    written = _explain(options)
     for clip in written["clips"]:
         print(f"\n{clip['title']}")
         for line in [clip["reason"], clip["warning"], *(au["sentence"] for au in clip["aus"])]:
@@ -77,7 +71,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> dict:
     from .detecting import AUDetector
+    from .saving import check_folder
 
+    check_folder(options.out)
+    _check_most(options.most)
     detector = AUDetector(
         options.model,
         revision=options.revision,
@@ -113,9 +110,9 @@ def explain_clips(
     from .wording import entries
 
     if isinstance(aus, list) and (unknown := sorted(set(aus) - set(detector.labels))):
-        raise ValueError(f"aus holds {', '.join(unknown)}; allowed: 'active', 'all', or {', '.join(detector.labels)}.")
-    if most < 1:
-        raise ValueError(f"most is {most}; allowed: 1 or more windows per recording and face.")
+        named, known = ", ".join(map(repr, unknown)), ", ".join(detector.labels)
+        raise ValueError(f"aus holds {named}; allowed: 'active', 'all', or {known}.")
+    _check_most(most)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
@@ -154,6 +151,11 @@ def explain_clips(
     }
     (out / "explanation.json").write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return written
+
+
+def _check_most(most: int) -> None:
+    if most < 1:
+        raise ValueError(f"most is {most}; allowed: 1 or more windows per recording and face.")
 
 
 def _by_source(detector: "AUDetector", sources: Any) -> Iterator[list["ReadClip"]]:

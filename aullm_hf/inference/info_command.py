@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    try:
-        facts = facts_of(options.model, options.revision)
-    except (ValueError, OSError) as error:
-        print(f"aullm info: {error}", file=sys.stderr)
-        return 2
+    facts = facts_of(options.model, options.revision)
     print(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else text_of(facts))
     return 0
 
 
 def facts_of(model: str, revision: str | None = None) -> dict[str, Any]:
     """Everything that a user of the numbers should know, from the checkpoint's own files."""
+    from .checkpoints import opening
+
+    with opening(model, revision):
+        return _facts_of(model, revision)
+
+
+def _facts_of(model: str, revision: str | None) -> dict[str, Any]:
     from ..data.facs import au_info
     from ..model import AULLMConfig, AULLMVideoProcessor
 

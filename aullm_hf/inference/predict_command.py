@@ -56,20 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if options.no_face and options.face not in (None, "none"):
-        print(f"aullm predict: --no_face and --face {options.face} contradict each other", file=sys.stderr)
-        return 2
+        raise ValueError(f"--no_face and --face {options.face} contradict each other")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its face detector warns on every start
     from .saving import check_out
 
-    try:
-        if options.out:
-            check_out(options.out)
-        sources = _sources(options)
-        detector = _detector(options)
-        return _predict(options, detector, sources)
-    except (ValueError, OSError, ImportError) as error:  # wrong settings, no such model, something not installed
-        print(f"aullm predict: {error}", file=sys.stderr)
-        return 2
+    if options.out:
+        check_out(options.out)
+    sources = _sources(options)
+    return _predict(options, _detector(options), sources)
 
 
 def _sources(options: argparse.Namespace) -> list["Source"]:

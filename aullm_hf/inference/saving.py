@@ -31,6 +31,16 @@ def check_out(out: Path) -> None:
         raise ResultsError(f"{out} ends in {out.suffix or 'nothing'!r}; results are one of {', '.join(FORMATS)}")
     if out.is_dir():
         raise ResultsError(f"{out} is a folder; name a file in it, such as {out / 'aus.parquet'}")
+    check_folder(out.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that is not there and could not be made, or that may not be written to."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise ResultsError(f"{there} is a file, so nothing can be written below it; give another place with --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ResultsError(f"the folder {there} may not be written to; give another place with --out")
 
 
 def journal_of(out: Path) -> Path:

@@ -119,6 +119,9 @@ def _by_folder(paths: Sequence[Path]) -> Iterator[Source]:
 
 def _named(name: str, *, in_table: bool = False) -> Iterator[Source]:
     """A path or a pattern."""
+    if not name.strip():  # a variable of the shell that is not set would name the whole folder one is in
+        yield Source(repr(name), reason="the name is empty; . is the folder you are in")
+        return
     path = Path(name).expanduser()
     try:
         if path.is_dir():
@@ -144,7 +147,8 @@ def _named(name: str, *, in_table: bool = False) -> Iterator[Source]:
         else:
             yield Source(printable(name), reason="no such file or folder")
     except (OSError, ValueError) as error:  # no permission, a name too long, a zero byte
-        yield Source(printable(name), reason=getattr(error, "strerror", None) or str(error))
+        said = getattr(error, "strerror", None) or str(error)
+        yield Source(printable(name), reason=said.removeprefix(f"{path.name}: "))  # a row names its source itself
 
 
 # -------------------------------------------------------------------- folders

@@ -207,10 +207,10 @@ def test_without_a_connection_the_way_out_is_said(monkeypatch):
         find_face_model()
 
 
-def test_a_file_that_is_no_model_is_an_error(tmp_path, photo):
+def test_a_file_that_is_no_model_is_an_error(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"no model")
     with pytest.raises(FaceError, match="is not a YuNet model"):
-        FaceFinder(tmp_path / "x.onnx").find(photo)
+        FaceFinder(tmp_path / "x.onnx")
 
 
 def test_faces_come_without_datasets_and_torch():

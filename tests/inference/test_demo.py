@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import re
+import socket
 import subprocess
 import sys
 from importlib.metadata import requires
@@ -249,6 +250,28 @@ def test_wrong_settings_are_named(tmp_path, capsys):
     assert "--max_mb is 0; give more than 0" in capsys.readouterr().err
     assert main(["demo", "--model", str(tmp_path / "nothing")]) == 2
     assert "nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (["--port", "99999"], "--port is 99999; give 1 to 65535"),
+        (["--port", "-1"], "--port is -1"),
+        (["--host", "192.0.2.1"], "--host 192.0.2.1 cannot be served on"),  # of documentation, nobody's
+        (["--max_seconds", "nan"], "--max_seconds is nan; give more than 0"),
+    ],
+)
+def test_an_address_that_cannot_be_served_on_is_told_before_the_model_is_loaded(where, said, tmp_path, capsys):
+    assert main(["demo", "--model", str(tmp_path / "nothing"), *where]) == 2
+    told = capsys.readouterr().err
+    assert said in told and "nothing" not in told
+
+
+def test_a_port_that_is_taken_is_told(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["demo", "--model", str(tmp_path / "nothing"), "--port", port]) == 2
+    assert f"--host 127.0.0.1 --port {port} cannot be served on: Address already in use" in capsys.readouterr().err
 
 
 def test_the_help_shows_an_example(capsys):

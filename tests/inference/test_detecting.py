@@ -163,6 +163,9 @@ def test_a_face_crop_other_than_in_training_warns_in_every_row(model, processor,
         ({"fps": 0}, "fps=0"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"workers": 1.5}, "workers=1.5"),
+        ({"device": "gpu"}, r"device='gpu' cannot be used here \(.*\); give cpu, cuda"),
+        ({"device": "cuda:99"}, "device='cuda:99' cannot be used here"),
+        ({"device": "meta"}, "device='meta' cannot be used here"),
     ],
 )
 def test_wrong_settings_are_refused_with_what_is_allowed(make_detector, options, said):
@@ -212,7 +215,7 @@ def test_memory_does_not_grow_with_the_clips(tmp_path, make_detector):
     import gc
     import tracemalloc
 
-    path = write_video(tmp_path / "clip.mkv", noise(12))
+    path = write_video(tmp_path / "clip.mkv", noise(8, 32, 32))
     detector = make_detector(batch_size=8)
     held = []
     tracemalloc.start()

@@ -95,7 +95,7 @@ def test_a_graph_model_tells_whom_each_au_heard(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--aus", "AU4,AU99"], "aus holds AU99; allowed: 'active', 'all', or AU1, AU4, AU12."),
+        (["--aus", "AU4,AU99"], "aus holds 'AU99'; allowed: 'active', 'all', or AU1, AU4, AU12."),
         (["--most", "0"], "most is 0; allowed: 1 or more"),
         (["--no_face", "--face", "align"], "--no_face and --face align contradict each other"),
         (["--model", "no/such/folder/here"], "no/such/folder/here"),

@@ -147,6 +147,19 @@ def test_places_that_cannot_be_written_are_refused_at_once(tmp_path):
     (tmp_path / "d.csv").mkdir()
     with pytest.raises(ResultsError, match="is a folder"):
         saving.check_out(tmp_path / "d.csv")
+    (tmp_path / "notes").touch()
+    for below in ("notes/aus.csv", "notes/new/aus.csv"):
+        with pytest.raises(ResultsError, match="notes is a file, so nothing can be written below it"):
+            saving.check_out(tmp_path / below)
+    saving.check_out(tmp_path / "new" / "newer" / "aus.csv")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_is_closed_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(saving.os, "access", lambda path, how: path != tmp_path)  # root may write everywhere
+    for out in (tmp_path / "aus.csv", tmp_path / "new" / "aus.csv"):
+        with pytest.raises(ResultsError, match="may not be written to; give another place"):
+            saving.check_out(out)
 
 
 def test_two_processes_do_not_write_one_result(tmp_path):
