@@ -44,11 +44,13 @@ class About:
     def of_info(cls, info: Mapping, name: str, folds: Sequence[Mapping], tested: Sequence[str] = ()) -> "About":
         """`tested` are the data sets of the predictions table, where run.json does not name any."""
         data = info.get("data", {})
+        release = str(data.get("label_release") or "release not recorded")
+        shown = info.get("config", {}).get("data", {}).get("frames", "all")
         datasets = [str(one) for one in data.get("datasets") or tested]
         return cls(
             run=name,
             data=benchmark(info.get("protocol", ""), datasets, [entry["fold"] for entry in folds]) or "not recorded",
-            labels=str(data.get("label_release") or "release not recorded"),
+            labels=release if shown == "all" else f"{release}; CONTROL: every clip shows its {shown} frame only",
             protocol=str(info.get("protocol", "not recorded")),
             inner=str(info.get("inner", "not recorded")),
             synthetic=any(one.startswith("synthetic") for one in [*datasets, *tested]),

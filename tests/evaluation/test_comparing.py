@@ -152,6 +152,18 @@ def test_only_runs_of_the_same_clips_and_labels_stand_together(runs, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_control_without_motion_stands_apart_and_says_so(runs, tmp_path):
+    """It was tested on the same clips with the same labels, but shown other frames of them."""
+    control = shutil.copytree(runs[0], tmp_path / "control")
+    info = json.loads((control / "run.json").read_text())
+    info["config"]["data"]["frames"] = "onset"
+    (control / "run.json").write_text(json.dumps(info))
+    normal, apart = benchmarks([Entry(run.name, read_run(run), resamples=10) for run in (*runs, control)])
+    assert [one.name for one in apart.entries] == ["control"]
+    assert "CONTROL: every clip shows its onset frame only" in title(apart, "at_0.5", "f1")
+    assert "CONTROL" not in title(normal, "at_0.5", "f1")
+
+
 def test_two_rows_of_a_name_are_refused(runs):
     with pytest.raises(ValueError, match=r"two rows would be called 'x': .*good and .*fair\. Name one .* NAME=.*fair"):
         benchmarks([Entry("x", read_run(run)) for run in runs[:2]])
