@@ -13,62 +13,17 @@ projections, inference is without gradient (the shared pass then keeps the promp
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from benchmark_shapes import SHAPES, llm_config, model_of
+from benchmark_timing import by_turns, table, write_rows
+from transformers import Qwen2ForCausalLM
 
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
-
-# hidden, intermediate, layers, heads, key-value heads: Qwen2's own for 0.5b and 1.5b.
-SHAPES = {
-    "tiny": (64, 128, 2, 4, 2),
-    "0.1b": (512, 2048, 12, 8, 2),
-    "0.5b": (896, 4864, 24, 14, 2),
-    "1.5b": (1536, 8960, 28, 12, 2),
-}
-
-
-def llm_config(shape: str, vocabulary: int = 151936) -> Qwen2Config:
-    hidden, intermediate, layers, heads, kv_heads = SHAPES[shape]
-    return Qwen2Config(
-        vocab_size=vocabulary if shape != "tiny" else 258,
-        hidden_size=hidden,
-        intermediate_size=intermediate,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=kv_heads,
-        tie_word_embeddings=True,
-    )
-
-
-def model_of(shape: str, dtype: str, prompt: int) -> AULLMForAUDetection:
-    """A detector of the real shape whose prompt has `prompt` tokens before the visual one."""
-    config = AULLMConfig(
-        text_config=llm_config(shape).to_dict(),
-        prompt_segments=[list(range(prompt)), "visual"] if prompt else ["visual"],
-        llm_dtype=dtype,
-        lora={"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]},
-    )
-    return AULLMForAUDetection(config).eval()
-
-
-def by_turns(passes: dict[str, Callable[[], None]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, run A B A B .. after a warm-up, so that a drifting machine hits both."""
-    seconds: dict[str, list[float]] = {name: [] for name in passes}
-    for run in range(repeats + 1):
-        for name, one_pass in passes.items():
-            start = time.perf_counter()
-            one_pass()
-            if run:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
 def llm_pass(model: AULLMForAUDetection, batch: int, prompt: int, repeats: int) -> list[dict]:
@@ -164,16 +119,6 @@ def loading(shape: str, dtype: str) -> dict:
         }
 
 
-def table(rows: list[dict]) -> str:
-    """Markdown."""
-    head = list(rows[0])
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for row in rows:
-        cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=sorted(SHAPES), default="0.1b")
@@ -198,9 +143,7 @@ def main() -> None:
     print(f"{args.threads} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}\n")
     print(table(rows))
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "benchmark.json").write_text(json.dumps(rows, indent=2))
-        (args.out / "benchmark.md").write_text(table(rows) + "\n")
+        write_rows(args.out, "benchmark", rows, table(rows))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark import SHAPES, model_of, table
+from benchmark_shapes import SHAPES, model_of
+from benchmark_timing import table
 
 from aullm_hf.data.faces import FaceFinder, FaceRecipe
 from aullm_hf.inference import AUDetector

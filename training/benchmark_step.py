@@ -10,16 +10,15 @@ try the script.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
-from benchmark import SHAPES, by_turns, llm_config
+from benchmark_shapes import LORA, SHAPES, SMALL_VISION, llm_config
+from benchmark_timing import by_turns, write_rows
 from transformers import AutoModel
 
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 
-SMALL = {"image_size": 32, "backbone_channels": [4, 8], "se_reduction": 4}
 TEXT = 9  # tokens of either default template
 PLUS = {"projector": "mge", "graph": True}
 KINDS = {
@@ -34,11 +33,10 @@ def models(shape: str, dtype: str) -> dict[str, AULLMForAUDetection]:
     """Every kind around the same LLM."""
     text = llm_config(shape)
     llm = AutoModel.from_config(text, dtype=getattr(torch, dtype))
-    lora = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
     made = {}
     for name, fields in KINDS.items():
-        fields = fields | (SMALL if shape == "tiny" else {})
-        config = AULLMConfig(text_config=text.to_dict(), llm_dtype=dtype, lora=None if made else lora, **fields)
+        fields = fields | (SMALL_VISION if shape == "tiny" else {})
+        config = AULLMConfig(text_config=text.to_dict(), llm_dtype=dtype, lora=None if made else LORA, **fields)
         config.prompt_segments = [list(range(TEXT)), *config.token_slots]
         made[name] = AULLMForAUDetection(config, llm=llm).train()
     return made
@@ -113,9 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     rows = measure(args.shape, args.dtype, args.batch, args.repeats)
     print(table(rows))
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "step.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
-        (args.out / "step.md").write_text(table(rows) + "\n", encoding="utf-8")
+        write_rows(args.out, "step", rows, table(rows))
     return 0
 
 

@@ -1,0 +1,45 @@
+"""Detectors of the real shapes with random weights, for the benchmarks: the time of a pass does not hang on them."""
+
+from transformers import Qwen2Config
+
+from aullm_hf.model import AULLMConfig, AULLMForAUDetection
+
+# hidden, intermediate, layers, heads, key-value heads: Qwen2's own for 0.5b and 1.5b.
+SHAPES = {
+    "tiny": (64, 128, 2, 4, 2),
+    "0.1b": (512, 2048, 12, 8, 2),
+    "0.5b": (896, 4864, 24, 14, 2),
+    "1.5b": (1536, 8960, 28, 12, 2),
+}
+VOCABULARY = 151936  # Qwen2's; the tiny LLM has 256 bytes and two special tokens
+LORA = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
+SMALL_VISION = {"image_size": 32, "backbone_channels": [4, 8], "se_reduction": 4}  # beside the tiny LLM
+
+
+def llm_config(shape: str) -> Qwen2Config:
+    hidden, intermediate, layers, heads, kv_heads = SHAPES[shape]
+    return Qwen2Config(
+        vocab_size=VOCABULARY if shape != "tiny" else 258,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        tie_word_embeddings=True,
+    )
+
+
+def detector_config(shape: str, dtype: str, prompt: int, **fields) -> AULLMConfig:
+    """The configuration of a detector of the real shape, with `prompt` text tokens before the visual one."""
+    return AULLMConfig(
+        text_config=llm_config(shape).to_dict(),
+        prompt_segments=[list(range(prompt)), "visual"] if prompt else ["visual"],
+        llm_dtype=dtype,
+        lora=LORA,
+        **fields,
+    )
+
+
+def model_of(shape: str, dtype: str, prompt: int) -> AULLMForAUDetection:
+    """A detector of the real shape whose prompt has `prompt` tokens before the visual one."""
+    return AULLMForAUDetection(detector_config(shape, dtype, prompt)).eval()
