@@ -6,10 +6,15 @@ from pathlib import Path
 import torch
 from clips_in_memory import Batches, ClipSampler, Draws, balanced_weights
 from parameter_groups import parameter_groups
+from run_config import ConfigError
 from run_files import drop_checkpoints, seal
+from saved_state import load_state, random_state, save_state, set_random_state
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
+
+OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
+RANDOM = "random_{}.safetensors"  # of the process with this index
 
 
 def trained_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -31,6 +36,8 @@ class FoldTrainer(Trainer):
             train_dataset=Draws(len(rows)),
             callbacks=[*own, *callbacks],
         )
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise ConfigError("FSDP and DeepSpeed are not supported: launch without them (data-parallel is).")
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self.loss_parts = LossParts()
@@ -60,6 +67,47 @@ class FoldTrainer(Trainer):
                 kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
                 self.optimizer = kind(groups, **settings)
         return self.optimizer
+
+    # ---- checkpoints: safetensors and JSON in the place of the Trainer's pickles
+
+    def _save(self, output_dir=None, state_dict=None) -> None:
+        """The model alone, without the pickled arguments that the Trainer adds."""
+        if self.args.should_save:
+            model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+            model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.args.should_save:
+            save_state(self.optimizer.state_dict(), Path(output_dir) / OPTIMIZER)
+            save_state(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and (Path(checkpoint) / OPTIMIZER).is_file():
+            self.optimizer.load_state_dict(load_state(Path(checkpoint) / OPTIMIZER))
+            self.lr_scheduler.load_state_dict(load_state(Path(checkpoint) / SCHEDULER))
+
+    def _save_scaler(self, output_dir: str) -> None:
+        if self.args.should_save and self._scaler is not None:
+            save_state(self._scaler.state_dict(), Path(output_dir) / SCALER)
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and self._scaler is not None and (Path(checkpoint) / SCALER).is_file():
+            self._scaler.load_state_dict(load_state(Path(checkpoint) / SCALER))
+
+    @property
+    def _scaler(self):
+        """The gradient scaler of fp16; other trainings have none."""
+        return getattr(self.accelerator, "scaler", None)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """Every process its own."""
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_state(random_state(), Path(output_dir) / RANDOM.format(self.args.process_index))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Nothing where another number of processes began: every step has a seed of its own."""
+        if checkpoint is not None and (path := Path(checkpoint) / RANDOM.format(self.args.process_index)).is_file():
+            set_random_state(load_state(path))
 
     def _save_checkpoint(self, model, trial) -> None:
         super()._save_checkpoint(model, trial)

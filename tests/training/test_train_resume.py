@@ -26,7 +26,7 @@ def _seconds(run):
 # What is being written when the kill comes: a checkpoint of the Trainer's, its seal, the old one's deletion, the final
 # checkpoint, the tables, the fold's last file, the deletion of what is not needed any more, the assembled table.
 MOMENTS = {
-    "optimizer state half written": ("torch", "save", 1, False),
+    "optimizer state not written": ("fold_trainer", "save_state", 1, False),
     "unsealed checkpoint": ("fold_trainer", "seal", 2, False),
     "sealed, the old one still there": ("fold_trainer", "seal", 2, True),
     "final checkpoint not in place": ("fold", "replace_folder", 1, False),
