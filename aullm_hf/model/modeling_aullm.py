@@ -47,6 +47,7 @@ from .led import TemporalFilter
 from .losses import asymmetric_loss
 from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
 from .prompting import LLMReading, Prompt, compile_prompt
+from .reading_llm import spare_last_mlp
 from .relations import GraphReading, RelationGraph, RelationLayer, prior_mask
 
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
@@ -333,6 +334,7 @@ class AULLMModel(AULLMPreTrainedModel):
         self.llm = llm
         if config.lora:
             inject_lora(self.llm, config.lora)
+        spare_last_mlp(self.llm)
         self.post_init()
         freeze_llm(self.llm)
         if not config.save_base_weights:

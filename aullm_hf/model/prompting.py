@@ -16,6 +16,7 @@ from transformers import DynamicCache
 
 from .configuration_aullm import SHARED_SLOTS, AULLMConfig, slots_of
 from .dropout import share_noise
+from .reading_llm import read_llm
 
 # Attention under a dense mask runs at a fraction of the matrix rate of the linear layers: what one of its operations
 # costs, in theirs. It decides only how many clips share a sequence.
@@ -149,22 +150,25 @@ class Prompt(nn.Module):
         if torch.is_grad_enabled():
             self._kept = None
         prefix, tail = self.embed(llm, slots)
-        if tail is None:  # every clip reads the same: once is enough
-            out = llm(inputs_embeds=prefix[None], use_cache=False, **_wanted(output_hidden_states, output_attentions))
-            last = out.last_hidden_state[:, -1].expand(batch_size, -1)
-            return LLMReading(last, *_per_layer(out, batch_size))
-
-        clips, per_clip = tail.shape[:2]
         wants_all = output_hidden_states or output_attentions
-        k = 1 if wants_all else self._clips_per_sequence(llm, clips, len(prefix), per_clip)
-        if owner is not None or self._paired:
-            share_noise(llm, None if owner is None else token_owners(owner, len(prefix), per_clip, k))
-            self._paired = owner is not None
-        if k == 1:
-            embeds = torch.cat([prefix[None].expand(clips, -1, -1), tail], dim=1)  # (B, P + S, d)
+        if tail is None:  # every clip reads the same: once is enough
+            k, embeds = 1, prefix[None]
+        else:
+            clips, per_clip = tail.shape[:2]
+            k = 1 if wants_all else self._clips_per_sequence(llm, clips, len(prefix), per_clip)
+            if owner is not None or self._paired:
+                share_noise(llm, None if owner is None else token_owners(owner, len(prefix), per_clip, k))
+                self._paired = owner is not None
+            if k == 1:
+                embeds = torch.cat([prefix[None].expand(clips, -1, -1), tail], dim=1)  # (B, P + S, d)
+        if wants_all:
             wanted = _wanted(output_hidden_states, output_attentions)
             out = llm(inputs_embeds=embeds, use_cache=False, **wanted)
-            return LLMReading(out.last_hidden_state[:, -1].contiguous(), *_per_layer(out, clips))
+            last = out.last_hidden_state[:, -1].contiguous()
+            return LLMReading(last.expand(batch_size, -1), *_per_layer(out, batch_size))
+        if k == 1:
+            ends = torch.arange(1, len(embeds) + 1, device=embeds.device) * embeds.shape[1] - 1
+            return LLMReading(read_llm(llm, embeds, ends, use_cache=False).expand(batch_size, -1))
         return LLMReading(self._packed(llm, prefix, tail, k))
 
     def _packed(self, llm: nn.Module, prefix: torch.Tensor, tail: torch.Tensor, k: int) -> torch.Tensor:
@@ -182,15 +186,18 @@ class Prompt(nn.Module):
         if cache is None:
             position = torch.cat([torch.arange(len(prefix), device=packed.device), position])
         mask = tree_mask(len(prefix), per_clip, k, _query_dtype(packed), packed.device)
-        out = llm(
-            inputs_embeds=packed,
-            attention_mask=mask[None, None, -packed.shape[1] :].expand(sequences, 1, -1, -1),
+        length = packed.shape[1]
+        ends = torch.arange(clips, device=packed.device)
+        ends = ends // k * length + (length - k * per_clip) + (ends % k + 1) * per_clip - 1  # where each clip ends
+        return read_llm(
+            llm,
+            packed,
+            ends,
+            attention_mask=mask[None, None, -length:].expand(sequences, 1, -1, -1),
             position_ids=position[None].expand(sequences, -1),
             past_key_values=cache,
             use_cache=cache is not None,
         )
-        own = out.last_hidden_state[:, -k * per_clip :].reshape(sequences * k, per_clip, width)
-        return own[:clips, -1].contiguous()  # a strided input to a bfloat16 layer is slow beyond belief on CPUs
 
     def _clips_per_sequence(self, llm: nn.Module, clips: int, prefix: int, per_clip: int) -> int:
         # Attention within chunks is a window too; ALiBi's biases take no mask of our own.
