@@ -31,9 +31,10 @@ def rows_in_last_mlp(llm, call) -> list[int]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=10, deadline=None)
-@given(data=st.data(), sequences=st.integers(1, 4), length=st.integers(1, 9))
-def test_the_rows_and_their_gradients_are_those_of_a_plain_call(family, data, sequences, length):
+@given(data=st.data(), sequences=st.integers(1, 4), length=st.integers(1, 9), seed=st.integers(0, 999))
+def test_the_rows_and_their_gradients_are_those_of_a_plain_call(family, data, sequences, length, seed):
     llm, width = llm_of(family)
+    torch.manual_seed(seed)
     places = sequences * length
     rows = torch.tensor(data.draw(st.lists(st.integers(0, places - 1), min_size=1, max_size=places, unique=True)))
     embeds = (torch.randn(sequences, length, width) * 0.3).requires_grad_()
@@ -44,7 +45,8 @@ def test_the_rows_and_their_gradients_are_those_of_a_plain_call(family, data, se
     spared = read_llm(llm, embeds, rows, use_cache=False)
     torch.testing.assert_close(spared, plain, atol=1e-5, rtol=1e-5)
     for found, wanted in zip(torch.autograd.grad((spared * weight).sum(), trained), expected, strict=True):
-        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+        size = wanted.abs().max().clamp(min=1)  # sums over many numbers are not of size 1
+        assert (found - wanted).abs().max() < 2e-5 * size
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -110,11 +112,12 @@ def test_plain_and_fused_attention_agree_in_bfloat16():
     llm.to(torch.bfloat16)
     embeds = (torch.randn(4, 9, width) * 0.3).bfloat16().requires_grad_()
     fused = llm(inputs_embeds=embeds, use_cache=False).last_hidden_state
-    (wanted,) = torch.autograd.grad(fused.float().square().mean(), embeds)
+    weight = torch.randn(fused.shape)
+    (wanted,) = torch.autograd.grad((fused.float() * weight).sum(), embeds)
     plain = read_llm(llm, embeds, torch.arange(36), use_cache=False).view_as(fused)
-    (found,) = torch.autograd.grad(plain.float().square().mean(), embeds)
+    (found,) = torch.autograd.grad((plain.float() * weight).sum(), embeds)
     torch.testing.assert_close(plain, fused, atol=0.05, rtol=0.05)
-    assert (found - wanted).norm() < 0.02 * wanted.norm()
+    assert (found - wanted).float().norm() < 0.05 * wanted.float().norm()
 
 
 def test_threads_that_overlap_leave_attention_as_they_found_it():
