@@ -2,12 +2,14 @@
 
 A push can be repeated at any time: what the Hub already holds, by content hash, is not sent again. It retries when
 the Hub is busy or the line is cut, never deletes a local file, and never writes a token to a log or an exception.
-Labels of licensed data stay at home unless the caller states the right to publish them.
+Every branch holds run.json, by which a later push knows its own: a repository with anything else in it is refused.
+Labels of licensed data stay at home unless the caller states the right to publish them, and of this machine no path.
 """
 
 import hashlib
 import json
 import logging
+import re
 import shutil
 import tempfile
 import time
@@ -16,20 +18,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 
-from .evaluation.cards import fold_card, public, run_card
+from .evaluation.cards import fold_card, public, run_card, without_places
 from .evaluation.figures import FIGURES
 from .evaluation.labels import is_licensed, without_labels
 from .evaluation.run_folder import Run, read_json, read_run, write_json, write_table, write_text
 from .evaluation.scoring import Scores
 from .evaluation.tables import TABLES, About
+from .hub_client import BUSY, backoff, be_patient, wait_of
 
 logger = logging.getLogger(__name__)
 
-_BUSY = {408, 409, 412, 425, 429, 500, 502, 503, 504}  # 409 and 412: somebody else has just committed
+_OVERTAKEN = {409, 412}  # somebody else has just committed, or we have, and the answer was lost: compare anew
+_GIVEN = {".gitattributes"}  # what a new repository holds
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}  # run code when loaded: never published
 _TABLES_AND_FACES = {".parquet", ".csv", ".tsv", ".xlsx", ".arrow", ".npy", ".npz", ".png", ".jpg", ".jpeg", ".bmp",
                      ".gif", ".webp", ".mp4", ".avi"}  # fmt: skip
@@ -74,13 +78,15 @@ def push_run(
     private: bool = True,
     push_labels: bool = False,
     right: str = "",
+    overwrite: bool = False,
     token: str | None = None,
     endpoint: str | None = None,
     attempts: int = 8,
 ) -> Push:
     """Push a run's folds (all that are finished, or those named as under folds/) to their branches, then `main`.
 
-    A repository that is made by this is private unless `private=False`; an existing one keeps its visibility.
+    A repository that is made by this is private unless `private=False`; an existing one keeps its visibility, and is
+    refused where it holds anything but this run, unless `overwrite` says that it may be written over.
     `push_labels` of licensed data needs `right`: a sentence saying by what right you publish them; it stands in the
     card. The token comes from `hf auth login` or HF_TOKEN unless it is given.
     """
@@ -93,15 +99,21 @@ def push_run(
             f"push_labels=True for licensed data ({datasets}) needs the statement of your right to publish them, got "
             f'right="{right}"; write a sentence such as "The owners allowed me in writing on 3 May to publish these"'
         )
+    finished = _finished(path, folds)
+    be_patient()
     hub = _Hub(HfApi(endpoint=endpoint, token=token), repo_id, attempts)
     report = Push(url=str(hub.call("create the repository", _create, private=private)))
-    finished = _finished(path, folds)
+    if not overwrite:
+        hub.call("look into", _refuse_others, branches=["main", *(branch for branch, *_ in finished)], info=info)
     for branch, folder, entry in finished:
-        with tempfile.TemporaryDirectory() as staging:
-            files, left_out = _checkpoint_files(folder / "checkpoint", licensed)
+        with tempfile.TemporaryDirectory() as temporary:
+            staging = Path(temporary)
+            files, left_out = _checkpoint_files(folder / "checkpoint", staging, licensed)
+            files["run.json"] = staging / "run.json"
+            write_json(public(info), files["run.json"])
             if "README.md" not in files:
                 card = fold_card(info, info.get("name") or path.name, entry, repo_id=repo_id, branch=branch)
-                files["README.md"] = Path(staging) / "README.md"
+                files["README.md"] = staging / "README.md"
                 write_text(str(card), files["README.md"])
             report.branches[branch] = hub.mirror(branch, files, exact=True)
             report.branches[branch].left_out = left_out
@@ -126,8 +138,11 @@ def _finished(path: Path, wanted: Sequence[str] | None) -> list[tuple[str, Path,
     return [item for item in found if item[1].name in set(wanted)]
 
 
-def _checkpoint_files(folder: Path, licensed: bool) -> tuple[dict[str, Path], list[str]]:
-    """Path in the repository -> local file. Left out: pickles, links, and tables and pictures beside licensed data."""
+def _checkpoint_files(folder: Path, staging: Path, licensed: bool) -> tuple[dict[str, Path], list[str]]:
+    """Path in the repository -> local file. Left out: pickles, links, and tables and pictures beside licensed data.
+
+    A configuration that names folders of this machine is staged with their last names only.
+    """
     files, left_out = {}, []
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
@@ -141,6 +156,10 @@ def _checkpoint_files(folder: Path, licensed: bool) -> tuple[dict[str, Path], li
             files[name] = file
     if "config.json" not in files:
         raise FileNotFoundError(f"'{folder}' has no config.json: it is not a complete checkpoint and is not pushed")
+    config = read_json(files["config.json"])
+    if (placeless := without_places(config)) != config:
+        files["config.json"] = staging / "config.json"
+        write_json(placeless, files["config.json"])
     return files, left_out
 
 
@@ -150,7 +169,7 @@ def _main_files(run: Run, staging: Path, repo_id: str, labels: bool, right: str)
     files, left_out = {}, []
     final = run.path / "final" / "checkpoint"
     if final.is_dir():
-        files, left_out = _checkpoint_files(final, licensed)
+        files, left_out = _checkpoint_files(final, staging, licensed)
     results = read_json(run.path / "results.json") if (run.path / "results.json").is_file() else {}
     clips = len(run.predictions[["dataset", "clip_id"]].drop_duplicates())
     if results.get("n_clips") != clips:
@@ -213,7 +232,10 @@ class _Hub:
         return tries[0]
 
     def call(self, what: str, action: Callable, **arguments):
-        """Try until it works: 1, 2, 4 .. 60 s apart, or as long as the Hub says. The last error carries no token."""
+        """Try until it works: 1, 2, 4 .. 60 s apart, or as long as the Hub says. The last error carries no token.
+
+        Each request has been tried a few times by itself before it counts as failed here (hub_client.py).
+        """
         for attempt in range(1, self.attempts + 1):
             try:
                 return action(self.api, self.repo_id, **arguments)
@@ -231,23 +253,25 @@ class _Hub:
         raise HubPushError(f"{message}, {self.attempts} times; nothing local was touched, push again later")
 
     def _clean(self, text: str) -> str:
-        secret = self.api.token if isinstance(self.api.token, str) else None
-        return text.replace(secret, "***") if secret else text
+        secret = self.api.token if isinstance(self.api.token, str) else get_token()
+        text = text.replace(secret, "***") if secret else text
+        return re.sub(r"\bhf_\w{8,}", "***", " ".join(text.split()))
 
 
 def _judge(error: BaseException, attempt: int) -> tuple[str | None, float | None]:
     """(reason, seconds to wait): no wait where trying again is useless, no reason where it is not the Hub's doing."""
-    wait = min(60.0, 2.0 ** (attempt - 1))
+    wait = backoff(attempt)
     for cause in _chain(error):
+        if isinstance(cause, _OthersThere):
+            return str(cause), None
         if isinstance(cause, OfflineModeIsEnabled):
             return "offline mode is on: unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE", None
         if isinstance(cause, HfHubHTTPError):
             status = cause.response.status_code
-            if status in _BUSY or status >= 500:
-                return f"the Hub answered {status}", _retry_after(cause.response.headers.get("Retry-After"), wait)
-            if status in (401, 403):
-                return f"the Hub answered {status}: log in with `hf auth login` as somebody who may write there", None
-            return f"the Hub answered {status}: {cause.server_message or 'no reason given'}", None
+            if status in BUSY | _OVERTAKEN or status >= 500:
+                return f"the Hub answered {status}", wait_of(cause.response.headers, wait)
+            said = cause.server_message or "no reason given"
+            return f"the Hub answered {status}{_RIGHTS.get(status, '')}: {said}", None
         if _is_transport_error(cause):
             return f"the line was cut ({type(cause).__name__})", wait
         if isinstance(cause, json.JSONDecodeError):
@@ -255,6 +279,13 @@ def _judge(error: BaseException, attempt: int) -> tuple[str | None, float | None
         if type(cause).__module__.split(".")[0] == "hf_xet":
             return f"the upload was cut ({type(cause).__name__})", wait
     return None, None
+
+
+_RIGHTS = {
+    401: " (it does not know the token, or there is none; log in with `hf auth login`, or set HF_TOKEN)",
+    403: " (the token has no right to write there; make one that has, at https://huggingface.co/settings/tokens, and "
+    "log in with it: `hf auth login`)",
+}
 
 
 def _is_transport_error(error: BaseException) -> bool:
@@ -269,11 +300,11 @@ def _chain(error: BaseException | None):
         error = error.__cause__ or error.__context__
 
 
-def _retry_after(header: str | None, otherwise: float) -> float:
-    try:
-        return min(300.0, max(0.0, float(header)))
-    except (TypeError, ValueError):  # absent, or a date
-        return otherwise
+# -------------------------------------------------------------------- what is asked of the Hub
+
+
+class _OthersThere(Exception):
+    """The repository is taken."""
 
 
 def _create(api: HfApi, repo_id: str, *, private: bool):
@@ -281,16 +312,62 @@ def _create(api: HfApi, repo_id: str, *, private: bool):
 
 
 def _create_branch(api: HfApi, repo_id: str, *, branch: str) -> None:
-    if branch not in {ref.name for ref in api.list_repo_refs(repo_id).branches}:
+    if branch not in _branches(api, repo_id):
         api.create_branch(repo_id, branch=branch, exist_ok=True)
 
 
+def _branches(api: HfApi, repo_id: str) -> set[str]:
+    return {ref.name for ref in api.list_repo_refs(repo_id).branches}
+
+
+def _files_at(api: HfApi, repo_id: str, revision: str) -> dict[str, RepoFile]:
+    tree = api.list_repo_tree(repo_id, recursive=True, revision=revision)
+    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+
+
+def _refuse_others(api: HfApi, repo_id: str, *, branches: list[str], info: dict) -> None:
+    """Each branch has to be new, empty, or of this run, as its run.json says."""
+    there = _branches(api, repo_id)
+    for branch in branches:
+        if branch not in there or not (files := set(_files_at(api, repo_id, branch)) - _GIVEN):
+            continue
+        theirs = None
+        if "run.json" in files:
+            with tempfile.TemporaryDirectory() as staging:
+                theirs = read_json(api.hf_hub_download(repo_id, "run.json", revision=branch, local_dir=staging))
+        if theirs is None:
+            what = f"{len(files)} files that are no run's ({', '.join(sorted(files)[:3])})"
+        elif differing := _differing(public(info), theirs):
+            name = theirs.get("name") if isinstance(theirs, dict) else None
+            what = f"another run ({name or 'without a name'}: {', '.join(differing)} differ)"
+        else:
+            continue
+        raise _OthersThere(
+            f"its branch {branch} holds {what}; choose another repository, or write over it with --overwrite "
+            "(overwrite=True)"
+        )
+
+
+def _differing(ours: dict, theirs: dict) -> list[str]:
+    """Of what makes a run the run it is, what differs. Versions and commits may: a run can go on with newer ones."""
+    if not isinstance(theirs, dict):
+        return ["run.json"]
+    setup = "identity" if "identity" in ours else "config"
+    names = [name for name in (setup, "aus", "protocol", "seeds", "model_kind") if ours.get(name) != theirs.get(name)]
+    data, other = ours.get("data") or {}, theirs.get("data") or {}
+    prints = ("datasets", "fingerprint", "labels_fingerprint")
+    return names + [f"data.{name}" for name in prints if data.get(name) != other.get(name)]
+
+
 def _commit_difference(api, repo_id, *, branch: str, files: dict[str, Path], exact: bool, tries: list) -> None:
-    """Compared anew on every try, so a commit that arrived although its answer was lost is not sent twice."""
-    tree = api.list_repo_tree(repo_id, recursive=True, revision=branch)
-    there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+    """Compared anew on every try, against a commit that must still be the newest when ours arrives.
+
+    So a commit that arrived although its answer was lost is refused when it is sent again, and found to be there.
+    """
+    newest = api.repo_info(repo_id, revision=branch).sha
+    there = _files_at(api, repo_id, newest)
     differing = [name for name, file in files.items() if name not in there or not _same(file, there[name])]
-    surplus = sorted(set(there) - set(files) - {".gitattributes"}) if exact else []
+    surplus = sorted(set(there) - set(files) - _GIVEN) if exact else []
     tries.append(BranchPush(uploaded=differing, deleted=surplus, unchanged=len(files) - len(differing)))
     if differing or surplus:
         operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(files[name])) for name in differing]
@@ -304,6 +381,7 @@ def _commit_difference(api, repo_id, *, branch: str, files: dict[str, Path], exa
                 if branch != "main"
                 else "Card, tables and figures",
                 revision=branch,
+                parent_commit=newest,
             )
 
 

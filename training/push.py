@@ -3,9 +3,10 @@
     python training/push.py runs/quickstart --repo me/aullm-quickstart
     python training/push.py runs/casme2 --repo me/aullm-casme2 --folds sub01 sub02 --no_main
 
-The repository is private unless `--public`. It can be repeated after a failure: what is there is not sent again. Log
-in with `hf auth login`, or set HF_TOKEN. Predictions of licensed data go without labels; `--push_labels` needs
-`--right "the sentence that says by what right"`, which then stands in the card.
+The repository is private unless `--public`, and refused if it holds anything else, unless `--overwrite`. A push can be
+repeated after a failure: what is there is not sent again. Log in with `hf auth login`, or set HF_TOKEN. Predictions of
+licensed data go without labels; `--push_labels` needs `--right "the sentence that says by what right"`, which then
+stands in the card.
 """
 
 import argparse
@@ -23,6 +24,7 @@ def main(argv: list[str] | None = None) -> Push:
     parser.add_argument("--folds", nargs="+", help="only these folds (default: all that are finished)")
     parser.add_argument("--no_main", action="store_true", help="only the folds' branches")
     parser.add_argument("--public", action="store_true", help="make a new repository public")
+    parser.add_argument("--overwrite", action="store_true", help="write over what else the repository holds")
     parser.add_argument("--push_labels", action="store_true", help="publish the labels of licensed data too")
     parser.add_argument("--right", default="", help="by what right: a sentence")
     options = parser.parse_args(argv)
@@ -36,6 +38,7 @@ def main(argv: list[str] | None = None) -> Push:
             private=not options.public,
             push_labels=options.push_labels,
             right=options.right,
+            overwrite=options.overwrite,
         )
     except (HubPushError, ValueError, FileNotFoundError) as error:
         sys.exit(f"push.py: {error}")

@@ -10,6 +10,7 @@ from run_files import locked, replace_folder
 
 from aullm_hf.baselines import ARCHITECTURES, BaselineConfig, BaselineForAUDetection, BaselineVideoProcessor
 from aullm_hf.baselines.linear_svm import LinearSVM
+from aullm_hf.hub_client import UNREACHABLE, be_patient
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection, AULLMVideoProcessor
 from aullm_hf.tiny_llm import build_tiny_llm
 
@@ -75,7 +76,11 @@ def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForA
         model.reset_trained(seed)
         return model
     if not is_tiny(settings):
-        return AULLMForAUDetection.from_base_llm(config, seed=seed)
+        be_patient()
+        try:
+            return AULLMForAUDetection.from_base_llm(config, seed=seed)
+        except UNREACHABLE as error:  # no such LLM, no right to it, no network
+            raise ConfigError(f"llm_name_or_path: {settings.llm_name_or_path!r}: {error}") from error
     folder = run_dir.resolve() / "base_llm"
     with locked(run_dir, "base_llm", wait=True):
         if not folder.exists():
@@ -85,7 +90,6 @@ def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForA
     model = AULLMForAUDetection.from_base_llm(config, str(folder), seed=seed)
     if config.save_base_weights:
         model.config.llm_name_or_path = settings.llm_name_or_path
-        model.config.text_config._name_or_path = settings.llm_name_or_path
     return model
 
 

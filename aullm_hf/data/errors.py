@@ -3,6 +3,7 @@
 Problems are collected, never thrown one at a time: a tree of 250 clips is mended in one go or not at all.
 """
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 
@@ -13,6 +14,11 @@ SHOWN = 40  # problems printed in one message; the exception carries all of them
 def printable(text: str) -> str:
     """The text with what UTF-8 cannot say (undecodable bytes of file names) escaped."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def tame(text: str) -> str:
+    """The text with control characters escaped: what a stranger's file says must not steer a terminal."""
+    return "".join(repr(one)[1:-1] if unicodedata.category(one).startswith("C") else one for one in text)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,12 @@ from .images import MAX_PIXELS
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 MAX_VIDEO_FRAMES = 100_000
 
+# Only the container's own bytes, by formats that are their own container: a playlist (HLS, DASH, concat, image lists)
+# would make FFmpeg open whatever other files or addresses it names.
+_FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,nut,ivf,obu,gif,mjpeg,"
+            "h264,hevc,m4v,vc1,dv,rm,yuv4mpegpipe")  # fmt: skip
+SAFE_READING = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+
 
 def open_video(path: Path, shown: str):
     """(av, container, its video stream); ClipError for what is none, or of an absurd size."""
@@ -20,8 +26,7 @@ def open_video(path: Path, shown: str):
     except ImportError:
         raise ImportError('reading video files needs PyAV: pip install "aullm-hf[video]"') from None
     try:
-        # Only the container's own bytes: a playlist in disguise must not make FFmpeg open other files or addresses.
-        container = av.open(str(path), options={"protocol_whitelist": "file"})
+        container = av.open(str(path), options=SAFE_READING)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise ClipError(f"{shown}: is no readable video ({getattr(error, 'strerror', None) or error})") from error
     if not container.streams.video:

@@ -286,6 +286,21 @@ def public(value):
         return {key: public(part) for key, part in value.items() if not _secret(str(key), part)}
     if isinstance(value, list | tuple):
         return [public(part) for part in value]
+    return _last_name(value)
+
+
+def without_places(config):
+    """A model's configuration with the last name only of every folder that it was made from."""
+    if isinstance(config, Mapping):
+        return {
+            key: _last_name(part) if str(key).endswith("name_or_path") else without_places(part)
+            for key, part in config.items()
+        }
+    return config
+
+
+def _last_name(value):
+    """Of a path on somebody's machine; anything else is left as it is."""
     if isinstance(value, str) and (value.startswith(("/", "~", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", value)):
         return ".../" + re.split(r"[\\/]", value.rstrip("\\/"))[-1]
     return value

@@ -1,11 +1,16 @@
 """A model as somebody names it: a checkpoint's folder or a repository on the Hub, and what is wrong with it."""
 
+import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
+
+from ..hub_client import UNREACHABLE, be_patient
 
 
 @contextmanager
@@ -30,15 +35,40 @@ def opening(model: str | os.PathLike, revision: str | None = None) -> Iterator[N
         raise ValueError(f"model={name!r} is a folder without a config.json, so no checkpoint{hint}")
     if folder.is_dir() and revision:
         raise ValueError(f"revision={revision!r} is not allowed: the folder {name!r} has none, only a repository has")
+    if not folder.is_dir():
+        be_patient()
     try:
         yield
+        if not folder.is_dir():
+            check_download(name, revision)
     except SafetensorError as error:  # what an interrupted copy leaves, or a pointer in the place of a large file
         said = f"its weights are damaged ({error}); copy or download them again"
         raise OSError(f"the checkpoint {name!r} could not be read: {said}") from error
-    except OSError as error:
+    except UNREACHABLE as error:
         said = " ".join(str(error).split())
         where = f"the checkpoint {name!r}" if folder.is_dir() else f"{name!r}, which is no folder here,"
         raise OSError(f"{where} could not be read: {said}") from error
 
 
-__all__ = ["opening"]
+def check_download(repo_id: str, revision: str | None, file: str = "model.safetensors") -> None:
+    """Refuse weights that are not what was downloaded: in the cache, a file's own name is the hash of its content."""
+    cached = try_to_load_from_cache(repo_id, file, revision=revision)
+    blob = Path(os.path.realpath(cached)) if isinstance(cached, str) else Path()
+    if not re.fullmatch(r"[0-9a-f]{64}", blob.name):  # not cached, or on a system without links
+        return
+    with blob.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != blob.name:
+        raise OSError(f"its weights were damaged after they were downloaded; delete {blob}, then load it again")
+
+
+def commit_of(model: str | os.PathLike, revision: str | None) -> str | None:
+    """The commit that a repository was just read at; None for a folder."""
+    if Path(model).is_dir():
+        return None
+    cached = try_to_load_from_cache(os.fspath(model), "config.json", revision=revision)
+    commit = Path(cached).parent.name if isinstance(cached, str) else ""
+    return commit if re.fullmatch(r"[0-9a-f]{40}", commit) else revision
+
+
+__all__ = ["check_download", "commit_of", "opening"]

@@ -17,6 +17,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+from ..data.errors import tame
+
 # What each does is known here, so that the help of the whole costs nothing: a command's module comes when it is named.
 COMMANDS = {
     "predict": "clips to a table: a probability, an activity and a threshold per AU",
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             warnings.showwarning = partial(_warn, options.command, warnings.showwarning)
             return import_module(f".{options.command}_command", __package__).run(options)
     except (ValueError, OSError, ImportError) as error:  # wrong settings, no such model, something not installed
-        print(f"aullm {options.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"aullm {options.command}: {tame(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\naullm {options.command}: stopped", file=sys.stderr)

@@ -12,10 +12,13 @@ import pandas as pd
 
 from ..data.errors import DataError
 from ..data.facs import au_name
+from ..data.folders import IMAGE_SUFFIXES
+from ..data.images import check_image
+from ..data.videos import SAFE_READING
 from .detecting import AUDetector
 from .pictures import clearest, clip_pictures, explain_clip, title_of
 from .reading import ReadClip
-from .results import name_aus
+from .results import disarmed, name_aus
 from .sources import Source
 from .timeline import timeline
 from .wording import sentence
@@ -36,7 +39,9 @@ class Limits:
     seconds: float = 60.0
     frames: int = 20_000
     side: int = 4096  # pixels of a frame
+    pixels: int = 16_000_000_000  # of all frames: a minute of 4K at 30 frames a second
     waiting: int = 8  # visitors in the queue; one clip is analysed at a time
+    upload_seconds: float = 300.0
 
 
 @dataclass
@@ -144,20 +149,24 @@ def check_upload(path: Path, limits: Limits) -> None:
         raise DemoError(
             f"The clip has {path.stat().st_size / 2**20:.1f} MB; at most {limits.megabytes} MB are taken here."
         )
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        try:
+            size = check_image(path.read_bytes(), path.name)
+        except DataError as error:
+            raise DemoError(str(error)) from error
+        return check_side(*size, limits)
     try:
         import av
     except ImportError as error:
         raise DemoError('Reading videos needs PyAV, which is missing here: pip install "aullm-hf[video]".') from error
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=SAFE_READING) as container:
             if not container.streams.video:
                 return
             stream = container.streams.video[0]
-            if max(stream.codec_context.width, stream.codec_context.height) > limits.side:
-                raise DemoError(
-                    f"Its frames have {stream.codec_context.width} x {stream.codec_context.height} pixels; at most "
-                    f"{limits.side} a side are taken here."
-                )
+            height, width = stream.codec_context.height, stream.codec_context.width
+            check_side(height, width, limits)
+            most = min(limits.frames, limits.pixels // max(height * width, 1))
             frames, first, last = 0, None, None
             for packet in container.demux(stream):
                 frames += packet.size > 0
@@ -165,13 +174,18 @@ def check_upload(path: Path, limits: Limits) -> None:
                     first = packet.pts if first is None else min(first, packet.pts)
                     last = packet.pts if last is None else max(last, packet.pts)
                 seconds = 0.0 if first is None else float((last - first) * stream.time_base)
-                if seconds > limits.seconds or frames > limits.frames:
+                if seconds > limits.seconds or frames > most:
                     raise DemoError(
-                        f"The clip lasts over {limits.seconds:g} s or has over {limits.frames} frames, more than is "
+                        f"The clip lasts over {limits.seconds:g} s or has over {most} frames, more than is "
                         "taken here. Cut it, or use `aullm predict` on your own machine."
                     )
     except (av.error.FFmpegError, OSError):
         return
+
+
+def check_side(height: int, width: int, limits: Limits) -> None:
+    if max(height, width) > limits.side:
+        raise DemoError(f"Its frames have {width} x {height} pixels; at most {limits.side} a side are taken here.")
 
 
 @lru_cache(maxsize=4)
@@ -247,7 +261,7 @@ def _cards(detector: AUDetector):
 
 def table_csv(analysis: Analysis) -> str:
     """The table as it is downloaded: a row a window and AU, with the AUs' names and muscles."""
-    return analysis.named.to_csv(index=False)
+    return disarmed(analysis.named).to_csv(index=False)
 
 
 def limits_line(limits: Limits) -> str:

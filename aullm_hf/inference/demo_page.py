@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from .demo import Analysis, Demo, DemoError, limits_line, table_csv
+from .demo_bounds import LOOPBACK, Bounds
 from .drawing import new_figure
 from .pictures import PICTURES
 
@@ -145,7 +146,10 @@ def launch(demo: Demo, *, host: str = "127.0.0.1", port: int | None = None, shar
                 prevent_thread_lock=True,
                 quiet=True,
                 max_file_size=demo.limits.megabytes << 20,
+                max_threads=2 * demo.limits.waiting,
+                app_kwargs={"middleware": [bounds(demo, host in LOOPBACK and not share)], "openapi_url": None},
                 enable_monitoring=False,
+                mcp_server=False,
                 ssr_mode=False,
                 footer_links=[],
                 theme=_theme(),
@@ -158,6 +162,20 @@ def launch(demo: Demo, *, host: str = "127.0.0.1", port: int | None = None, shar
     finally:
         if page is not None:
             page.close(verbose=False)  # after the folder is gone: it waits for visitors who are still there
+
+
+def bounds(demo: Demo, own_hosts_only: bool):
+    """What the server takes, beside what Gradio bounds itself: one clip an upload, with what the form adds to it."""
+    from starlette.middleware import Middleware
+
+    one = (demo.limits.megabytes << 20) + (1 << 16)
+    return Middleware(
+        Bounds,
+        upload_bytes=one,
+        at_once=demo.limits.waiting,
+        seconds=demo.limits.upload_seconds,
+        own_hosts_only=own_hosts_only,
+    )
 
 
 def _theme():

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from ..data.faces import FaceFinder, FaceRecipe
 from ..model import AULLMForAUDetection, AULLMVideoProcessor
 from .ahead import read_ahead
-from .checkpoints import opening
+from .checkpoints import commit_of, opening
 from .cropping import Look
 from .reading import ReadClip, Reader
 from .results import table_of
@@ -71,12 +71,13 @@ class AUDetector:
         if isinstance(model, PreTrainedModel):
             self.model, self.name = model, str(model.name_or_path or type(model).__name__)
             self.processor = processor or AULLMVideoProcessor.for_config(model.config)
+            self.revision = getattr(model.config, "_commit_hash", None) or revision
         else:
             self.name = str(model)
             with opening(model, revision):
                 self.model = AULLMForAUDetection.from_pretrained(model, revision=revision, dtype=dtype, **loading)
                 self.processor = processor or AULLMVideoProcessor.from_pretrained(model, revision=revision)
-        self.revision = getattr(self.model.config, "_commit_hash", None) or revision
+            self.revision = commit_of(self.name, revision)
         self.model.to(self.device).eval()
         self.labels: list[str] = self.model.config.labels
         self.thresholds = {label: self.model.config.thresholds[label] for label in self.labels}

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..data.errors import tame
+
 EXAMPLES = """examples:
   aullm info me/casme2-aullm
   aullm info me/casme2-aullm --revision fold-sub01
@@ -35,6 +37,7 @@ def facts_of(model: str, revision: str | None = None) -> dict[str, Any]:
 def _facts_of(model: str, revision: str | None) -> dict[str, Any]:
     from ..data.facs import au_info
     from ..model import AULLMConfig, AULLMVideoProcessor
+    from .checkpoints import commit_of
 
     found, _ = AULLMConfig.get_config_dict(model, revision=revision)
     if found.get("model_type") != "aullm":
@@ -50,7 +53,7 @@ def _facts_of(model: str, revision: str | None) -> dict[str, Any]:
     text = config.text_config
     return {
         "model": model,
-        "revision": getattr(config, "_commit_hash", None) or revision,
+        "revision": commit_of(model, revision),
         "aus": aus,
         "input": {
             "frames": processor.num_frames,
@@ -111,7 +114,7 @@ def text_of(facts: dict[str, Any]) -> str:
         megabytes = facts["bytes_in_checkpoint"] / 1e6
         lines.append(f"Checkpoint: {facts['parameters_in_checkpoint']:,} parameters, {megabytes:.1f} MB")
     lines.append(f"Trained on: {facts['trained_on'] or 'there is no card that says it'}")
-    return "\n".join(lines)
+    return "\n".join(map(tame, lines))  # a stranger's configuration must not steer the terminal
 
 
 def _file(model: str, name: str, revision: str | None) -> Path | None:

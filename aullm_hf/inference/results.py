@@ -75,3 +75,17 @@ def name_aus(table: pd.DataFrame) -> pd.DataFrame:
     long = pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
     at = about.index("reason") if "reason" in about else len(about)
     return long[[*about[:at], "au", "name", "muscle", "probability", "active", "threshold", *about[at:]]]
+
+
+def disarmed(table: pd.DataFrame) -> pd.DataFrame:
+    """For CSV alone, which spreadsheet programs open: a text that they would run as a formula gets an apostrophe.
+
+    Names of files come from strangers, and `=cmd|..` is a name. The other formats hold every text as it is.
+    """
+    texts = [name for name in table.columns if kind_of(name) == "object"]
+    guarded = {name: table[name].astype(object).map(_disarmed, na_action="ignore") for name in texts}
+    return table.assign(**guarded)
+
+
+def _disarmed(text):
+    return f"'{text}" if isinstance(text, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ..version import __version__
-from .results import columns_of, kind_of, name_aus, typed
+from .results import columns_of, disarmed, kind_of, name_aus, typed
 from .sources import Source
 
 FORMATS = (".csv", ".parquet", ".json", ".jsonl")
@@ -207,7 +207,7 @@ def _write_csv(path: Path, tables: Iterator[pd.DataFrame]) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         for at, table in enumerate(tables):
-            table.to_csv(file, index=False, header=at == 0)
+            disarmed(table).to_csv(file, index=False, header=at == 0)
             count += len(table)
     return count
 

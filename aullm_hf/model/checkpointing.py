@@ -47,15 +47,21 @@ _NOT_IDENTITY = {
 
 
 def llm_config_of(name: str, revision: str | None, **hub: Any) -> PreTrainedConfig:
-    """The decoder's configuration of a local or Hub model; its failure says what can be done."""
+    """The decoder's configuration of a local or Hub model; its failure says what can be done.
+
+    It forgets where it lay, which would be written into every checkpoint. Code of a repository is never run.
+    """
     try:
-        return AutoConfig.from_pretrained(name, revision=revision, **hub).get_text_config(decoder=True)
+        whole = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False, **hub)
     except (OSError, ValueError) as error:
         at = f" at revision {revision!r}" if revision else ""
         raise OSError(
             f"The base LLM {name!r}{at} could not be read ({str(error).splitlines()[0]}). Check the name and your "
             "access to it, or pass llm_name_or_path='/path/to/a/local/copy'. Offline, it must be in the cache already."
         ) from error
+    config = whole.get_text_config(decoder=True)
+    config.name_or_path = ""
+    return config
 
 
 def pinned_revision(name: str, revision: str | None, **hub: Any) -> str | None:
@@ -89,6 +95,7 @@ def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:
                 revision=revision,
                 dtype=config.llm_dtype or "auto",
                 use_safetensors=True,
+                trust_remote_code=False,
                 output_loading_info=True,
                 **hub,
                 **loading,

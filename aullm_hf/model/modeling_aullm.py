@@ -13,6 +13,7 @@ batch (prompting.py), no language-model head is built.
 
 import copy
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -195,7 +196,7 @@ class AULLMPreTrainedModel(PreTrainedModel):
         config.text_config = llm_config_of(str(name), config.llm_revision, **hub)
         config.llm_dtype = _dtype_name(dtype) or config.llm_dtype
         config.llm_fingerprint = None
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=config.llm_revision, **hub)
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=config.llm_revision, trust_remote_code=False, **hub)
         config.prompt_segments = compile_prompt(config.prompt_template, tokenizer)
         config.prompt_source = config.prompt_template
         config.check()
@@ -307,6 +308,8 @@ class AULLMPreTrainedModel(PreTrainedModel):
         """Write a self-contained checkpoint: adapters merged into the LLM, the LLM inside. It loads the same way."""
         config = copy.deepcopy(self.config)
         config.lora, config.save_base_weights = None, True
+        if os.path.isdir(config.llm_name_or_path or ""):  # nobody else has that folder, nor needs it
+            config.llm_name_or_path = os.path.basename(os.path.abspath(config.llm_name_or_path))
         state = merged_state(self)
         with torch.device("meta"):
             merged = type(self)(config)

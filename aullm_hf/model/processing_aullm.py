@@ -19,6 +19,9 @@ VALUE_RANGES = {"unit": 1.0, "byte": 255.0}  # the largest pixel value the model
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV and Pillow weigh colours
 CHANNELS_LAST = (1, 3, 4)
 CHANNELS_FIRST = (1, 3)
+# Formats that are their own container: a playlist would make FFmpeg open whatever else it names.
+CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,nut,ivf,obu,gif,mjpeg,"
+              "h264,hevc,m4v,vc1,dv,rm,yuv4mpegpipe")  # fmt: skip
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -228,7 +231,7 @@ def read_video(path: str) -> list[np.ndarray]:
     except ImportError as error:
         raise ImportError(f'Reading the video {path!r} needs PyAV: pip install "aullm-hf[video]" (or av).') from error
     try:
-        with av.open(path) as container:
+        with av.open(path, options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS}) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise ValueError(f"{path!r} could not be read as a video ({error}).") from error

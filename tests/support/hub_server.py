@@ -4,14 +4,18 @@
         api = HfApi(endpoint=hub.url, token="hf_test")
 
 `fail_every=n` makes every n-th request fail, in turn with a 503, a 429, a line cut before the request was done, a line
-cut after it was done (the answer is lost), and a 500 that is not JSON. `hub.requests` is the log: (method, path, what
-happened); `hub.uploads` the requests that carried content. HF_HUB_DISABLE_XET must be set in the client's process.
+cut after it was done (the answer is lost), and a 500 that is not JSON. `fault(method, path, count)` says instead what
+happens to a request: one of these, "cut within" (half of what is sent is read, half of the answer is given), "hang"
+(no answer ever), or a status such as "504". `hub.requests` is the log: (method, path, what happened); `hub.uploads`
+the requests that carried content. HF_HUB_DISABLE_XET must be set in the client's process.
 """
 
 import base64
 import hashlib
 import json
 import threading
+import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -23,20 +27,25 @@ def reach_the_server(monkeypatch) -> list[float]:
     """Let this process's client out of offline mode, and count the waits between retries in place of waiting."""
     from huggingface_hub.utils import _http, disable_progress_bars
 
-    from aullm_hf import hub
+    from aullm_hf import hub, hub_client
 
     waits: list[float] = []
-    clock = type("Clock", (), {"sleep": staticmethod(waits.append)})
+    clock = type("Clock", (), {"sleep": staticmethod(waits.append), "time": staticmethod(time.time)})
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub, "time", clock)
+    monkeypatch.setattr(hub_client, "time", clock)
     monkeypatch.setattr(_http, "time", clock)  # the client retries some of its requests by itself
     disable_progress_bars()
     return waits
 
 
 class HubServer:
-    def __init__(self, *, fail_every: int = 0, token: str | None = None):
-        self.fail_every, self.token = fail_every, token
+    def __init__(
+        self, *, fail_every: int = 0, token: str | None = None, fault: Callable[[str, str, int], str] | None = None
+    ):
+        self.fail_every, self.token, self.fault = fail_every, token, fault
+        self.retry_after, self.says = "0", "a failure"  # of a 429, of other refusals
+        self.closing = threading.Event()
         self.repos: dict[str, dict] = {}  # "model:me/x" -> {"visibility", "branches": {name: sha}, "commits": {..}}
         self.lfs: dict[str, bytes] = {}
         self.requests: list[tuple[str, str, str]] = []
@@ -51,6 +60,7 @@ class HubServer:
         return self
 
     def __exit__(self, *_):
+        self.closing.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -65,12 +75,29 @@ class HubServer:
         repo = self.repos[f"{kind}:{repo_id}"]
         return {path: self.content(entry) for path, entry in repo["commits"][repo["branches"][revision]].items()}
 
+    def store(self, repo_id: str, files: dict[str, bytes], branch: str = "main") -> str:
+        """Put files on a branch as if they had been pushed; the commit."""
+        repo = self.repos.setdefault(f"model:{repo_id}", {"visibility": "public", "branches": {}, "commits": {}})
+        tree = {}
+        for path, content in files.items():
+            if path.endswith(LFS_SUFFIXES):
+                oid = hashlib.sha256(content).hexdigest()
+                self.lfs[oid] = content
+                tree[path] = {"lfs": oid}
+            else:
+                tree[path] = {"content": content}
+        return self.commit(repo, branch, tree)
+
     def content(self, entry: dict) -> bytes:
         return self.lfs[entry["lfs"]] if "lfs" in entry else entry["content"]
 
     def next_failure(self, method: str, path: str) -> str:
         with self.lock:
             count = len(self.requests) + 1
+            if self.fault:
+                what = self.fault(method, path, count)
+                self.requests.append((method, path, what or "ok"))
+                return what
             failing = self.fail_every and count % self.fail_every == 0
             what = FAILURES[(count // self.fail_every - 1) % len(FAILURES)] if failing else ""
             self.requests.append((method, path, what or "ok"))
@@ -91,17 +118,24 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def handle_any(self):
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         failure = self.hub.next_failure(self.command, self.path)
-        self.lose_answer = failure == "cut after"
+        length = int(self.headers.get("Content-Length") or 0)
+        self.lose_answer, self.half = failure == "cut after", failure == "cut within"
+        if self.half and length:
+            self.rfile.read(length // 2)
+            return self.cut()
+        self.body = self.rfile.read(length)
+        if failure == "hang":
+            self.hub.closing.wait(60)
+            return self.cut()
         if failure == "cut before":
             return self.cut()
-        if failure == "503":
-            return self.answer({"error": "busy"}, 503)
         if failure == "429":
-            return self.answer({"error": "slow down"}, 429, {"Retry-After": "0"})
+            return self.answer({"error": "slow down"}, 429, {"Retry-After": self.hub.retry_after})
         if failure == "500":
             return self.answer(b"<html>broken</html>", 500)
+        if failure.isdecimal():
+            return self.answer({"error": self.hub.says}, int(failure))
         stored_apart = self.path.startswith("/lfs-store/")  # the real one is a signed address, without a token
         if self.hub.token and not stored_apart and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             return self.answer({"error": "Unauthorized"}, 401)
@@ -124,7 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[: len(body) // 2] if self.half else body)
+            if self.half:
+                self.cut()
 
     def missing(self, what: str):
         return self.answer({"error": what}, 404, {"X-Error-Code": what, "X-Error-Message": what})
@@ -249,6 +285,8 @@ class _Handler(BaseHTTPRequestHandler):
         tree = dict(repo["commits"][sha])
         for line in map(json.loads, self.body.splitlines()):
             value = line["value"]
+            if line["key"] == "header" and value.get("parentCommit") not in (None, sha):
+                return self.answer({"error": "a commit has happened since"}, 412)
             if line["key"] == "file":
                 tree[value["path"]] = {"content": base64.b64decode(value["content"])}
             elif line["key"] == "lfsFile":
@@ -256,6 +294,8 @@ class _Handler(BaseHTTPRequestHandler):
                     return self.answer({"error": "LFS object missing"}, 400)
                 tree[value["path"]] = {"lfs": value["oid"]}
             elif line["key"] == "deletedFile":
+                if value["path"] not in tree:
+                    return self.missing("EntryNotFound")
                 del tree[value["path"]]
             elif line["key"] == "deletedFolder":
                 tree = {path: entry for path, entry in tree.items() if not path.startswith(value["path"])}
@@ -271,7 +311,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self.missing("EntryNotFound")
         content = self.hub.content(entry)
         headers = {"ETag": f'"{entry.get("lfs") or git_sha(content)}"', "X-Repo-Commit": sha}
-        return self.answer(content, headers={"Content-Type": "application/octet-stream", **headers})
+        headers |= {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
+        if asked := self.headers.get("Range"):  # a download that was cut goes on where it was
+            start = int(asked.removeprefix("bytes=").split("-")[0])
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            return self.answer(content[start:], 206, headers)
+        return self.answer(content, headers=headers)
 
 
 def git_sha(content: bytes) -> str:

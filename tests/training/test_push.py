@@ -32,11 +32,11 @@ def _pushing_to(url):
 def test_it_pushes_and_says_what(run, server, capsys):
     push.main([str(run), "--repo", "me/samm"])
     shown = capsys.readouterr().out
-    assert "fold-sub01: 4 files sent, 0 already there" in shown
+    assert "fold-sub01: 5 files sent, 0 already there" in shown
     assert "main: " in shown and "left out: inner.parquet, figures/precision_recall.png" in shown
     assert shown.endswith(f"{server.url}/me/samm\n")
     push.main([str(run), "--repo", "me/samm"])
-    assert "fold-sub01: 0 files sent, 4 already there" in capsys.readouterr().out
+    assert "fold-sub01: 0 files sent, 5 already there" in capsys.readouterr().out
     assert server.repos["model:me/samm"]["visibility"] == "private"
 
 
