@@ -8,8 +8,9 @@ import ast
 from collections.abc import Iterator
 
 LIBRARIES = {"numpy", "torch", "transformers", "peft", "safetensors", "huggingface_hub"}
-STANDARD = {"collections", "copy", "dataclasses", "difflib", "hashlib", "importlib", "itertools", "math", "os", "re",
-            "threading", "types", "typing"}  # fmt: skip
+STANDARD = {"abc", "collections", "contextlib", "copy", "dataclasses", "difflib", "enum", "functools", "hashlib",
+            "importlib", "itertools", "logging", "math", "os", "re", "threading", "types", "typing",
+            "warnings"}  # fmt: skip
 OF_OS = {"PathLike", "fspath", "path"}
 NAMES = {"open", "exec", "eval", "compile", "__import__", "__builtins__", "__loader__", "__spec__", "breakpoint",
          "input", "globals", "locals", "vars", "print"}  # fmt: skip
