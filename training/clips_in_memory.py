@@ -2,22 +2,31 @@
 
 Nothing here has a state. What is drawn for a clip follows from (seed, fold, epoch, clip, how often it came up before
 in the epoch) alone, so a run that was interrupted, accumulates, or is spread over processes sees the very same draws.
+
+The frames lie as bytes on the device that trains, and everything that is done to them is done there: of a batch only
+the numbers that name its draws are sent, and the host waits for nothing.
 """
 
 import hashlib
 import time
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
 from torch.nn import functional
 from torch.utils.data import Dataset, Sampler
+from uniforms import uniforms
 
 from aullm_hf.baselines import BaselineVideoProcessor
 from aullm_hf.data.labels import label_matrix
 from aullm_hf.model.processing_aullm import AULLMVideoProcessor, evenly_spaced
+
+DEVICE_SHARE = 0.25  # of an accelerator's free memory, the most that the clips may take of it
+Draw = tuple[int, int, int]  # a row of the clips, the epoch, how often the clip came up before in it
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,47 @@ def clips_of(dataset, aus: Sequence[int]) -> Clips:
     )
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on the device; the host does not wait for it to arrive."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        tensor = tensor.pin_memory()  # from pageable memory it would
+    return tensor.to(device, non_blocking=True)
+
+
+def home_of(clips: Clips, device: torch.device) -> torch.device:
+    """Where the clips' frames are to lie for training on `device`: there, unless they take too much of its memory."""
+    if device.type == "cpu":
+        return device
+    free, _ = torch.accelerator.get_memory_info(device)
+    if clips.frames.nbytes <= DEVICE_SHARE * free:
+        return device
+    print(
+        f"The clips are {clips.frames.nbytes / 2**20:.0f} MiB, more than {DEVICE_SHARE:.0%} of the {free / 2**20:.0f} "
+        f"MiB that are free on {device}: they stay in the host's memory, and every batch is sent."
+    )
+    return torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Resident:
+    """The clips as tensors where batches are made of them, and the device that the batches are for."""
+
+    frames: torch.Tensor  # (all frames, H, W) uint8; on the CPU the memory of the clips' own array
+    starts: torch.Tensor  # (n,)
+    lengths: torch.Tensor  # (n,)
+    labels: torch.Tensor  # (n, n_AU) float32
+    device: torch.device
+
+    @classmethod
+    def of(cls, clips: Clips, device: torch.device | str = "cpu") -> "Resident":
+        device = torch.device(device)
+        home = home_of(clips, device)
+        with warnings.catch_warnings():  # nobody writes to them
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            arrays = (clips.frames, clips.starts[:-1], clips.lengths, clips.labels)
+            return cls(*(sent(torch.from_numpy(array), home) for array in arrays), device=device)
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """What may be done to a training clip; the same to all of its frames, so no motion comes of it."""
@@ -76,9 +126,8 @@ class Augmentation:
     zoom: float = 0.0
     brightness: float = 0.0
 
-    def __call__(self, frames: torch.Tensor, draws: np.ndarray) -> torch.Tensor:
-        """frames (B, T, H, W) float, draws (B, 5) uniform in [0, 1)."""
-        draw = torch.from_numpy(draws.astype(np.float32))
+    def __call__(self, frames: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
+        """frames (B, T, H, W) float, draw (B, 5) uniform in [0, 1)."""
         if self.flip:
             mirrored = draw[:, 0] < self.flip
             frames = torch.where(mirrored[:, None, None, None], frames.flip(-1), frames)
@@ -94,7 +143,7 @@ class Augmentation:
         # Whole pixels: without a zoom nothing is interpolated, so nothing is blurred.
         pixels = (draw[:, 1:3] * (2 * self.shift + 1)).floor().clamp(max=2 * self.shift) - self.shift  # (B, 2)
         scale = 1 + self.zoom * (2 * draw[:, 3] - 1)
-        theta = torch.zeros(len(frames), 2, 3)
+        theta = torch.zeros(len(frames), 2, 3, device=frames.device)
         theta[:, 0, 0] = theta[:, 1, 1] = scale
         theta[:, 0, 2], theta[:, 1, 2] = 2 * pixels[:, 0] / width, 2 * pixels[:, 1] / height
         grid = functional.affine_grid(theta, [len(frames), 1, height, width], align_corners=False)
@@ -102,13 +151,17 @@ class Augmentation:
 
 
 class Batches:
-    """Rows of clips -> what the model takes: the collator of training, and the batches of prediction."""
+    """Rows of clips -> what the model takes: the collator of training, and the batches of prediction.
+
+    `resident` is the clips where the run keeps them; without it they stay on the CPU.
+    """
 
     def __init__(
         self,
         clips: Clips,
         processor: AULLMVideoProcessor,
         *,
+        resident: Resident | None = None,
         seed: int = 0,
         fold: str = "",
         augmentation: Augmentation | None = None,
@@ -121,62 +174,77 @@ class Batches:
                 "set image_size to the size that the clips were loaded in."
             )
         self.clips, self.processor = clips, processor
+        self.resident = Resident.of(clips) if resident is None else resident
         self.key = (seed, zlib.crc32(fold.encode()))
         self.augmentation = augmentation or Augmentation()
         longest = int(clips.lengths.max())
         chosen = [evenly_spaced(processor.num_frames, last) for last in range(longest)]
-        self.chosen = np.zeros_like(chosen) if only_onset else np.stack(chosen)  # (longest, T): frames up to `last`
+        chosen = torch.from_numpy(np.zeros_like(chosen) if only_onset else np.stack(chosen))
+        self.chosen = sent(chosen, self.resident.frames.device)  # (longest, T): frames up to `last`
 
-    def __call__(self, draws: Sequence[tuple[int, int, int]]) -> dict[str, torch.Tensor]:
-        """A training batch of (row, epoch, how often the clip came up before in the epoch)."""
-        rows = np.array([row for row, _, _ in draws])
-        drawn = [np.random.default_rng([*self.key, epoch, row, again]).random(6) for row, epoch, again in draws]
-        drawn = np.stack(drawn)  # (B, 6) uniform
+    def __call__(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
+        """A training batch."""
+        drawn_for = np.empty((len(draws), 5), dtype=np.int64)
+        drawn_for[:, :2], drawn_for[:, 2:] = self.key, np.asarray(draws)[:, [1, 0, 2]]  # seed, fold, epoch, row, again
+        words = self._sent(drawn_for)
+        rows, drawn = words[:, 3], uniforms(words, 6)
         frames = self._frames(rows, self._last(rows, drawn[:, 0]))
         return self._finish(self.augmentation(frames, drawn[:, 1:]), rows)
 
     def whole(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
         """A batch to predict: frames spread over the whole clip, nothing drawn."""
-        rows = np.asarray(rows)
-        return self._finish(self._frames(rows, self.clips.lengths[rows] - 1), rows)
+        rows = self._sent(np.asarray(rows, dtype=np.int64))
+        return self._finish(self._frames(rows, self.resident.lengths[rows] - 1), rows)
 
-    def _last(self, rows: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    def _sent(self, numbers: np.ndarray) -> torch.Tensor:
+        return sent(torch.from_numpy(numbers), self.resident.frames.device)
+
+    def _last(self, rows: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
         """Where each sample ends; the rule is `sample_last_frame`'s, for a whole batch."""
-        lengths, shortest = self.clips.lengths[rows], self.processor.num_frames
+        lengths, shortest = self.resident.lengths[rows], self.processor.num_frames
         end = lengths if self.processor.include_last else lengths - 1
-        drawn = shortest + np.floor(uniform * (end - shortest)).astype(np.int64)
-        return np.where(lengths - 1 <= shortest, lengths - 1, drawn)
+        drawn = shortest + (uniform * (end - shortest)).long()
+        return torch.where(lengths - 1 <= shortest, lengths - 1, drawn)
 
-    def _frames(self, rows: np.ndarray, last: np.ndarray) -> torch.Tensor:
-        index = self.clips.starts[rows][:, None] + self.chosen[last]  # (B, T)
-        return self.processor.normalize_frames(torch.from_numpy(self.clips.frames[index]))  # (B, T, H, W)
+    def _frames(self, rows: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        index = self.resident.starts[rows][:, None] + self.chosen[last]  # (B, T)
+        return self.processor.normalize_frames(self.resident.frames[index])  # (B, T, H, W)
 
-    def _finish(self, frames: torch.Tensor, rows: np.ndarray) -> dict[str, torch.Tensor]:
-        return {"pixel_values": frames[:, :, None].contiguous(), "labels": torch.from_numpy(self.clips.labels[rows])}
+    def _finish(self, frames: torch.Tensor, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        batch = {"pixel_values": frames[:, :, None].contiguous(), "labels": self.resident.labels[rows]}
+        return {name: sent(tensor, self.resident.device) for name, tensor in batch.items()}
 
 
 class Views:
     """Batches of what a baseline sees of each clip where nothing of it is drawn: made once a run, then resident."""
 
-    def __init__(self, clips: Clips, processor: BaselineVideoProcessor, *, only_onset: bool = False):
+    def __init__(
+        self,
+        clips: Clips,
+        processor: BaselineVideoProcessor,
+        *,
+        device: torch.device | str = "cpu",
+        only_onset: bool = False,
+    ):
         self.clips = clips
         begun, seen = time.perf_counter(), []
         for start, length in zip(clips.starts, clips.lengths, strict=False):
             chosen = processor.choose(length - 1)
             seen.append(processor.see(clips.frames[start + (0 * chosen if only_onset else chosen)]))
-        self.seen = torch.stack(seen)  # (n, ..)
         self.seconds_a_clip = (time.perf_counter() - begun) / len(seen)
+        self.seen = sent(torch.stack(seen), torch.device(device))  # (n, ..)
+        self.labels = sent(torch.from_numpy(clips.labels), self.seen.device)
 
-    def __call__(self, draws: Sequence[tuple[int, int, int]]) -> dict[str, torch.Tensor]:
-        return self.whole([row for row, _, _ in draws])
+    def __call__(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
+        return self.whole(np.asarray(draws)[:, 0])
 
     def whole(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
-        rows = np.asarray(rows)
-        return {"pixel_values": self.seen[rows], "labels": torch.from_numpy(self.clips.labels[rows])}
+        rows = sent(torch.from_numpy(np.asarray(rows, dtype=np.int64)), self.seen.device)
+        return {"pixel_values": self.seen[rows], "labels": self.labels[rows]}
 
 
 class Draws(Dataset):
-    """What the Trainer takes for its data set: it hands on what the sampler drew."""
+    """What the Trainer takes for its data set: it hands on what the sampler drew, a batch at once."""
 
     def __init__(self, size: int):
         self.size = size
@@ -184,8 +252,11 @@ class Draws(Dataset):
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, draw: tuple[int, int, int]) -> tuple[int, int, int]:
+    def __getitem__(self, draw: Draw) -> Draw:
         return draw
+
+    def __getitems__(self, draws: list[Draw]) -> list[Draw]:
+        return draws
 
 
 class ClipSampler(Sampler):
@@ -203,16 +274,23 @@ class ClipSampler(Sampler):
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+    def __iter__(self) -> Iterator[Draw]:
         rng = np.random.default_rng([*self.key, self.epoch])
         if self.share is None:
             order = rng.permutation(len(self.rows))
         else:
             order = rng.choice(len(self.rows), size=len(self.rows), p=self.share)
-        before: dict[int, int] = {}
-        for row in self.rows[order].tolist():
-            yield row, self.epoch, before.get(row, 0)
-            before[row] = before.get(row, 0) + 1
+        rows = self.rows[order]
+        return zip(rows.tolist(), repeat(self.epoch), _times_before(rows).tolist(), strict=False)
+
+
+def _times_before(rows: np.ndarray) -> np.ndarray:
+    """For each entry, how many before it are the same."""
+    order = np.argsort(rows, kind="stable")
+    grouped = rows[order]
+    before = np.empty(len(rows), dtype=np.int64)
+    before[order] = np.arange(len(rows)) - np.searchsorted(grouped, grouped)  # its place, less its group's first
+    return before
 
 
 def balanced_weights(labels: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from clips_in_memory import Augmentation, Batches, Clips, Views
+from clips_in_memory import Augmentation, Batches, Clips, Resident, Views
 from fold_trainer import FoldTrainer
 from run_files import drop_checkpoints, finish, newest_checkpoint, replace_folder
 from run_model import logits_of
@@ -62,6 +62,7 @@ class Workshop:
     only_onset: bool
     run_name: str
     logs: Path
+    resident: Resident | None = None  # the clips where batches are made of them; None: on the CPU
     views: Views | None = None  # what a baseline sees of the clips, where that is the same in every step
 
 
@@ -131,7 +132,7 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
     training = copy.copy(shop.training)
     training.output_dir, training.seed, training.save_total_limit = str(work), job.seed, None
     training.disable_tqdm, training.run_name = True, f"{shop.run_name}-{job.name}"
-    training.dataloader_pin_memory &= training.device.type == "cuda"
+    training.dataloader_pin_memory = False  # batches are made where they are needed
     if "tensorboard" in training.report_to:  # beside the folds: `work` goes when the fold ends
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(shop.logs / job.name)
     augmentation = Augmentation(
@@ -143,6 +144,7 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
     batches = shop.views or Batches(
         shop.clips,
         shop.processor,
+        resident=shop.resident,
         seed=job.seed,
         fold=fold_name,
         augmentation=augmentation,
@@ -156,7 +158,7 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
     shop.model.reset_trained(job.seed)
     if isinstance(shop.model, BaselineForAUDetection):
         if shop.model.is_fitted:
-            shop.model.fit(batches.whole(rows)["pixel_values"], shop.clips.labels[list(rows)])
+            shop.model.fit(batches.whole(rows)["pixel_values"].cpu(), shop.clips.labels[list(rows)])
             return [], predict
         if shop.model.teacher_names:
             shop.model.learn_from(_teachers(shop, fold_name, job.seed, rows, work, callbacks))

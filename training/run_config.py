@@ -341,6 +341,11 @@ def _check_protocol(config: RunConfig, path: Path) -> None:
     for name in ("augment_flip", "augment_zoom", "augment_brightness"):
         if not 0 <= getattr(config.training, name) <= 1:
             raise ConfigError(f"{path}: {name} is {getattr(config.training, name)}; it lies between 0 and 1.")
+    if config.training.dataloader_num_workers:
+        raise ConfigError(
+            f"{path}: dataloader_num_workers is {config.training.dataloader_num_workers}; leave it at 0: batches are "
+            "made at once on the device that trains, and a worker would only copy them."
+        )
     if config.training.augment_shift < 0:
         raise ConfigError(f"{path}: augment_shift is {config.training.augment_shift} pixels; it is 0 or more.")
 

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(config, launch: Launch) -> int:
-    from clips_in_memory import Views, clips_of
+    from clips_in_memory import Resident, Views, clips_of
     from jobs import jobs_of, ours
     from run_data import aus_of_run, load_run_data
     from run_files import open_run
@@ -79,7 +79,8 @@ def run(config, launch: Launch) -> int:
     from fold import Workshop
 
     processor = processor_of(model.config, config.training, data.face)
-    only_onset = config.data.frames == "onset"
+    only_onset, device = config.data.frames == "onset", config.training.device
+    fixed = draws_nothing(processor)
     shop = Workshop(
         model=model,
         processor=processor,
@@ -89,7 +90,8 @@ def run(config, launch: Launch) -> int:
         only_onset=only_onset,
         run_name=config.name,
         logs=config.folder / "logs",
-        views=Views(clips, processor, only_onset=only_onset) if draws_nothing(processor) else None,
+        resident=None if fixed else Resident.of(clips, device),
+        views=Views(clips, processor, device=device, only_onset=only_onset) if fixed else None,
     )
     train_jobs(shop, ours(jobs, launch), config, launch)
     if launch.final_fit:

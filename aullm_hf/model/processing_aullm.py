@@ -141,7 +141,7 @@ class AULLMVideoProcessor(VideoProcessorMixin):
 
     def normalize_frames(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 frames (.., H, W) of the right size -> float32 in the model's range."""
-        return frames.float() / (255.0 / VALUE_RANGES[self.value_range])
+        return frames / (255.0 / VALUE_RANGES[self.value_range])  # to float32 and divided in one pass
 
     # ---------------------------------------------------------------- one clip
 

@@ -1,9 +1,15 @@
 """Batches agree with the processor, and what is drawn depends on nothing but what it is drawn for."""
 
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from clips_in_memory import Augmentation, Batches, Clips, ClipSampler, balanced_weights, clips_of
+from clips_in_memory import Augmentation, Batches, Clips, ClipSampler, Resident, balanced_weights, clips_of, home_of
+from uniforms import uniforms
 
 from aullm_hf.data import load_clips
 from aullm_hf.model.processing_aullm import AULLMVideoProcessor, sample_last_frame
@@ -80,6 +86,23 @@ def test_what_is_drawn_does_not_depend_on_the_batch(clips):
     assert len({tuple(frame.flatten().tolist()) for frame in together}) == 4
 
 
+def test_the_last_frame_follows_from_seed_fold_epoch_row_and_repeat():
+    processor = AULLMVideoProcessor(num_frames=6, size=16, value_range="byte")
+    batches = Batches(_lengths(100, 60, 100), processor, seed=5, fold="sub07")
+    draws = [(0, 0, 0), (1, 0, 0), (2, 0, 0), (0, 1, 0), (0, 0, 1)]
+    words = torch.tensor([[5, zlib.crc32(b"sub07"), epoch, row, again] for row, epoch, again in draws])
+    spans = torch.tensor([100, 60, 100, 100, 100]) - 1 - 6  # from frame 6 to the last but one
+    expected = 6 + (uniforms(words, 1)[:, 0].double() * spans).floor()
+    assert batches(draws)["pixel_values"][:, -1, 0, 0, 0].tolist() == expected.tolist()
+
+
+def test_the_last_frame_is_never_past_the_end():
+    """The largest uniform number there is, for every length: a rounding up would read the next clip's frames."""
+    batches = Batches(_lengths(*range(1, 300)), AULLMVideoProcessor(num_frames=6, size=16, include_last=True))
+    last = batches._last(torch.arange(299), torch.tensor(1 - 2.0**-24))
+    assert torch.equal(last, torch.arange(299))
+
+
 def test_a_still_clip_stays_still_whatever_is_done_to_it():
     clips = _lengths(20)
     still = Clips(np.repeat(np.random.default_rng(0).integers(0, 255, (1, 16, 16), np.uint8), 20, 0), *_rest(clips))
@@ -95,18 +118,69 @@ def _rest(clips):
 
 def test_shifts_are_whole_pixels_and_flips_are_exact():
     frames = torch.rand(1, 6, 16, 16)
-    draws = np.array([[0.0, 0.99, 0.5, 0.5, 0.5]])
+    draws = torch.tensor([[0.0, 0.99, 0.5, 0.5, 0.5]])
     assert torch.equal(Augmentation(flip=1.0)(frames, draws), frames.flip(-1))
     moved = Augmentation(shift=2)(frames, draws)  # two pixels along the width
     assert torch.allclose(moved[..., :-2], frames[..., 2:], atol=1e-5)
     assert torch.allclose(moved[..., -1], frames[..., -1], atol=1e-5)
-    assert torch.allclose(Augmentation(brightness=0.2)(frames, np.full((1, 5), 0.5)), frames)
+    assert torch.allclose(Augmentation(brightness=0.2)(frames, torch.full((1, 5), 0.5)), frames)
 
 
 def test_onset_only_shows_one_frame(clips):
     batches = Batches(clips, AULLMVideoProcessor(num_frames=6, size=16), only_onset=True)
     for pixels in (batches([(2, 0, 0)])["pixel_values"], batches.whole([2])["pixel_values"]):
         assert pixels.eq(pixels[:, :1]).all()
+
+
+def test_on_the_cpu_the_frames_are_the_clips_own_memory(clips):
+    assert Resident.of(clips).frames.data_ptr() == clips.frames.ctypes.data
+
+
+@pytest.mark.parametrize(("free", "home"), [(2**30, "there"), (1000, "cpu")])
+def test_clips_that_would_fill_a_device_stay_in_memory_and_it_is_said_once(clips, monkeypatch, capsys, free, home):
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (free, free))
+    device = torch.device("cuda", 3)
+    assert home_of(clips, device) == (device if home == "there" else torch.device("cpu"))
+    said = capsys.readouterr().out
+    assert ("stay in the host's memory" in said and "cuda:3" in said) == (home == "cpu") == bool(said)
+
+
+ELSEWHERE = """
+import sys
+sys.path.append("training")
+import numpy as np, torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+_setup_privateuseone_for_python_backend("elsewhere")
+from clips_in_memory import Augmentation, Batches, Clips, Resident, Views
+from aullm_hf.baselines.views import BaselineVideoProcessor
+from aullm_hf.model.processing_aullm import AULLMVideoProcessor
+
+frames = np.zeros((40, 16, 16), np.uint8)
+clips = Clips(frames, np.array([0, 3, 20, 40]), np.zeros((3, 2), np.float32), {})
+augmentation = Augmentation(flip=0.5, shift=2, zoom=0.1, brightness=0.2)
+with FakeTensorMode():
+    pair = Views(clips, BaselineVideoProcessor("pair", size=16), device="elsewhere")
+    made = [pair([(0, 0, 0), (2, 0, 0)]), pair.whole([2, 1])]
+    for free, home in ((2**30, "elsewhere"), (1000, "cpu")):
+        torch.accelerator.get_memory_info = lambda device: (free, 2**30)
+        resident = Resident.of(clips, "elsewhere")
+        assert resident.frames.device.type == home
+        batches = Batches(clips, AULLMVideoProcessor(size=16), resident=resident, augmentation=augmentation)
+        made += [batches([(0, 0, 0), (2, 0, 0), (2, 0, 1)]), batches.whole([1, 0])]
+devices = [tensor.device.type for batch in made for tensor in batch.values()]
+assert len(devices) == 12 and set(devices) == {"elsewhere"}, devices
+"""
+
+
+def test_everything_happens_where_the_frames_are_and_nothing_waits():
+    """On tensors without values, which refuse an operation over two devices, and one whose result the host must know.
+
+    The device is one of Python's own; no accelerator is needed, and none is measured.
+    """
+    command = [sys.executable, "-c", ELSEWHERE]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_another_size_is_refused(clips):
