@@ -1,6 +1,11 @@
 """The 3D-CNN against the order of layers the paper gives."""
 
+import copy
+
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aullm_hf.model.backbone import HighLevelHead, MotionBackbone, SqueezeExcitation
 from support.tiny import tiny_config
@@ -32,6 +37,70 @@ def test_output_and_gradient_are_those_of_the_papers_order():
     assert attention.shape == (3, 4, 64)
     for a, b in zip(torch.autograd.grad((found * weight).sum(), list(net.parameters())), wanted, strict=True):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
+SIZES = st.fixed_dictionaries(
+    {
+        "batch": st.integers(1, 4),
+        "frames": st.integers(3, 8),
+        "height": st.integers(16, 40),
+        "width": st.integers(16, 40),
+        "channels": st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    }
+)
+
+
+def _net_and_motion(batch, frames, height, width, channels):
+    config = tiny_config(num_frames=frames + 1, backbone_channels=list(channels), se_reduction=1)
+    torch.manual_seed(batch + frames + height + width)
+    return MotionBackbone(config).train(), torch.randn(batch, 1, frames, height, width)
+
+
+def _pass(forward, net, motion):
+    """Output, gradients of the input and of every parameter, and batch norm's statistics, in float32."""
+    motion = motion.clone().requires_grad_()
+    out = forward(net, motion)
+    weight = torch.linspace(-1, 1, out.numel()).view(out.shape)
+    (out.float() * weight).sum().backward()
+    gradients = {name: parameter.grad for name, parameter in net.named_parameters()}
+    return {"out": out.float(), "motion": motion.grad, **gradients, **dict(net.named_buffers())}
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES)
+def test_time_in_the_batch_is_the_convolution_in_three_dimensions(sizes):
+    net, motion = _net_and_motion(**sizes)
+    expected = _pass(in_the_papers_order, copy.deepcopy(net), motion)
+    found = _pass(lambda net, motion: net(motion)[0], net, motion)
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, atol=1e-5 * max(1, value.abs().max().item()), rtol=1e-5, msg=name
+        )
+
+
+@pytest.mark.parametrize("frames", [3, 5])
+def test_in_bfloat16_it_is_as_close_as_three_dimensions_are(frames):
+    """Both round; neither is further from float32 than eight bits of each sum explain."""
+    net, motion = _net_and_motion(4, frames, 64, 64, (8, 8))
+    exact = _pass(in_the_papers_order, copy.deepcopy(net), motion)
+    errors = {}
+    for name, forward in {"3d": in_the_papers_order, "folded": lambda net, motion: net(motion)[0]}.items():
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = _pass(forward, copy.deepcopy(net), motion)
+        errors[name] = {key: ((rounded[key] - exact[key]).norm() / exact[key].norm()).item()
+                        for key in exact if exact[key].is_floating_point() and exact[key].norm() > 1e-3}  # fmt: skip
+    assert errors["folded"]["out"] < 0.02
+    for key, error in errors["folded"].items():
+        assert error < max(2 * errors["3d"][key], 0.02), key
+
+
+def test_dropout_takes_whole_channels_for_all_frames():
+    net = MotionBackbone(tiny_config(vision_dropout=0.5, backbone_channels=[16, 8])).train()
+    seen = []
+    net.conv2.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    net(torch.randn(2, 1, 5, 32, 32))
+    gone = seen[0].eq(0).all(dim=(3, 4))  # (B, C, T)
+    assert torch.equal(gone.any(dim=2), gone.all(dim=2)) and 0 < gone.float().mean() < 1
 
 
 def test_attention_of_one_step_ignores_the_others():
