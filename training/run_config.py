@@ -33,10 +33,10 @@ STRUCTURED = {"lora", "backbone_channels", "evidence_grids", "prior_edges", "res
 # Fields that change where and how a run is computed or shown, not what comes out.
 _NO_RESULT = {
     "root", "output_dir", "run_name", "project", "report_to", "disable_tqdm", "log_level", "log_level_replica",
-    "logging_dir", "logging_first_step", "logging_steps", "logging_strategy", "save_steps", "save_strategy",
-    "save_total_limit", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers",
-    "dataloader_prefetch_factor", "skip_memory_metrics", "hub_model_id", "hub_token", "hub_private_repo",
-    "push_to_hub", "eval_batch_size", "trackio_space_id",
+    "logging_dir", "logging_first_step", "logging_nan_inf_filter", "logging_steps", "logging_strategy",
+    "save_steps", "save_strategy", "save_total_limit", "dataloader_num_workers", "dataloader_pin_memory",
+    "dataloader_persistent_workers", "dataloader_prefetch_factor", "skip_memory_metrics", "hub_model_id", "hub_token",
+    "hub_private_repo", "push_to_hub", "eval_batch_size", "trackio_space_id",
 }  # fmt: skip
 
 
@@ -150,6 +150,10 @@ class TrainSettings(TrainingArguments):
     report_to: str | None = _documented("none", "trackers: none, tensorboard, trackio, wandb, all")
     ddp_find_unused_parameters: bool = _documented(False, "nothing is unused here")
     remove_unused_columns: bool = _documented(False, "the clips are no table of columns")
+    logging_nan_inf_filter: bool = _documented(
+        False,
+        "whether the log leaves losses out that are no number; looking for them makes every step wait for the device",
+    )
     led_learning_rate: float | None = _documented(None, "of LED's three scalars; default: learning_rate")
     vision_learning_rate: float | None = _documented(None, "of the 3D-CNN; default: learning_rate")
     projector_learning_rate: float | None = _documented(

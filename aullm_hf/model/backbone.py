@@ -52,7 +52,7 @@ class MotionBackbone(nn.Module):
         return self.pool2(mid), attention  # (B, 64, 2, 9, 9), (B, 4, 64)
 
     def _each_frame(self, motion: torch.Tensor) -> torch.Tensor:
-        """`pool1(conv1(motion)).relu()`: rectified maxima are the maxima of rectified values, for a ninth of the work."""
+        """`pool1(conv1(motion).relu())`: rectified maxima are maxima of rectified values, for a ninth of the work."""
         frames = motion.transpose(1, 2).flatten(0, 1)  # (B 5, 1, 64, 64)
         maps = functional.conv2d(frames, self.conv1.weight.squeeze(2), self.conv1.bias)  # (B 5, 32, 60, 60)
         maps = functional.max_pool2d(maps, self.pool1.kernel_size[1:]).relu()  # (B 5, 32, 20, 20)
