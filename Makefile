@@ -29,6 +29,7 @@ test-slow: $(INSTALLED)
 quality: $(INSTALLED)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/python tests/audit.py
 
 style: $(INSTALLED)
 	$(BIN)/ruff check --fix $(CODE)

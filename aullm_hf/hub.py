@@ -143,6 +143,10 @@ def _checkpoint_files(folder: Path, staging: Path, licensed: bool) -> tuple[dict
 
     A configuration that names folders of this machine is staged with their last names only.
     """
+    if folder.is_symlink() or folder.parent.is_symlink():
+        raise ValueError(
+            f"'{folder}' is a link or lies behind one: what it leads to is not pushed; push that run itself"
+        )
     files, left_out = {}, []
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
@@ -163,6 +167,11 @@ def _checkpoint_files(folder: Path, staging: Path, licensed: bool) -> tuple[dict
     return files, left_out
 
 
+def _is_own(file: Path) -> bool:
+    """A file that is there, and neither a link nor in a folder that is one: what a link leads to is not the run's."""
+    return file.is_file() and not file.is_symlink() and not file.parent.is_symlink()
+
+
 def _main_files(run: Run, staging: Path, repo_id: str, labels: bool, right: str) -> tuple[dict[str, Path], list[str]]:
     """The final fit where there is one, and the run's tables, figures and card, as they may be published."""
     licensed = is_licensed(run.info)
@@ -170,7 +179,7 @@ def _main_files(run: Run, staging: Path, repo_id: str, labels: bool, right: str)
     final = run.path / "final" / "checkpoint"
     if final.is_dir():
         files, left_out = _checkpoint_files(final, staging, licensed)
-    results = read_json(run.path / "results.json") if (run.path / "results.json").is_file() else {}
+    results = read_json(run.path / "results.json") if _is_own(run.path / "results.json") else {}
     clips = len(run.predictions[["dataset", "clip_id"]].drop_duplicates())
     if results.get("n_clips") != clips:
         found = (
@@ -193,7 +202,7 @@ def _main_files(run: Run, staging: Path, repo_id: str, labels: bool, right: str)
     for folder, names in (("tables", TABLES), ("figures", FIGURES)):
         (staging / folder).mkdir()
         for name in names:
-            if not (run.path / folder / name).is_file():
+            if not _is_own(run.path / folder / name):
                 continue
             if name in _TELL_LABELS and not labels:
                 left_out.append(f"{folder}/{name}")

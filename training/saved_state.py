@@ -26,7 +26,7 @@ def save_state(state: Any, path: Path) -> None:
 def load_state(path: Path) -> Any:
     """The state, its tensors on the CPU."""
     with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
         return _put_together(json.loads(file.metadata()[TREE]), tensors)
 
 

@@ -6,6 +6,7 @@ the same. Checkpoints load where this package is installed.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +71,11 @@ class BaselineForAUDetection(PreTrainedModel):
         self.classifier = nn.Linear(self.model.width, config.num_labels)
         self.teachers: tuple[nn.Module, ...] = ()  # in a tuple, so that they are no part of the model or its files
         self.post_init()
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As every PreTrainedModel, from safetensors alone: nothing is unpickled, whatever else lies there."""
+        return super().from_pretrained(*args, **{**kwargs, "use_safetensors": True})
 
     @property
     def view(self) -> str:

@@ -7,6 +7,7 @@ on test labels. No face goes into a card at all.
 import json
 import re
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from .run_folder import Run, fold_folder
 from .scoring import Scores
 from .tables import PROTOCOLS, About, beside_title, comparison, markdown_table, notes, text_cells, views
 
-TEMPLATE = Path(__file__).resolve().parents[2] / "model_card_template.md"
+_TEMPLATE = "model_card_template.md"
 _WHAT = {
     "per_au.png": "Both F1s per AU with 95 % intervals and floors",
     "precision_recall.png": "Precision and recall per AU",
@@ -32,6 +33,22 @@ _MODULES = {  # of AULLM++, and the field of the model section that has them
 _METRICS = {"f1": "F1 (binary, AU active)", "f1_macro": "F1 (macro over active and absent)"}
 
 
+def template_path() -> Path:
+    """Where the template is: at the top of a checkout, or where it was installed with the package."""
+    top = Path(__file__).resolve().parents[2]
+    for place in (top / _TEMPLATE, top / "share" / "aullm-hf" / _TEMPLATE):  # the second: `pip install --target`
+        if place.is_file():
+            return place
+    try:
+        files = distribution("aullm-hf").files or []
+    except PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == _TEMPLATE and (place := Path(file.locate())).is_file():
+            return place.resolve()
+    raise FileNotFoundError(f"no {_TEMPLATE}, neither in a checkout nor installed with the package; pass template=")
+
+
 def run_card(
     run: Run,
     results: Mapping,
@@ -42,7 +59,7 @@ def run_card(
     out: Path | None = None,
     figures: list[str] | None = None,
     right: str = "",
-    template: str | Path = TEMPLATE,
+    template: str | Path | None = None,
 ) -> ModelCard:
     """The card of the whole run. With `repo_id` it speaks of the repository, without it of the folder.
 
@@ -74,7 +91,7 @@ def run_card(
 
 
 def fold_card(
-    info: Mapping, name: str, entry: Mapping, *, repo_id: str, branch: str, template: str | Path = TEMPLATE
+    info: Mapping, name: str, entry: Mapping, *, repo_id: str, branch: str, template: str | Path | None = None
 ) -> ModelCard:
     """The card of one fold's branch: whom it has not seen, how to load it, and where the figures are.
 
@@ -105,11 +122,8 @@ def fold_card(
 def _render(info, name, results, about, words, repo_id, template, *, evaluated) -> ModelCard:
     if find_spec("jinja2") is None:
         raise ImportError('a card needs jinja2: pip install "aullm-hf[train]"')
-    if not Path(template).is_file():
-        raise FileNotFoundError(
-            f"no card template at '{template}'; it stands at the top of the repository. "
-            "Work from a checkout, or pass template="
-        )
+    if not (template := Path(template or template_path())).is_file():
+        raise FileNotFoundError(f"no card template at '{template}'; without template= the package's own is taken")
     base = None
     if not _is_baseline(info):
         base = {"name": "unknown", "licence": ""} | (info.get("base_llm") or {})

@@ -52,12 +52,9 @@ def write_report(
 
         write_figures(run, scores, about, out / "figures")
     if run.info and run.folds and _installed("jinja2", "the card is left out: install it", "train"):
-        from .cards import TEMPLATE, run_card
+        from .cards import run_card
 
-        if TEMPLATE.is_file():
-            run_card(run, results, scores, about, out=out).save(out / "README.md")
-        else:  # an installed package, away from its repository
-            warnings.warn(f"the card is left out: no template at '{TEMPLATE}'; work from a checkout", stacklevel=2)
+        run_card(run, results, scores, about, out=out).save(out / "README.md")
     return results
 
 

@@ -144,10 +144,13 @@ def _trained_on(model: str, revision: str | None) -> str | None:
     path = _file(model, "README.md", revision)
     if path is None:
         return None
-    card = ModelCard.load(path)
+    try:
+        card = ModelCard.load(path)
+    except Exception:  # of the many ways in which a card can be none
+        return None
     named = [card.data.datasets] if isinstance(card.data.datasets, str) else list(card.data.datasets or [])
     named += [result.dataset_name for result in card.data.eval_results or []]
-    if named:
+    if named := [name for name in named if isinstance(name, str)]:
         return ", ".join(dict.fromkeys(named))
     for line in card.text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]

@@ -251,6 +251,8 @@ class AULLMPreTrainedModel(PreTrainedModel):
                     "quantization_config is given for a self-contained checkpoint, where it would quantise more than "
                     "the LLM. Quantise the LLM of a checkpoint that names its base."
                 )
+            if path is not None:
+                where["use_safetensors"] = True  # nothing is unpickled, whatever else lies there
             model, info = super().from_pretrained(
                 path, *model_args, config=config, output_loading_info=True, **{**kwargs, **where}
             )

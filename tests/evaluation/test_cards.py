@@ -102,7 +102,9 @@ def test_nobody_s_secrets_or_folders_are_shown():
 
 
 def test_a_missing_template_says_where_it_should_be(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no card template at .*nowhere.md'; it stands at the top"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no card template at .*nowhere.md'; without template= the package's own"
+    ):
         card_of(fake_run(tmp_path / "run"), template=tmp_path / "nowhere.md")
 
 
