@@ -12,6 +12,7 @@ names are errors that suggest the nearest. YAML is read by `yaml.safe_load` alon
 import copy
 import dataclasses
 import difflib
+import re
 from argparse import SUPPRESS
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -217,12 +218,14 @@ def load_run_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfi
     parser.set_defaults(**{name: value for fields in values.values() for name, value in fields.items()})
     namespace, rest = parser.parse_known_args(list(overrides))
     if rest:
-        raise ConfigError(f"train.py does not know {rest[0]!r}.{_nearest(rest[0].lstrip('-'), _names())}")
+        unknown = rest[0].partition("=")[0]  # the value may be anything, a token too
+        raise ConfigError(f"train.py does not know {unknown!r}.{_nearest(unknown.lstrip('-'), _names())}")
     given = vars(namespace)
     given = {name: _from_yaml(name, value) for name, value in given.items()}
     if given["output_dir"] is None:
         given["output_dir"] = str(Path("runs") / path.stem)
     plain = {section: _changed(kind, given) for section, kind in SECTIONS.items()}
+    _refuse_secrets(plain, path)
     sections = {}
     for section, kind in SECTIONS.items():
         own = {one.name for one in dataclasses.fields(kind) if one.init}
@@ -330,6 +333,22 @@ def _changed(kind: type, given: dict[str, Any]) -> dict[str, Any]:
         if given[one.name] != default:
             changed[one.name] = given[one.name]
     return changed
+
+
+def _refuse_secrets(plain: dict[str, dict[str, Any]], path: Path) -> None:
+    """A configuration is written into the run's folder: no token may be in it, nor push anything by itself."""
+    for section, fields in plain.items():
+        for name, value in fields.items():
+            if name.endswith("token") or re.search(r"\bhf_\w{16,}", str(value)):
+                raise ConfigError(
+                    f"{path}: {section}.{name} holds a token (not shown). Take it out, also of shell histories, and "
+                    "log in with `hf auth login`, or set HF_TOKEN."
+                )
+    if plain["training"].get("push_to_hub"):
+        raise ConfigError(
+            f"{path}: training.push_to_hub is not for runs of folds: `python training/push.py RUN --repo ..` pushes a "
+            "run, a branch a fold, and looks at the data's licence first."
+        )
 
 
 def _check_protocol(config: RunConfig, path: Path) -> None:

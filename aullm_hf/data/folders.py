@@ -4,6 +4,7 @@ Names in spreadsheets are input from strangers. They are matched against what a 
 symbolic links are followed only while they stay inside the root.
 """
 
+import errno
 import os
 import re
 from collections import defaultdict
@@ -66,7 +67,7 @@ class Tree:
         if not self.root.is_dir():
             raise ClipError(f"{self.root} is not a folder; pass the folder the data set was unpacked into")
         self.real = Path(os.path.realpath(self.root))
-        self.escaping: list[str] = []  # links met on the way that lead outside
+        self.escaping: list[str] = []  # links met on the way that lead outside, or in a circle
         self.links: set[str] = set()  # folders that are links, within the root
         self._listed: dict[str, tuple[dict[str, str], list[str]]] = {}
         self._ending: dict[tuple[str, frozenset[str]], list[str]] = {}
@@ -80,6 +81,14 @@ class Tree:
         real = os.path.realpath(self.real / path)
         return real == str(self.real) or real.startswith(str(self.real).rstrip(os.sep) + os.sep)
 
+    def endless(self, path: str) -> bool:
+        """Whether a link leads to itself, by whatever way; to look at it is an error, and would hide all beside it."""
+        try:
+            os.stat(self.real / path)
+        except OSError as error:
+            return error.errno == errno.ELOOP
+        return False
+
     def _list(self, path: str) -> tuple[dict[str, str], list[str]]:
         """(subfolders by name, files) of a relative folder; links that leave the root are not listed."""
         if path not in self._listed:
@@ -91,7 +100,7 @@ class Tree:
                         if count >= MAX_FOLDER_ENTRIES:
                             raise ClipError(_too_many(path))
                         relative = f"{path}/{entry.name}" if path else entry.name
-                        if entry.is_symlink() and not self.inside(relative):
+                        if entry.is_symlink() and (self.endless(relative) or not self.inside(relative)):
                             self.escaping.append(relative)
                             continue
                         if entry.is_dir():
