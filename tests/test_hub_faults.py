@@ -41,8 +41,10 @@ def alternating(method: str, path: str, count: int) -> str:
     return PASSING[count // 2 % len(PASSING)] if count % 2 == 0 else ""
 
 
-def alternating_from_the_first(method: str, path: str, count: int) -> str:
-    return alternating(method, path, count + 1)
+ALTERNATING = {
+    "alternating": alternating,
+    "alternating from the first": lambda method, path, count: alternating(method, path, count + 1),
+}
 
 
 @pytest.fixture
@@ -77,11 +79,16 @@ def holds(server, run, fold="sub01"):
 # -------------------------------------------------------------------- faults that pass
 
 
-@pytest.mark.parametrize("fault", [*PASSING, "alternating", "alternating from the first"])
-@pytest.mark.parametrize("operation", ["a fold", "a run"])
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        *(("a fold", fault) for fault in (*PASSING, *ALTERNATING)),
+        *(("a run", fault) for fault in ALTERNATING),
+        *(pytest.param("a run", fault, marks=pytest.mark.slow) for fault in PASSING),
+    ],
+)
 def test_a_push_survives(fault, operation, run, waits):
-    ways = {"alternating": alternating, "alternating from the first": alternating_from_the_first}
-    with HubServer(token=TOKEN, fault=ways.get(fault) or first_time(fault)) as server:
+    with HubServer(token=TOKEN, fault=ALTERNATING.get(fault) or first_time(fault)) as server:
         options = {"folds": ["sub01"], "main": False} if operation == "a fold" else {"folds": []}
         push(run, server, **options)
         server.fault = None
@@ -144,17 +151,25 @@ def test_a_date_to_wait_for():
 # -------------------------------------------------------------------- faults that stay
 
 
-@pytest.mark.parametrize("where", ["/api/repos/create", "/refs", "/preupload/", "/lfs-store/", "/commit/"])
+STAYS = {
+    "401": "it does not know the token, or there is none; log in with `hf auth login`, or set HF_TOKEN",
+    "403": "the token has no right to write there; make one that has, at https://huggingface.co/settings/tokens",
+    "503": "the Hub answered 503, 4 times; nothing local was touched, push again later",
+    "cut before": "the line was cut",
+}
+QUICK = {("401", "/api/repos/create"), ("403", "/commit/"), ("503", "/commit/"), ("cut before", "/lfs-store/")}
+
+
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "where"),
     [
-        ("401", "it does not know the token, or there is none; log in with `hf auth login`, or set HF_TOKEN"),
-        ("403", "the token has no right to write there; make one that has, at https://huggingface.co/settings/tokens"),
-        ("503", "the Hub answered 503, 4 times; nothing local was touched, push again later"),
-        ("cut before", "the line was cut"),
+        pytest.param(status, where, marks=[] if (status, where) in QUICK else pytest.mark.slow)
+        for status in STAYS
+        for where in ("/api/repos/create", "/refs", "/preupload/", "/lfs-store/", "/commit/")
     ],
 )
-def test_what_stays_wrong_is_said_in_one_line(where, status, said, run, waits, caplog, capsys):
+def test_what_stays_wrong_is_said_in_one_line(status, where, run, waits, caplog, capsys):
+    said = STAYS[status]
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     with HubServer(token=TOKEN, fault=lambda method, path, count: status if where in path else "") as server:
         with pytest.raises(HubPushError) as refused:
