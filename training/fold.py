@@ -11,7 +11,7 @@ import copy
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,12 +63,13 @@ class Workshop:
     run_name: str
     logs: Path
     resident: Resident | None = None  # the clips where batches are made of them; None: on the CPU
+    clock: Callable[[], float] = time.perf_counter  # of this fold alone, where several take turns
     views: Views | None = None  # what a baseline sees of the clips, where that is the same in every step
 
 
 def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
     """Train the fold, or what is left of it, and write it. Every process of a data-parallel run calls this."""
-    begun = time.perf_counter()
+    begun = shop.clock()
     fold, work = job.fold, job.folder / "work"
     labels = shop.model.config.labels
     if shop.inner == "none":
@@ -80,9 +81,9 @@ def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
     else:
         calibration, z_inner = _chosen(shop, job, work / "choose", callbacks)
         log, predict = _fit(shop, job, fold.refit, work / "final", callbacks)
-    trained = time.perf_counter()
+    trained = shop.clock()
     z_test = predict(fold.test)
-    tested = time.perf_counter() + (shop.views.seconds_a_clip * len(fold.test) if shop.views else 0)
+    tested = shop.clock() + (shop.views.seconds_a_clip * len(fold.test) if shop.views else 0)
     if not shop.training.should_save:
         return
     _write_checkpoint(shop, calibration, job.folder)
@@ -100,7 +101,7 @@ def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
     measured = {  # by the process that finished the fold, from where it began or went on
         "train_seconds": round(trained - begun, 2),
         "test_seconds": round(tested - trained, 4),
-        "seconds": round(time.perf_counter() - begun, 2),
+        "seconds": round(shop.clock() - begun, 2),
     }
     finish(job.folder, entry | measured)
 
@@ -108,13 +109,13 @@ def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
 def train_final(shop: Workshop, rows: Sequence[int], seed: int, run_dir: Path, calibration: Calibration) -> None:
     """The model to ship: trained on every subject, calibrated on what the folds predicted of subjects new to them."""
     folder = run_dir / "final"
-    begun = time.perf_counter()
+    begun = shop.clock()
     log, _ = _fit(shop, _Named("final", seed), rows, folder / "work", ())
     if shop.training.should_save:
         _write_checkpoint(shop, calibration, folder)
         write_json(log, folder / "log.json")
         entry = {"fold": "final", "seed": seed, **calibration.to_dict()}
-        finish(folder, entry | {"seconds": round(time.perf_counter() - begun, 2)})
+        finish(folder, entry | {"seconds": round(shop.clock() - begun, 2)})
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def plan_lines(config: RunConfig, launch) -> list[str]:
         f"{_batch(config)}",
         f"model       {model_said}",
         *_parameters(config, model),
-        *_needs(config, model, table, jobs),
+        *_needs(config, model, table, jobs, launch.folds_per_step),
         f"run folder  {config.folder}",
     ]
     return lines
@@ -153,19 +153,21 @@ def _parameters(config: RunConfig, model) -> list[str]:
     ]
 
 
-def _needs(config: RunConfig, model, table: dict[str, list], jobs) -> list[str]:
+def _needs(config: RunConfig, model, table: dict[str, list], jobs, folds_per_step: int) -> list[str]:
     """Rough sums: weights, gradients and Adam's two moments; activations; the clips."""
     settings, c = config.training, model.config
     trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
     frozen = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
     of_a_clip = _baseline_activations(config, model) if is_baseline(config.model) else _aullm_activations(c)
+    together = max(min(folds_per_step, len(jobs)), 1)
     activations = settings.per_device_train_batch_size * of_a_clip
     clips = sum(table["frames"]) * c.image_size**2
     checkpoint = trained + (frozen if getattr(c, "save_base_weights", False) else 0)
     return [
-        f"memory      about {_size(frozen + 4 * trained + activations)} on the device (frozen {_size(frozen)}, "
-        f"trained {_size(4 * trained)} with gradients and Adam, activations {_size(activations)}); the clips take "
-        f"{_size(clips)} of main memory in every process",
+        f"memory      about {_size(frozen + together * (4 * trained + activations))} on the device (frozen "
+        f"{_size(frozen)}, trained {_size(4 * trained)} with gradients and Adam, activations {_size(activations)}"
+        f"{f', these two for each of {together} folds' if together > 1 else ''}); the clips take {_size(clips)} of "
+        "main memory in every process",
         f"disk        {_size(checkpoint)} a fold, {_size(checkpoint * len(jobs))} at the end; up to "
         f"{_size(2 * (checkpoint + 2 * trained))} more for every fold while it trains",
         *([f"            each fold trains twice (inner: refit), on {_span(trainings(config, jobs[0].fold))} clips"]

@@ -7,31 +7,30 @@ from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 
-class Progress(TrainerCallback):
+class Progress:
     """Counts steps over every fold this process may still train. Silent in all but the first process."""
 
     def __init__(self, folds: int, steps_a_fold: int, *, speak: bool):
         self.folds, self.steps_a_fold = folds, steps_a_fold
-        self.done, self.begun, self.here = 0, time.perf_counter(), 0
+        self.done, self.begun = 0, time.perf_counter()
+        self.counts: dict[str, _Steps] = {}  # of the folds in training
         self.speak = speak
         terminal = speak and sys.stderr.isatty()
         self.bar = tqdm(total=folds * steps_a_fold, unit="step", dynamic_ncols=True) if terminal else None
 
-    def start(self, name: str) -> None:
-        self.here = 0
+    def start(self, name: str) -> TrainerCallback:
+        """What the fold's Trainer is to tell of each step."""
+        self.counts[name] = _Steps(self.bar)
         if self.bar is not None:
-            self.bar.set_description(f"fold {self.done + 1}/{self.folds} {name}")
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.here += 1
-        if self.bar is not None:
-            self.bar.update()
+            self.bar.set_description(f"fold {self.done + 1}/{self.folds} {' '.join(self.counts)}")
+        return self.counts[name]
 
     def finish(self, name: str, seconds: float, *, skipped: bool = False) -> None:
         """The fold is done, by us or by somebody else."""
         self.done += 1
+        counted = self.counts.pop(name).here if name in self.counts else 0
         if self.bar is not None:
-            self.bar.update(self.steps_a_fold - self.here)
+            self.bar.update(self.steps_a_fold - counted)
         elif self.speak and not skipped:
             left = (time.perf_counter() - self.begun) / self.done * (self.folds - self.done)
             print(f"fold {self.done}/{self.folds} {name}: {seconds:.1f} s; {_clock(left)} left", flush=True)
@@ -39,6 +38,18 @@ class Progress(TrainerCallback):
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+class _Steps(TrainerCallback):
+    """The steps of one fold."""
+
+    def __init__(self, bar: tqdm | None):
+        self.bar, self.here = bar, 0
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.here += 1
+        if self.bar is not None:
+            self.bar.update()
 
 
 def _clock(seconds: float) -> str:

@@ -4,6 +4,7 @@
     python training/train.py --config hub_configs/casme2-deepseek-r1-code.yaml --dry_run
     accelerate launch training/train.py --config hub_configs/casme2-deepseek-r1-code.yaml --root /data/CASME2
     accelerate launch --num_processes 4 training/train.py --config .. --fold_parallel
+    python training/train.py --config .. --folds_per_step 4         (together through the LLM they share)
     python training/train.py --config .. --fold_shard 3/26          (a job array; or --folds sub01,sub02)
     python training/train.py --config .. --final_fit                (the model to ship)
 
@@ -14,8 +15,9 @@ A run that was stopped, however rudely, goes on where it was when the same comma
 import argparse
 import gc
 import sys
-import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import processes
@@ -31,6 +33,7 @@ class Launch:
     folds: list[str] | None
     shard: tuple[int, int] | None
     fold_parallel: bool
+    folds_per_step: int
     final_fit: bool
     dry_run: bool
     place: processes.Place
@@ -45,6 +48,10 @@ def main(argv: list[str] | None = None) -> int:
     quiet()
     try:
         config = load_run_config(launch.config, overrides)
+        if launch.folds_per_step > 1:
+            from joint_llm import refuse_what_cannot_be_joined
+
+            refuse_what_cannot_be_joined(config, launch)
         if launch.dry_run:
             from plan import print_plan
 
@@ -102,25 +109,55 @@ def run(config, launch: Launch) -> int:
 
 
 def train_jobs(shop, jobs, config, launch: Launch) -> None:
-    """Take free folds until none is left. The first process of a data-parallel run chooses for all of them."""
-    from fold import train_fold
+    """Take free folds until none is left: one at a time, or several in step."""
     from jobs import steps_of
     from progress import Progress
-    from run_files import is_finished, locked
 
     chooses = config.training.process_index == 0
     gc.collect()
     gc.freeze()  # what is there by now stays; collecting after every fold need not look at it again
     progress = Progress(len(jobs), steps_of(config, jobs), speak=chooses and (launch.place.rank == 0))
-    for job in jobs:
+    left = deque(jobs)
+    if (together := min(launch.folds_per_step, len(jobs))) > 1:
+        take_folds_together(shop, left, config, progress, together)
+    else:
+        take_folds(shop, left, config, progress)
+    progress.close()
+
+
+def take_folds(shop, left: deque, config, progress, *callbacks) -> None:
+    """The first process of a data-parallel run chooses for all of them."""
+    from fold import train_fold
+    from run_files import is_finished, locked
+
+    chooses = config.training.process_index == 0
+    while left:
+        job = left.popleft()
         with locked(config.folder, job.name, wait=False) if chooses else nothing() as free:
-            begun = time.perf_counter()
+            begun = shop.clock()
             go = processes.agree(int(chooses and free and not is_finished(job.folder)))
             if go:
-                progress.start(job.name)
-                train_fold(shop, job, [progress])
-            progress.finish(job.name, time.perf_counter() - begun, skipped=not go)
-    progress.close()
+                train_fold(shop, job, [progress.start(job.name), *callbacks])
+            progress.finish(job.name, shop.clock() - begun, skipped=not go)
+
+
+def take_folds_together(shop, left: deque, config, progress, count: int) -> None:
+    """The same by `count` threads in step, each with a model of its own around the one LLM."""
+    from joint_llm import JointLLM
+
+    joint = JointLLM(shop.model, count, config.training.device)
+
+    def take(member: int) -> None:
+        own = replace(shop, model=joint.models[member], clock=partial(joint.lockstep.clock, member))
+        try:
+            take_folds(own, left, config, progress, joint.places[member])
+        except Exception as error:
+            if left:
+                print(f"{type(error).__name__}: no further fold is begun; those in training are finished first.")
+            left.clear()
+            raise
+
+    joint.run(take)
 
 
 def fit_final(shop, jobs, config, launch: Launch) -> None:
@@ -183,6 +220,13 @@ def parse(argv: list[str]) -> tuple[Launch, list[str]]:
     parser.add_argument("--folds", help="only these folds, by name: sub01,sub02; `none` for none")
     parser.add_argument("--fold_shard", help="only the i-th of n parts of the folds: 3/26")
     parser.add_argument("--fold_parallel", action="store_true", help="each process takes folds of its own")
+    parser.add_argument(
+        "--folds_per_step",
+        type=int,
+        default=1,
+        metavar="K",
+        help="train K folds at once in this process: their batches go through the frozen LLM together",
+    )
     parser.add_argument("--final_fit", action="store_true", help="also train on all subjects: the model to ship")
     parser.add_argument("--dry_run", action="store_true", help="print the plan and do nothing")
     given, rest = parser.parse_known_args(argv)
@@ -192,6 +236,8 @@ def parse(argv: list[str]) -> tuple[Launch, list[str]]:
 
         print(parser.format_help(), help_text(), sep="\n")
         raise SystemExit(0)
+    if given.folds_per_step < 1:
+        parser.error(f"--folds_per_step is {given.folds_per_step}; it is 1 or more")
     if given.config is None:
         parser.error("--config is missing: --config hub_configs/quickstart.yaml is the smallest run")
     launch = Launch(
@@ -199,6 +245,7 @@ def parse(argv: list[str]) -> tuple[Launch, list[str]]:
         folds=given.folds.split(",") if given.folds else None,
         shard=_shard(given.fold_shard, parser),
         fold_parallel=given.fold_parallel,
+        folds_per_step=given.folds_per_step,
         final_fit=given.final_fit,
         dry_run=given.dry_run,
         place=place,

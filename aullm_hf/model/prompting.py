@@ -95,6 +95,7 @@ class Prompt(nn.Module):
         self.may_keep_prefix = not any(
             segment in SHARED_SLOTS for segment in self.segments if isinstance(segment, str)
         )
+        self.read = read_llm  # or whoever else asks the LLM, such as for several models at once
         self._kept: _KeptPrefix | None = None
         self._paired = False  # whether the adapters' dropout was told to share its noise
 
@@ -168,7 +169,7 @@ class Prompt(nn.Module):
             return LLMReading(last.expand(batch_size, -1), *_per_layer(out, batch_size))
         if k == 1:
             ends = torch.arange(1, len(embeds) + 1, device=embeds.device) * embeds.shape[1] - 1
-            return LLMReading(read_llm(llm, embeds, ends, use_cache=False).expand(batch_size, -1))
+            return LLMReading(self.read(llm, embeds, ends, use_cache=False).expand(batch_size, -1))
         return LLMReading(self._packed(llm, prefix, tail, k))
 
     def _packed(self, llm: nn.Module, prefix: torch.Tensor, tail: torch.Tensor, k: int) -> torch.Tensor:
@@ -189,7 +190,7 @@ class Prompt(nn.Module):
         length = packed.shape[1]
         ends = torch.arange(clips, device=packed.device)
         ends = ends // k * length + (length - k * per_clip) + (ends % k + 1) * per_clip - 1  # where each clip ends
-        return read_llm(
+        return self.read(
             llm,
             packed,
             ends,

@@ -14,8 +14,8 @@ CONFIGS = sorted((ROOT / "hub_configs").glob("*.yaml"))
 PUBLISHED = [path for path in CONFIGS if yaml.safe_load(path.read_text())["training"].get("adam_with_l2")]
 
 
-def _plan(path, run, capsys):
-    assert train(path, run, "--dry_run") == 0
+def _plan(path, run, capsys, *options):
+    assert train(path, run, "--dry_run", *options) == 0
     assert not run.exists()
     return capsys.readouterr().out
 
@@ -26,6 +26,21 @@ def test_every_recipe_can_be_planned(path, tmp_path, capsys):
     for word in ("clips ", "folds ", "positives ", "steps ", "trained ", "frozen ", "memory ", "disk "):
         assert f"\n{word}" in plan
     assert ("STAND-IN" in plan) == ("synthetic" not in plan)
+
+
+def test_folds_in_one_step_share_the_frozen_llm_alone(tmp_path, capsys):
+    path = ROOT / "hub_configs" / "casme2-qwen2-code.yaml"
+    one, four = (
+        re.search(
+            r"about ([\d.]+) GB .* \(frozen ([\d.]+) GB.*trained ([\d.]+) GB.*activations ([\d.]+) GB(.*)\);",
+            _plan(path, tmp_path / "run", capsys, "--folds_per_step", count),
+        )
+        for count in ("1", "4")
+    )
+    assert one.groups()[1:4] == four.groups()[1:4] and "these two for each of 4 folds" in four[5]
+    frozen, trained, activations = (float(number) for number in one.groups()[1:4])
+    assert float(one[1]) == pytest.approx(frozen + trained + activations, abs=0.2)
+    assert float(four[1]) == pytest.approx(frozen + 4 * (trained + activations), abs=0.8)
 
 
 def test_every_published_run_has_a_file():
