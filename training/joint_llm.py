@@ -258,8 +258,6 @@ def beside(module: nn.Module, llm: nn.Module) -> nn.Module:
 
 # -------------------------------------------------------------------- what cannot be joined
 
-_ONE_GRAPH = ("gradient_checkpointing", "activation_checkpointing", "torch_compile", "fsdp", "deepspeed")
-
 
 def refuse_what_cannot_be_joined(config: RunConfig, launch) -> None:
     """A ConfigError for a launch with `--folds_per_step` whose folds cannot go through the LLM together."""
@@ -279,8 +277,8 @@ def refuse_what_cannot_be_joined(config: RunConfig, launch) -> None:
             f"{asked} in one process that sees {training.n_gpu} GPUs: start one for each (accelerate launch "
             f"--num_processes {training.n_gpu} .. --fold_parallel), or show it one (CUDA_VISIBLE_DEVICES=0)."
         )
-    for name in _ONE_GRAPH:
-        if getattr(training, name, None):
+    for name in ("activation_checkpointing", "torch_compile"):  # both want a pass that is all theirs
+        if getattr(training, name):
             raise ConfigError(f"{asked} does not go with {name}: {getattr(training, name)!r}. Leave out either.")
     if trackers := sorted(set(training.report_to) - {"tensorboard", "none"}):
         raise ConfigError(
