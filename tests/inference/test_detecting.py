@@ -176,7 +176,9 @@ def test_wrong_settings_are_refused_with_what_is_allowed(make_detector, options,
 def test_a_checkpoint_brings_its_processor_and_names_itself(checkpoint, model, processor):
     clip = np.stack(noise(8))
     table = detect_aus(clip, str(checkpoint))
-    np.testing.assert_array_equal(table[P].to_numpy(), detect_aus(clip, model, processor=processor)[P].to_numpy())
+    ours = detect_aus(clip, model, processor=processor)
+    # Mapped weights lie otherwise in memory than fresh ones: a product with a single row may add in another order.
+    np.testing.assert_allclose(table[P].to_numpy(), ours[P].to_numpy(), atol=1e-6)
     assert table["model"].item() == str(checkpoint)
 
 
