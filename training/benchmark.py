@@ -1,150 +1,120 @@
-r"""How much the shared prompt saves, and what loading costs. Random weights of the real shapes; ratios, not records.
+r"""How fast this package is beside the published loop's shape. Random weights of the real shapes; medians and ratios.
 
-    python training/benchmark.py                                        # the LLM pass, 0.1B, batches 8 and 32
-    python training/benchmark.py --shape 0.5b --batch 32 128            # the figures of the README
-    python training/benchmark.py --shape 0.5b --load                    # memory and time of loading a checkpoint
-    python training/benchmark.py --shape 1.5b --dtype bfloat16 --batch 32 --out bench
+    python training/benchmark.py                                                        # the LLM's pass, tiny
+    python training/benchmark.py --part llm --shape 0.5b --dtype bfloat16 --batch 32 128
+    python training/benchmark.py --part llm --shape 0.5b --dtype bfloat16 --batch 32 --prompt 4 16 64
+    python training/benchmark.py --part llm --shape 0.5b --dtype bfloat16 --batch 32 --layout "visual first"
+    python training/benchmark.py --part step --shape 1.5b --dtype bfloat16 --batch 32 128 --projector efp mge
+    python training/benchmark.py --part inference --shape 0.5b --dtype bfloat16 --batch 32 128
+    python training/benchmark.py --part files --shape 0.5b --dtype bfloat16                # save and load
+    python training/benchmark.py --part estimate --shape 1.5b                              # of a GPU that is not here
 
-Naive is the headless pass that reads the prompt once a clip; shared is this package's. Both run in one process, by
-turns, on the same weights; the ratio is of medians. Training is forward and backward with LoRA on the query and value
-projections, inference is without gradient (the shared pass then keeps the prompt's keys and values).
+`reference` is the published loop's shape, written from its description (benchmark_reference.py says exactly what it
+does); `package` is this package; both run in one process, by turns, around one LLM. `headless` (--headless) is between
+them: no head, no kept states, but the prompt once a clip. `rate` is the share of what a large matrix product reaches
+on this machine, which is measured first: the physical limit. Whole runs: benchmark_loso.py.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
-from benchmark_shapes import SHAPES, llm_config, model_of
-from benchmark_timing import by_turns, table, write_rows
-from transformers import Qwen2ForCausalLM
+from benchmark_estimate import estimate_rows
+from benchmark_files import saving_and_loading
+from benchmark_flops import matrix_rate
+from benchmark_folders import folder_rows
+from benchmark_passes import llm_row, llm_rows, pair_of, step_rows
+from benchmark_shapes import LAYOUTS, SHAPES
+from benchmark_timing import table, write_rows
 
-from aullm_hf.model import AULLMConfig, AULLMForAUDetection
-
-
-def llm_pass(model: AULLMForAUDetection, batch: int, prompt: int, repeats: int) -> list[dict]:
-    """The LLM's part of a step, naive against shared, in training and in inference."""
-    body = model.model
-    hidden = model.config.text_config.hidden_size
-    token = torch.randn(batch, hidden) * 0.02
-
-    def run(k: int | None, train: bool) -> None:
-        body.prompt.clips_per_sequence = k
-        with torch.set_grad_enabled(train):
-            slot = token.clone().requires_grad_(train)
-            state = body.prompt(body.llm, {"visual": slot}, batch).last_hidden
-            if train:
-                model.zero_grad()
-                state.float().square().mean().backward()
-
-    rows = []
-    for phase, train in (("training", True), ("inference", False)):
-        median = by_turns({"naive": lambda t=train: run(1, t), "shared": lambda t=train: run(None, t)}, repeats)
-        rows.append(
-            {
-                "phase": phase,
-                "batch": batch,
-                "prompt_tokens": prompt,
-                "naive_s": round(median["naive"], 4),
-                "shared_s": round(median["shared"], 4),
-                "ratio": round(median["naive"] / median["shared"], 2),
-                "tokens_naive": batch * (prompt + 1),
-                "tokens_shared": shared_tokens(model, batch, prompt),
-            }
-        )
-    return rows
+PARTS = ("llm", "step", "inference", "files", "estimate")
 
 
-def shared_tokens(model: AULLMForAUDetection, batch: int, prompt: int) -> int:
-    """Tokens that the cost rule lets the LLM read in a training step."""
-    model.model.prompt.clips_per_sequence = None
-    k = model.model.prompt._clips_per_sequence(model.model.llm, batch, prompt, 1)
-    return -(-batch // k) * (prompt + k)
+def main(argv: list[str] | None = None) -> int:
+    args = parse(sys.argv[1:] if argv is None else argv)
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    parts = PARTS if "all" in args.part else args.part
+    device = torch.device(args.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    print(f"{args.threads} threads, torch {torch.__version__}, {name}", flush=True)
+
+    tables: dict[str, list[dict]] = {}
+    if set(parts) & {"llm", "step", "inference"}:
+        rate = matrix_rate(getattr(torch, args.dtype), device)
+        tables["the machine"] = [{"dtype": args.dtype, "device": str(device), "measured TFLOP/s": rate / 1e12}]
+    for prompt in args.prompt:
+        for layout in args.layout:
+            said = {"shape": args.shape, "dtype": args.dtype, "prompt": prompt, "layout": layout}
+            for part in parts:
+                if part in MEASURES:
+                    for title, rows in MEASURES[part](args, rate, said).items():
+                        tables.setdefault(title, []).extend(rows)
+    if "files" in parts:
+        tables["saving and loading"], promised = saving_and_loading(args.shape, args.dtype)
+        tables["what loading promises"] = [promised]
+    if "estimate" in parts:
+        tables["ESTIMATE, not measured"] = [
+            row
+            for prompt in args.prompt
+            for projector in args.projector
+            for row in estimate_rows(args.shape, prompt, projector)
+        ]
+    markdown = "\n\n".join(f"### {title}\n\n{table(rows)}" for title, rows in tables.items())
+    print(markdown)
+    if args.out:
+        write_rows(args.out, "benchmark", tables, markdown)
+    return 0
 
 
-LOAD = """
-import json, sys, time
-import torch
-from aullm_hf.model import AULLMForAUDetection
-
-def memory(which):  # VmRSS now, VmHWM at its highest (getrusage would count the parent's, from before the exec)
-    lines = open("/proc/self/status").read().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(which))
-
-before, start = memory("VmRSS"), time.perf_counter()
-model = AULLMForAUDetection.from_pretrained(sys.argv[1])
-seconds = time.perf_counter() - start
-peak = memory("VmHWM")
-weights = sum(p.numel() * p.element_size() for p in model.parameters())
-with torch.no_grad():
-    model(torch.rand(1, 6, 1, 64, 64))
-after = memory("VmHWM")
-print(json.dumps({"seconds": round(seconds, 2), "weights_mb": weights / 2**20, "peak_mb": (peak - before) / 2**20,
-                  "peak_over_weights": round((peak - before) / weights, 3),
-                  "peak_with_first_forward_over_weights": round((after - before) / weights, 3)}))
-"""
+def measure_llm(args: argparse.Namespace, rate: float, said: dict) -> dict[str, list[dict]]:
+    pair = pair_of(args.shape, args.dtype, said["prompt"], said["layout"], device=args.device)
+    return {"the LLM's pass": llm_rows(pair, args.batch, args.repeats, rate, args.headless, said)}
 
 
-def loading(shape: str, dtype: str) -> dict:
-    """Peak memory and time of `from_pretrained` in a fresh process, and the size of the checkpoint."""
-    from aullm_hf.tiny_llm import build_tiny_llm
-
-    with tempfile.TemporaryDirectory() as folder:
-        config = llm_config(shape)
-        tokenizer_from = build_tiny_llm(Path(folder) / "tokenizer")
-        base = Path(folder) / "base"
-        Qwen2ForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(base)
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            (base / name).write_bytes((tokenizer_from / name).read_bytes())
-        model = AULLMForAUDetection.from_base_llm(AULLMConfig(), str(base))
-        model.save_pretrained(Path(folder) / "fold")
-        trained = {name for name in model.state_dict() if name not in model._keys_to_ignore_on_save}
-        wanted = sum(t.numel() * t.element_size() for n, t in model.state_dict().items() if n in trained)
-        written = (Path(folder) / "fold" / "model.safetensors").stat().st_size
-        del model
-        done = subprocess.run(
-            [sys.executable, "-c", LOAD, str(Path(folder) / "fold")], capture_output=True, text=True, check=True
-        )
-        row = json.loads(done.stdout.strip().splitlines()[-1])
-        return {
-            "shape": shape,
-            "dtype": dtype,
-            **row,
-            "checkpoint_mb": written / 2**20,
-            "checkpoint_over_trained": written / wanted,
-        }
+def measure_step(args: argparse.Namespace, rate: float, said: dict) -> dict[str, list[dict]]:
+    """With every projector around one LLM."""
+    found: dict[str, list[dict]] = {"the whole training step": [], "its parts": []}
+    causal = None
+    for projector in args.projector:
+        pair = pair_of(args.shape, args.dtype, said["prompt"], said["layout"], projector, args.device, causal)
+        whole, parts = step_rows(pair, args.batch, args.repeats, said)
+        found["the whole training step"] += whole
+        found["its parts"] += parts
+        causal = pair.causal
+    return found
 
 
-def main() -> None:
+def measure_inference(args: argparse.Namespace, rate: float, said: dict) -> dict[str, list[dict]]:
+    pair = pair_of(args.shape, args.dtype, said["prompt"], said["layout"], device=args.device)
+    passes = [said | llm_row(pair, batch, "inference", args.repeats, rate, args.headless) for batch in args.batch]
+    return {
+        "inference, the LLM's pass": passes,
+        "inference, from folders": folder_rows(pair, args.batch, args.repeats, said),
+    }
+
+
+MEASURES = {"llm": measure_llm, "step": measure_step, "inference": measure_inference}
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="0.1b")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--batch", type=int, nargs="+", default=[8, 32])
-    parser.add_argument("--prompt", type=int, default=16, help="text tokens before the visual token")
+    parser.add_argument("--part", nargs="+", choices=(*PARTS, "all"), default=["llm"])
+    parser.add_argument("--shape", choices=SHAPES, default="tiny")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--prompt", type=int, nargs="+", default=[16], help="text tokens beside the visual one")
+    parser.add_argument("--layout", nargs="+", choices=LAYOUTS, default=["text first"])
+    parser.add_argument("--projector", nargs="+", choices=("efp", "mge"), default=["efp"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--load", action="store_true", help="measure loading instead of the LLM pass")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--headless", action="store_true", help="a third pass: no head, but the prompt once a clip")
     parser.add_argument("--out", type=Path, help="folder for benchmark.json and benchmark.md")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-
-    if args.load:
-        rows = [loading(args.shape, args.dtype)]
-    else:
-        model = model_of(args.shape, args.dtype, args.prompt)
-        rows = []
-        for batch in args.batch:
-            for row in llm_pass(model, batch, args.prompt, args.repeats):
-                rows.append({"shape": args.shape, "dtype": args.dtype, **row})
-    print(f"{args.threads} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}\n")
-    print(table(rows))
-    if args.out:
-        write_rows(args.out, "benchmark", rows, table(rows))
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

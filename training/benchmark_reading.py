@@ -17,8 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
+from benchmark_clips import FORMS, write_clips
 from benchmark_shapes import SHAPES, model_of
 from benchmark_timing import table
 
@@ -27,45 +27,6 @@ from aullm_hf.inference import AUDetector
 from aullm_hf.inference.ahead import read_ahead
 from aullm_hf.inference.sources import Source
 from aullm_hf.model import AULLMVideoProcessor
-
-FORMS = {"h264": ("mp4", "libx264", "yuv420p"), "lossless": ("mkv", "ffv1", "bgr0")}
-
-
-def write_clips(folder: Path, args: argparse.Namespace) -> list[Source]:
-    """A few clips of a picture that moves, as videos or frame folders, named as often as there should be clips."""
-    import cv2
-
-    picture = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    picture = cv2.imread(str(args.photo)) if args.photo else picture
-    if picture is None:
-        raise SystemExit(f"--photo {args.photo} is no picture")
-    picture = cv2.resize(picture, (args.width, args.height), interpolation=cv2.INTER_CUBIC)
-    paths = []
-    for clip in range(min(args.clips, 8)):
-        frames = [np.roll(picture, clip + frame // 4, axis=1) for frame in range(args.frames)]
-        path = folder / f"clip{clip}"
-        if args.form == "folder":
-            path.mkdir()
-            for number, frame in enumerate(frames):
-                cv2.imwrite(str(path / f"img{number}.jpg"), frame)
-        else:
-            path = _write_video(path, frames, *FORMS[args.form])
-        paths.append(path)
-    return [Source(f"clip {at}", paths[at % len(paths)]) for at in range(args.clips)]
-
-
-def _write_video(path: Path, frames: list[np.ndarray], suffix: str, codec: str, pixels: str) -> Path:
-    import av
-
-    path = path.with_suffix(f".{suffix}")
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=200)
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = pixels
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
-        container.mux(stream.encode())
-    return path
 
 
 def detector_of(args: argparse.Namespace) -> AUDetector:
@@ -151,7 +112,15 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     detector = detector_of(args)
     with tempfile.TemporaryDirectory() as folder:
-        sources = write_clips(Path(folder), args)
+        sources = write_clips(
+            Path(folder),
+            clips=args.clips,
+            frames=args.frames,
+            width=args.width,
+            height=args.height,
+            form=args.form,
+            photo=args.photo,
+        )
         if args.memory:
             held = memory(detector, sources)
             print("MB after each tenth: " + ", ".join(f"{value:.1f}" for value in held))

@@ -1,6 +1,7 @@
 """Detectors of the real shapes with random weights, for the benchmarks: the time of a pass does not hang on them."""
 
-from transformers import Qwen2Config
+import torch
+from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 
@@ -12,7 +13,7 @@ SHAPES = {
     "1.5b": (1536, 8960, 28, 12, 2),
 }
 VOCABULARY = 151936  # Qwen2's; the tiny LLM has 256 bytes and two special tokens
-LORA = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
+LAYOUTS = ("text first", "visual first")
 SMALL_VISION = {"image_size": 32, "backbone_channels": [4, 8], "se_reduction": 4}  # beside the tiny LLM
 
 
@@ -29,17 +30,25 @@ def llm_config(shape: str) -> Qwen2Config:
     )
 
 
-def detector_config(shape: str, dtype: str, prompt: int, **fields) -> AULLMConfig:
-    """The configuration of a detector of the real shape, with `prompt` text tokens before the visual one."""
+def detector_config(shape: str, dtype: str, prompt: int, *, layout: str = "text first", **fields) -> AULLMConfig:
+    """A detector of the real shape and `prompt` text tokens, before the visual one or, as the paper has it, after."""
+    text = [list(range(prompt))] if prompt else []
     return AULLMConfig(
         text_config=llm_config(shape).to_dict(),
-        prompt_segments=[list(range(prompt)), "visual"] if prompt else ["visual"],
+        prompt_segments=[*text, "visual"] if layout == "text first" else ["visual", *text],
         llm_dtype=dtype,
-        lora=LORA,
+        **(SMALL_VISION if shape == "tiny" else {}),
         **fields,
     )
 
 
+def causal_llm(shape: str, dtype: str) -> Qwen2ForCausalLM:
+    """Drawn in its own dtype: a 1.5B LLM in float32 would take twice the memory of what it is."""
+    return AutoModelForCausalLM.from_config(llm_config(shape), dtype=getattr(torch, dtype))
+
+
 def model_of(shape: str, dtype: str, prompt: int) -> AULLMForAUDetection:
     """A detector of the real shape whose prompt has `prompt` tokens before the visual one."""
-    return AULLMForAUDetection(detector_config(shape, dtype, prompt)).eval()
+    text = [list(range(prompt)), "visual"] if prompt else ["visual"]
+    config = AULLMConfig(text_config=llm_config(shape).to_dict(), prompt_segments=text, llm_dtype=dtype)
+    return AULLMForAUDetection(config).eval()

@@ -13,13 +13,15 @@ import argparse
 from pathlib import Path
 
 import torch
-from benchmark_shapes import LORA, SHAPES, SMALL_VISION, llm_config
+from benchmark_shapes import SHAPES, SMALL_VISION, llm_config
 from benchmark_timing import by_turns, write_rows
 from transformers import AutoModel
 
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 
 TEXT = 9  # tokens of either default template
+# Without dropout, whose noise CCR pairs by the batch of its own model: here the adapters are everybody's.
+LORA = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
 PLUS = {"projector": "mge", "graph": True}
 KINDS = {
     "AU-LLM, EFP": {},
@@ -36,7 +38,8 @@ def models(shape: str, dtype: str) -> dict[str, AULLMForAUDetection]:
     made = {}
     for name, fields in KINDS.items():
         fields = fields | (SMALL_VISION if shape == "tiny" else {})
-        config = AULLMConfig(text_config=text.to_dict(), llm_dtype=dtype, lora=None if made else LORA, **fields)
+        lora = None if made else LORA
+        config = AULLMConfig(text_config=text.to_dict(), llm_dtype=dtype, lora=lora, **fields)
         config.prompt_segments = [list(range(TEXT)), *config.token_slots]
         made[name] = AULLMForAUDetection(config, llm=llm).train()
     return made

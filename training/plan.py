@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from jobs import jobs_of, ours, steps_of, trainings
+from memory_plan import activation_bytes, step_memory, weights_of
 from parameter_groups import GROUPS, group_of
 from run_config import ConfigError, RunConfig
 from run_data import SYNTHETIC, aus_of_run, load_run_data, needs_root
@@ -19,6 +20,8 @@ from aullm_hf.baselines import BaselineForAUDetection
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 from aullm_hf.model.checkpointing import llm_config_of
 from aullm_hf.tiny_llm import build_tiny_llm
+
+LARGE = 10**9  # bytes of frozen weights from which other ways to hold them are worth a line
 
 
 def print_plan(config: RunConfig, launch) -> int:
@@ -168,11 +171,24 @@ def _needs(config: RunConfig, model, table: dict[str, list], jobs, folds_per_ste
         f"{_size(frozen)}, trained {_size(4 * trained)} with gradients and Adam, activations {_size(activations)}"
         f"{f', these two for each of {together} folds' if together > 1 else ''}); the clips take {_size(clips)} of "
         "main memory in every process",
+        *(_other_ways(model, activations, frozen) if together == 1 else []),
         f"disk        {_size(checkpoint)} a fold, {_size(checkpoint * len(jobs))} at the end; up to "
         f"{_size(2 * (checkpoint + 2 * trained))} more for every fold while it trains",
         *([f"            each fold trains twice (inner: refit), on {_span(trainings(config, jobs[0].fold))} clips"]
           if config.protocol.inner == "refit" else []),
     ]  # fmt: skip
+
+
+def _other_ways(model, activations: int, frozen: int) -> list[str]:
+    """For an LLM of some size: what a device would hold if it were quantised, or shared out (training/README.md)."""
+    if frozen < LARGE:
+        return []
+    weights, each = weights_of(model), model.base_model.llm.dtype.itemsize
+    four_bit = step_memory(weights, activations, bytes_each=each, four_bit=True)
+    shared = step_memory(weights, activations, bytes_each=each, devices=8)
+    return [
+        f"            {_size(four_bit.total)} with the LLM in 4 bits, {_size(shared.total)} on each of 8 that share it"
+    ]
 
 
 def _baseline_activations(config: RunConfig, model: BaselineForAUDetection) -> int:
@@ -202,9 +218,7 @@ def _aullm_activations(c: AULLMConfig) -> int:
     text = c.text_config
     first_slot = next(i for i, part in enumerate(c.prompt_segments) if isinstance(part, str))
     tokens = sum(1 if isinstance(part, str) else len(part) for part in c.prompt_segments[first_slot:])  # of a clip
-    return vision + 2 * tokens * text.num_hidden_layers * (
-        16 * text.hidden_size + 4 * getattr(text, "intermediate_size", 0)
-    )
+    return vision + activation_bytes(text, tokens)
 
 
 def _size(count: float) -> str:

@@ -1,30 +1,217 @@
-"""The benchmark runs, its tables can be read by machines, and loading allocates the model once."""
+"""The benchmark compares two ways to do the same maths, counts what they do, and says what it measured."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+import benchmark
+import benchmark_files
+import benchmark_passes
+import pytest
+import torch
+from benchmark_estimate import Assumed, estimate_rows, step_work
+from benchmark_flops import counted, llm_flops, matrix_rate
+from benchmark_passes import package_tokens, pair_of, parts_of_batch, random_clips, reference_step, tokens_of
+from benchmark_reference import ClipItems
+from benchmark_shapes import LAYOUTS
+from benchmark_timing import PARTS, StepClock, by_turns, table
 
-
-def benchmark(tmp_path, *options: str) -> list[dict]:
-    command = [sys.executable, "training/benchmark.py", "--shape", "tiny", "--out", str(tmp_path), *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "benchmark.md").read_text().strip() in done.stdout
-    return json.loads((tmp_path / "benchmark.json").read_text())
-
-
-def test_the_llm_pass(tmp_path):
-    rows = benchmark(tmp_path, "--batch", "6", "--prompt", "16", "--repeats", "1", "--threads", "1")
-    assert [(row["phase"], row["batch"]) for row in rows] == [("training", 6), ("inference", 6)]
-    for row in rows:
-        assert row["tokens_naive"] == 6 * 17 and row["tokens_shared"] == 16 + 6
-        assert row["ratio"] > 0 and row["naive_s"] > 0
+from aullm_hf.model.processing_aullm import AULLMVideoProcessor
 
 
-def test_loading_allocates_once_and_a_checkpoint_is_its_trained_tensors(tmp_path):
-    (row,) = benchmark(tmp_path, "--load")
-    assert row["peak_over_weights"] < 1.15
-    assert 1 <= row["checkpoint_over_trained"] < 1.01
+@pytest.fixture(scope="module")
+def pair():
+    return _with_adapters(pair_of("tiny", "float32", 16, "text first"))
+
+
+def _with_adapters(pair):
+    """Fresh adapters change nothing: give them something to say."""
+    torch.manual_seed(0)
+    for name, parameter in pair.package.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return pair
+
+
+def _clip_pixels(pair, clips: int) -> torch.Tensor:
+    config = pair.package.config
+    torch.manual_seed(1)
+    return torch.rand(clips, config.num_frames, 1, config.image_size, config.image_size)
+
+
+# -------------------------------------------------------------------- the same maths
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("projector", ["efp", "mge"])
+def test_reference_and_package_have_the_same_logits_and_gradients(layout, projector):
+    pair = _with_adapters(pair_of("tiny", "float32", 5, layout, projector))
+    pair.train(False)
+    pixels, labels = _clip_pixels(pair, 7), (torch.rand(7, 8) < 0.3).float()
+    found = {}
+    for name, model in (("reference", pair.reference), ("package", pair.package)):
+        out = model(pixels, labels=labels)
+        out["loss"].backward()
+        adapters = [p.grad.clone() for n, p in pair.package.named_parameters() if "lora_" in n]
+        vision = [p.grad.clone() for n, p in model.named_parameters() if n.endswith(("conv1.weight", "logit_r1"))]
+        found[name] = [out["logits"].detach(), *adapters, *vision]
+        model.zero_grad()
+        pair.package.zero_grad()
+    assert found["reference"][0].std(dim=0).min() > 1e-4, "clips must differ, or nothing is compared"
+    for one, other in zip(*found.values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6 + 1e-4 * float(other.abs().max()))
+
+
+def test_a_clip_looks_the_same_to_both():
+    clips = random_clips(3, 32, 8, frames=11)
+    items = ClipItems(clips, range(3), 6, train=False)
+    pixels = torch.stack([items[row]["pixel_values"] for row in range(3)])
+    frames = [clips.frames[start:end] for start, end in zip(clips.starts, clips.starts[1:], strict=False)]
+    wanted = AULLMVideoProcessor(size=32)(frames)["pixel_values"]
+    torch.testing.assert_close(pixels, wanted)
+
+
+def test_a_batch_in_parts_has_the_gradients_of_the_whole(pair, monkeypatch):
+    """In evaluation, where batch norm does not look at the batch."""
+    monkeypatch.setattr(benchmark_passes.psutil, "virtual_memory", lambda: type("Free", (), {"available": 2**20}))
+    parts = parts_of_batch(pair, 32, train=True)
+    assert parts > 1
+    clips = random_clips(6, 32, 8, frames=3)  # shorter than what is sampled, so nothing is drawn
+    grads = {}
+    for count in (1, 3):
+        pair.train(False)
+        clock = StepClock()
+        step = reference_step(pair, clips, clock, count)
+        monkeypatch.setattr(torch.optim.Adam, "step", lambda self: None)
+        monkeypatch.setattr(torch.optim.Adam, "zero_grad", lambda self: None)
+        pair.reference.zero_grad()
+        step()
+        clock.close()
+        grads[count] = {n: p.grad.clone() for n, p in pair.reference.named_parameters() if p.grad is not None}
+    pair.reference.zero_grad()
+    for name, gradient in grads[1].items():
+        torch.testing.assert_close(grads[3][name], gradient, rtol=1e-3, atol=1e-6)
+
+
+# -------------------------------------------------------------------- counting
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_formula_agrees_with_torchs_counter(layout, backward):
+    """With attention written as products, so that no term is hidden from it."""
+    pair, token = pair_of("tiny", "float32", 16, layout), torch.zeros(12, 64, requires_grad=True)
+    pair.causal.set_attn_implementation("eager")
+    text, body = pair.package.config.text_config, pair.package.model
+
+    def read(who: str) -> None:
+        if who == "reference":
+            state = pair.reference.read(token)
+        else:
+            state = body.prompt(body.llm, {"visual": token}, 12).last_hidden
+        if backward:
+            state.sum().backward()
+
+    shared = {"rank": 16, "backward": backward}
+    assert counted(lambda: read("reference")) == llm_flops(text, 12, 17, head=True, **shared)
+    sequences, length, _ = package_tokens(pair.package, 12, kept=False)
+    assert (sequences, length) == ((1, 28) if layout == "text first" else (12, 17))
+    assert counted(lambda: read("package")) == llm_flops(text, sequences, length, read=12, **shared)
+
+
+def test_the_formula_agrees_where_the_prompt_is_kept(pair):
+    pair.train(False)
+    body, text = pair.package.model, pair.package.config.text_config
+    token = torch.randn(12, 64)
+    seen = []
+    body.llm.set_attn_implementation("eager")  # products that the counter sees
+    with torch.no_grad():
+        for _ in range(2):
+            seen.append(counted(lambda: body.prompt(body.llm, {"visual": token}, 12)))
+    body.llm.set_attn_implementation("sdpa")
+    sequences, length, kept = package_tokens(pair.package, 12, kept=True)
+    assert seen[1] == llm_flops(text, sequences, length, kept=kept, rank=16, read=12)
+    assert seen[0] > seen[1] and (sequences, length, kept) == (1, 12, 16)
+
+
+def test_the_rate_is_that_of_products():
+    rate = matrix_rate(torch.float32, size=256)
+    left = torch.randn(256, 256)
+    seconds = by_turns({"product": lambda: [left @ left for _ in range(20)]}, repeats=5)["product"]
+    assert 0.05 < rate / (20 * 2 * 256**3 / seconds) < 20  # the machine is shared
+
+
+def test_the_estimate_follows_from_what_is_counted_and_assumed():
+    reference, package = estimate_rows("tiny", 16, "efp")
+    assert "ESTIMATE of" in package and package["folds x steps"] == "26 x 350" and package["clips a step"] == 245
+    assert reference["TFLOP a step, LLM"] > 5 * package["TFLOP a step, LLM"]
+    assert reference["TFLOP a step, vision and projector"] == package["TFLOP a step, vision and projector"]
+    work = step_work("tiny", 16, "efp", "package", 245)
+    launches = 26 * 350 * work.kernels * Assumed().launch / 60
+    assert package["minutes"] == pytest.approx(launches)  # of a tiny model: only the launches count
+    slow = estimate_rows("tiny", 16, "efp", Assumed(bfloat16_rate=1e9, float32_rate=1e9, share=1.0))[1]
+    arithmetic = (work.llm + work.vision) / 1e9 + 28 * work.trained / Assumed().bandwidth
+    assert slow["minutes"] == pytest.approx(26 * 350 * arithmetic / 60)
+
+
+# -------------------------------------------------------------------- the tables
+
+
+def test_the_clock_s_parts_are_the_step(pair):
+    import time
+
+    clips, clock = random_clips(2, 32, 8, frames=8), StepClock()
+    pair.train(True)
+    step = benchmark_passes.package_step(pair, clips, clock)
+    clock.start()
+    begun = time.perf_counter()
+    step()
+    spent = time.perf_counter() - begun
+    clock.close()
+    assert all(clock.seconds[part] > 0 for part in PARTS)
+    assert sum(clock.seconds.values()) == pytest.approx(spent, rel=0.05, abs=0.005)
+    marked = dict(clock.seconds)
+    step_without = benchmark_passes.package_step(pair, clips, other := StepClock())
+    other.close()
+    step_without()
+    assert clock.seconds == marked, "a closed clock listens no more"
+
+
+def test_every_part_prints_and_writes_its_rows(tmp_path, capsys):
+    options = ["--part", "llm", "step", "inference", "--batch", "6", "--repeats", "1", "--threads", "1", "--headless"]
+    assert benchmark.main([*options, "--projector", "efp", "mge", "--device", "cpu", "--out", str(tmp_path)]) == 0
+    said, tables = capsys.readouterr().out, json.loads((tmp_path / "benchmark.json").read_text())
+    assert (tmp_path / "benchmark.md").read_text().strip() in said
+    passes = tables["the LLM's pass"]
+    assert [row["phase"] for row in passes] == ["forward", "training", "inference"]
+    for row in passes:
+        assert row["tokens reference"] == 6 * 17
+        assert row["tokens package"] == (6 if row["phase"] == "inference" else 16 + 6)
+        assert row["ratio"] == pytest.approx(row["s reference"] / row["s package"])
+        assert row["reference taken in parts"] == 1 and 0 < row["rate package"]
+    assert [row["projector"] for row in tables["the whole training step"]] == ["efp", "mge"]
+    for whole in tables["the whole training step"]:
+        parts = [row for row in tables["its parts"] if row["projector"] == whole["projector"]]
+        assert [row["part"] for row in parts] == list(PARTS)
+        assert sum(row["s package"] for row in parts) == pytest.approx(whole["s package"])
+    (folders,) = tables["inference, from folders"]
+    assert folders["ratio"] == pytest.approx(folders["clips/s package"] / folders["clips/s reference"])
+    assert tables["the machine"][0]["measured TFLOP/s"] > 0
+
+
+def test_loading_allocates_once_and_a_checkpoint_is_its_trained_tensors():
+    rows, promised = benchmark_files.saving_and_loading("tiny", "float32")
+    assert promised["peak_over_weights"] < 1.15
+    assert 1 <= promised["checkpoint_over_trained"] < 1.01
+    by_what = {row["what"]: row for row in rows}
+    sizes = by_what["a fold's checkpoint, MB"]
+    assert sizes["reference"] > sizes["package"] > 0
+    assert by_what["fold into memory, s"]["package"] == promised["seconds_llm_in_memory"]
+
+
+def test_rows_of_other_columns_are_no_table():
+    assert table([{"a": 1, "b": 0.5}]) == "| a | b |\n|---|---|\n| 1 | 0.5 |"
+
+
+def test_tokens_of_a_clip_do_not_hang_on_the_layout():
+    with torch.device("meta"):
+        counts = {tokens_of(pair_of("tiny", "float32", 4, layout, device="meta").package) for layout in LAYOUTS}
+    assert counts == {5}
