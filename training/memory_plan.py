@@ -72,12 +72,13 @@ def activation_bytes(text: PreTrainedConfig, tokens: int, each: int = 2) -> int:
 def step_memory(
     weights: Weights, activations: int, *, bytes_each: int = 2, devices: int = 1, four_bit: bool = False
 ) -> Memory:
-    """Of a step that keeps so many bytes of activations. Several `devices` share the weights (FSDP, ZeRO-3)."""
+    """Of a step that keeps so many bytes of activations. Several `devices` share the LLM's layers, as sharded_step.py
+    does it; the embedding and what is trained stay whole."""
     layers = weights.layers * NF4 / 8 if four_bit else weights.layers * bytes_each
-    frozen = (layers + weights.embedding * bytes_each) / devices
+    frozen = layers / devices + weights.embedding * bytes_each
     if devices > 1:  # the layer at work and the next, whole
         frozen += 2 * weights.largest_layer * bytes_each
-    return Memory(math.ceil(frozen), math.ceil(weights.trained * TRAINED / devices), activations)
+    return Memory(math.ceil(frozen), weights.trained * TRAINED, activations)
 
 
 def qwen2_detector(name: str, projector: str) -> AULLMForAUDetection:

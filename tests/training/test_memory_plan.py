@@ -45,10 +45,9 @@ def test_four_bits_leave_the_embedding_as_it_is(seven):
 def test_shares_add_up(seven, devices):
     weights = weights_of(seven)
     alone, shared = step_memory(weights, 7), step_memory(weights, 7, devices=devices)
-    gathered = 2 * 2 * weights.largest_layer
-    assert devices * (shared.frozen - gathered) == pytest.approx(alone.frozen, abs=devices)
-    assert devices * shared.trained == pytest.approx(alone.trained, abs=devices)
-    assert shared.activations == alone.activations == 7
+    whole = 2 * weights.embedding + 2 * 2 * weights.largest_layer  # the embedding, and two layers gathered
+    assert devices * (shared.frozen - whole) == pytest.approx(2 * weights.layers, abs=devices)
+    assert shared.trained == alone.trained and shared.activations == alone.activations == 7
 
 
 def test_activations_grow_with_the_tokens(seven):
