@@ -4,6 +4,7 @@
 - The prompt is embedded and run once a clip: (B, P + 1) tokens, whatever they share.
 - The LLM is a causal LM with its head: logits over the whole vocabulary at every position, which nobody reads, and
   `output_hidden_states=True`, of which the last layer's last position is used. Its cache is left on, as by default.
+- A step's optimizer is torch.optim.Adam as it comes, with L2 (the package's is the same, fused).
 - A clip's frames are chosen in Python when its turn comes (a torch Dataset, collated one by one).
 - Every fold is a training of its own: the LLM is loaded, adapters and vision are built anew, transformers' Trainer
   runs, and the whole state_dict is saved by torch.save.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from clips_in_memory import Batches, ClipSampler, Draws, balanced_weights
-from parameter_groups import parameter_groups
+from parameter_groups import adam_with_l2, parameter_groups
 from run_config import ConfigError
 from run_files import drop_checkpoints, seal
 from saved_state import load_state, random_state, save_state, set_random_state
@@ -61,15 +61,12 @@ class FoldTrainer(Trainer):
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            groups = parameter_groups(trained_parameters(self.model), self.args)
+            trained = trained_parameters(self.model)
             if self.args.adam_with_l2:
-                betas = (self.args.adam_beta1, self.args.adam_beta2)
-                self.optimizer = torch.optim.Adam(  # fused, as the Trainer's own default is: one pass, no loop
-                    groups, lr=self.args.learning_rate, betas=betas, eps=self.args.adam_epsilon, fused=True
-                )
+                self.optimizer = adam_with_l2(trained, self.args)
             else:
                 kind, settings = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-                self.optimizer = kind(groups, **settings)
+                self.optimizer = kind(parameter_groups(trained, self.args), **settings)
         return self.optimizer
 
     # ---- checkpoints: safetensors and JSON in the place of the Trainer's pickles

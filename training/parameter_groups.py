@@ -4,6 +4,7 @@ With one rate for all, as published, LED's three scalars move by less than a hun
 there for recipes that want them to learn.
 """
 
+import torch
 from torch import nn
 
 GROUPS = ("led", "vision", "projector", "graph", "lora", "head", "rest")
@@ -40,3 +41,10 @@ def parameter_groups(parameters: dict[str, nn.Parameter], settings) -> list[dict
         }
         groups.setdefault((group, decays), entry)["params"].append(parameter)
     return list(groups.values())
+
+
+def adam_with_l2(parameters: dict[str, nn.Parameter], settings) -> torch.optim.Adam:
+    """The published recipe's optimizer; fused, as the Trainer's own default is: one pass over the weights, no loop."""
+    betas = (settings.adam_beta1, settings.adam_beta2)
+    groups = parameter_groups(parameters, settings)
+    return torch.optim.Adam(groups, lr=settings.learning_rate, betas=betas, eps=settings.adam_epsilon, fused=True)
