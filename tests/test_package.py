@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,28 @@ def run(code: str) -> str:
 def test_importing_the_package_imports_neither_torch_nor_transformers():
     heavy = run("import sys, aullm_hf; print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])")
     assert heavy == "[]"
+
+
+HELP = """
+import sys
+from aullm_hf.inference.command import main
+try:
+    main(["--help"])
+except SystemExit:
+    assert "torch" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize(("code", "limit"), [("import aullm_hf", 0.2), (HELP, 0.5)], ids=["import", "aullm --help"])
+def test_a_cold_start_is_quick(code, limit):
+    """A fresh process, the interpreter's own start included; the best of five, for a machine that is shared."""
+
+    def start() -> float:
+        begun = time.perf_counter()
+        run(code)
+        return time.perf_counter() - begun
+
+    assert min(start() for _ in range(5)) < limit
 
 
 def test_public_names_resolve():
