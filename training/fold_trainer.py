@@ -4,6 +4,7 @@ import zlib
 from pathlib import Path
 
 import torch
+from accelerate.utils import TorchDynamoPlugin
 from clips_in_memory import Batches, ClipSampler, Draws, balanced_weights
 from parameter_groups import adam_with_l2, parameter_groups
 from run_config import ConfigError
@@ -51,6 +52,10 @@ class FoldTrainer(Trainer):
         if "loss" in logs:
             logs = logs | self.loss_parts.take()
         super().log(logs, *args, **kwargs)
+
+    def _build_accelerator_args(self, **given) -> dict:
+        """Without the Trainer's own `torch.compile` of the whole model: its parts are compiled (compiling.py)."""
+        return super()._build_accelerator_args(**given) | {"dynamo_plugin": TorchDynamoPlugin(backend="no")}
 
     def floating_point_ops(self, inputs) -> int:
         """None are counted: the Trainer would take pixels for tokens, and walk through all weights in every step."""

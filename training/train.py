@@ -64,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(config, launch: Launch) -> int:
     from clips_in_memory import Resident, Views, clips_of
+    from compiling import compile_parts
     from jobs import jobs_of, ours
     from run_data import aus_of_run, load_run_data
     from run_files import open_run
@@ -82,6 +83,7 @@ def run(config, launch: Launch) -> int:
         model = build_model(config.model, aus, config.folder, config.seeds[0])
         open_run(config.folder, run_info(config, data, clips, aus, model), config.plain, config.identity)
 
+    compile_parts(model, config.training)
     jobs = jobs_of(config, clips.table, aus)
     from fold import Workshop
 
