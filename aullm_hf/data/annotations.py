@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..arguments import check_choice, shown
 from .errors import AnnotationError
 from .facs import AUS
 
@@ -104,10 +105,8 @@ class Annotation:
 
 def check_policies(**chosen: str) -> None:
     """An error for a policy that does not exist, before any file is read."""
-    allowed = {"either": EITHER, "ref": REF, "static": STATIC}
     for name, value in chosen.items():
-        if value not in allowed[name]:
-            raise ValueError(f"{name}={value!r} is not a policy; allowed are {', '.join(map(repr, allowed[name]))}")
+        check_choice(name, value, {"either": EITHER, "ref": REF, "static": STATIC}[name])
 
 
 def au_numbers(units: Iterable[ActionUnit]) -> list[int]:
@@ -117,7 +116,11 @@ def au_numbers(units: Iterable[ActionUnit]) -> list[int]:
 
 def parse_aus(cell: object) -> Annotation:
     """What an AU cell says. Text, a number (single AUs are number cells), or a list as Parquet files hold it."""
-    if isinstance(cell, (list, tuple)) or type(cell).__name__ == "ndarray":
+    if isinstance(cell, (list, tuple)) or (type(cell).__name__ == "ndarray" and cell.ndim):
+        if any(isinstance(item, (list, tuple)) or getattr(item, "ndim", 0) for item in cell):
+            raise AnnotationError(
+                f"the AU cell holds lists within a list, {shown(cell)}; write one list of AU numbers"
+            )
         annotations = [parse_aus(item) for item in cell]
         return Annotation(
             text="+".join(annotation.text for annotation in annotations),
@@ -144,7 +147,7 @@ def _as_text(cell: object) -> str:
         raise AnnotationError(f"the AU cell holds the truth value {cell!r}; write the AU numbers, joined by '+'")
     try:
         number = float(cell)  # type: ignore[arg-type]  # int, float, Decimal and numpy scalars
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of torch
         hint = "; the spreadsheet program has read it as a date" if hasattr(cell, "isoformat") else ""
         raise AnnotationError(
             f"the AU cell holds {cell!r} ({type(cell).__name__}){hint}; write the AU numbers as text, joined by '+'"

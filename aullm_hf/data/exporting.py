@@ -6,8 +6,9 @@ sets forbid redistribution of faces and labels, and a repository is public by de
 
 from pathlib import Path
 
+from ..arguments import check_path
 from .errors import DataError, LicenceError
-from .schema import COLUMNS
+from .schema import COLUMNS, check_clips
 
 FREE = "synthetic"  # data sets of this prefix show nobody
 
@@ -51,11 +52,14 @@ def check_push(dataset, repo_id: str, private: bool | None, hold_rights: bool, t
 
 def push_clips(dataset, repo_id: str, *, private: bool | None = None, i_hold_the_rights: bool = False, **kwargs):
     """`Dataset.push_to_hub` for any Dataset of clips, licensed ones to private repositories only."""
+    check_clips("dataset", dataset)
     return as_clips(dataset).push_to_hub(repo_id, private=private, i_hold_the_rights=i_hold_the_rights, **kwargs)
 
 
 def to_parquet(dataset, path) -> Path:
     """One Parquet file; `load_clips(path)` reads it back."""
+    check_clips("dataset", dataset)
+    check_path("path", path, "the file to write")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.with_format(None).to_parquet(str(path))

@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..arguments import check_choice, check_number, check_path, check_whole, shown
 from .errors import ClipError, FaceError
 from .images import need_cv2
 
@@ -57,14 +58,12 @@ class FaceRecipe:
             "fit": ("pad", "crop"),
             "template": ("five-points-1",),
         }.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not allowed; choose one of {allowed}")
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or not 8 <= self.size <= 1024:
-            raise ValueError(f"size={self.size!r} is not allowed; choose a whole number of pixels from 8 to 1024")
-        if not 0 < self.min_score < 1 or self.tries < 1:
-            raise ValueError(
-                f"min_score={self.min_score} must lie between 0 and 1, and tries={self.tries} be at least 1"
-            )
+            check_choice(name, getattr(self, name), allowed)
+        check_whole("size", self.size, 8, 1025)
+        check_number("min_score", self.min_score, 0, 1)
+        check_whole("tries", self.tries, 1, 1 << 20)
+        if not isinstance(self.detector, str):
+            raise ValueError(f"detector={shown(self.detector)} is not allowed; give the detector's sha256, or ''")
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -72,8 +71,10 @@ class FaceRecipe:
     @classmethod
     def from_dict(cls, values: dict) -> "FaceRecipe":
         known = {field.name for field in fields(cls)}
+        if not isinstance(values, dict):
+            raise ValueError(f"a face recipe is a dictionary, not {shown(values)}")
         if unknown := set(values) - known:
-            raise ValueError(f"a face recipe has no {sorted(unknown)}; it has {sorted(known)}")
+            raise ValueError(f"a face recipe has no {sorted(map(str, unknown))}; it has {sorted(known)}")
         return cls(**values)
 
 
@@ -89,8 +90,13 @@ class Face:
 
 def find_face_model(face_model: str | os.PathLike | None = None) -> Path:
     """YuNet's weights: the path given, the one in AULLM_FACE_MODEL, or the pinned file of the Hub (then cached)."""
-    chosen, by = (face_model, "face_model") if face_model else (os.environ.get(MODEL_VARIABLE), MODEL_VARIABLE)
-    if chosen:
+    chosen, by = (
+        (face_model, "face_model")
+        if face_model is not None
+        else (os.environ.get(MODEL_VARIABLE) or None, MODEL_VARIABLE)
+    )
+    if chosen is not None:
+        check_path(by, chosen, f"YuNet's .onnx file ({HUB_FILE})")
         path = Path(chosen).expanduser()
         if not path.is_file():
             raise FaceError(f"{by}={str(chosen)!r} is not a file; it should be YuNet's .onnx file ({HUB_FILE})")

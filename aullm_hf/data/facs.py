@@ -8,6 +8,8 @@ Numbers and names are those of the FACS manual (Ekman, Friesen and Hager, 2002).
 from dataclasses import dataclass
 from typing import Literal
 
+from ..arguments import shown
+
 
 @dataclass(frozen=True)
 class AUInfo:
@@ -136,8 +138,8 @@ INTENSITIES = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "
 
 def au_info(number: int) -> AUInfo:
     """The entry of an AU, or an error that says which numbers exist."""
-    if number not in AUS:
-        raise KeyError(f"AU {number!r} is not a FACS code; known are {', '.join(map(str, AUS))}")
+    if isinstance(number, bool) or not isinstance(number, int) or number not in AUS:
+        raise ValueError(f"AU {shown(number)} is not a FACS code; known are {', '.join(map(str, AUS))}")
     return AUS[number]
 
 

@@ -59,12 +59,19 @@ class FrameFolder:
     rivals: tuple[str, ...] = ()  # prefixes of series of the same length: which of them is the clip?
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that the file system cannot hold
+        return False
+
+
 class Tree:
     """The files below one root."""
 
     def __init__(self, root: str | os.PathLike):
         self.root = Path(root).expanduser()
-        if not self.root.is_dir():
+        if not _is_folder(self.root):
             raise ClipError(f"{self.root} is not a folder; pass the folder the data set was unpacked into")
         self.real = Path(os.path.realpath(self.root))
         self.escaping: list[str] = []  # links met on the way that lead outside, or in a circle

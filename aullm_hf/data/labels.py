@@ -4,11 +4,13 @@ The lists per data set are those of leave-one-subject-out protocols in the liter
 AUs with enough positive clips. `cd6me` is the list of the cross-data-set protocol over six data sets.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from ..arguments import shown
 from .facs import AUS
+from .schema import check_clips
 
 PUBLISHED_AUS: dict[str, tuple[int, ...]] = {
     "casme": (1, 4, 9, 14),
@@ -30,6 +32,12 @@ def aus_of(name_or_numbers: str | Iterable[int | str]) -> tuple[int, ...]:
                 "or pass the AU numbers themselves"
             )
         return PUBLISHED_AUS[name_or_numbers]
+    if (
+        not isinstance(name_or_numbers, Iterable)
+        or isinstance(name_or_numbers, bytes | Mapping)
+        or not getattr(name_or_numbers, "ndim", 1)
+    ):
+        raise TypeError(f"aus={shown(name_or_numbers)} is no list of AUs; write [4, 12], or a published list's name")
     numbers = tuple(_number(value) for value in name_or_numbers)
     if not numbers:
         raise ValueError("the AU list is empty; name at least one AU")
@@ -41,11 +49,12 @@ def aus_of(name_or_numbers: str | Iterable[int | str]) -> tuple[int, ...]:
 def _number(value: int | str) -> int:
     text = value.strip().upper().removeprefix("AU") if isinstance(value, str) else value
     try:
-        number = int(text)
-    except (TypeError, ValueError):
-        raise ValueError(f"{value!r} is not an AU; write 12 or 'AU12'") from None
-    if number != float(text) or number not in AUS:
-        raise ValueError(f"{value!r} is not a FACS code; known are {', '.join(map(str, AUS))}")
+        number = -1 if isinstance(value, bool | np.bool_) else int(text)
+        whole = number == float(text)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of torch
+        raise ValueError(f"{shown(value)} is not an AU; write 12 or 'AU12'") from None
+    if not whole or number not in AUS:
+        raise ValueError(f"{shown(value)} is not a FACS code; known are {', '.join(map(str, AUS))}")
     return number
 
 
@@ -58,13 +67,25 @@ def multi_hot(clip_aus: Iterable[int] | None, aus: str | Sequence[int]) -> np.nd
     """(n_AU,) float32, 1 where the clip's annotation names the AU."""
     if clip_aus is None:
         raise ValueError("this clip has no AU annotation (aus is None), so it has no labels; leave it out")
-    present = {int(number) for number in clip_aus}
+    if (
+        not isinstance(clip_aus, Iterable)
+        or isinstance(clip_aus, str | bytes | Mapping)
+        or not getattr(clip_aus, "ndim", 1)
+    ):
+        raise ValueError(f"clip_aus={shown(clip_aus)} is no list of AU numbers")
+    present = set(map(_number, clip_aus))
     return np.array([number in present for number in aus_of(aus)], dtype=np.float32)
 
 
 def label_matrix(dataset, aus: str | Sequence[int]) -> np.ndarray:
     """(n_clips, n_AU) float32 of a whole Dataset (or any list of rows)."""
+    if not isinstance(dataset, list | tuple):
+        check_clips("dataset", dataset)
     rows = dataset.select_columns("aus").with_format(None)["aus"] if hasattr(dataset, "select_columns") else None
-    rows = [row["aus"] for row in dataset] if rows is None else rows
+    if rows is None:
+        for at, row in enumerate(dataset):
+            if not isinstance(row, Mapping) or "aus" not in row:
+                raise ValueError(f"row {at} of dataset is {shown(row)}; expected a dictionary with 'aus'")
+        rows = [row["aus"] for row in dataset]
     wanted = aus_of(aus)
     return np.stack([multi_hot(row, wanted) for row in rows]) if len(rows) else np.zeros((0, len(wanted)), np.float32)

@@ -4,6 +4,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+from ..arguments import check_choice, check_flag, check_path, check_whole, shown
 from . import casme, casme2, casme3, fourdme, mmew, own, samm, smic
 from .cache import cached, fingerprint
 from .exporting import as_clips, load_export
@@ -53,8 +54,18 @@ def load_clips(
     dataset_name: what the column `dataset` says of your own clips.
     table, images: which table or image folder counts where a root holds several (relative to the root).
     """
-    if on_error not in ON_ERROR:
-        raise ValueError(f"on_error={on_error!r} is not allowed; choose one of {ON_ERROR}")
+    check_choice("on_error", on_error, ON_ERROR)
+    check_flag("rebuild", rebuild)
+    if workers is not None:
+        check_whole("workers", workers, 1, 1 << 16)
+    check_path("name_or_path", name_or_path, "a data set's name, or the path of clips")
+    for argument, value in {"root": root, "face_model": face_model, "table": table, "images": images}.items():
+        if value is not None:
+            check_path(argument, value, "a path, or None")
+    if cache_dir is not None:
+        check_path("cache_dir", cache_dir, "a folder, or None")
+    if not isinstance(dataset_name, str) or not dataset_name:
+        raise ValueError(f"dataset_name={shown(dataset_name)} is not allowed; give a name")
     name = os.fspath(name_or_path)
     if name == "synthetic":
         if root is not None:
@@ -83,7 +94,10 @@ def load_clips(
 
 
 def _ids(corrections) -> tuple[str, ...]:
-    return (corrections,) if isinstance(corrections, str) else tuple(sorted(corrections))
+    ids = [corrections] if isinstance(corrections, str) else corrections
+    if not isinstance(ids, list | tuple | set | frozenset) or not all(isinstance(one, str) for one in ids):
+        raise ValueError(f"corrections={shown(corrections)} is not allowed; give True, False, or a list of ids")
+    return tuple(sorted(ids))
 
 
 def find_source(name: str, root, policies: Policies, dataset_name: str = "own") -> Source:
@@ -103,7 +117,7 @@ def find_source(name: str, root, policies: Policies, dataset_name: str = "own") 
 
 def face_step(*, face: str, size: int, fit: str = "pad", face_model=None) -> tuple[FaceRecipe, FaceFinder | None]:
     """The recipe, with the digest of the detector that will be used."""
-    if face == "none":
+    if isinstance(face, str) and face == "none":
         return FaceRecipe(face="none", size=size, fit=fit), None
     FaceRecipe(face=face, size=size, fit=fit)  # a wrong option is said before a model is looked for
     path = find_face_model(face_model)
@@ -123,8 +137,8 @@ def load_source(
 ):
     from .builder import build, default_workers
 
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers={workers} is not allowed; at least 1 thread works")
+    if workers is not None:
+        check_whole("workers", workers, 1, 1 << 16)
     chosen = {name: value for name, value in asdict(policies).items() if name != "prefer_crops" and value is not None}
     report = Report.about(source, {**chosen, "on_error": on_error}, recipe)
     files = [*source.files, *((f.path, f.size, f.mtime) for record in source.records for f in record.frames)]
@@ -146,6 +160,9 @@ def _synthetic(*, size: int, workers: int | None, cache_dir, rebuild: bool, **op
     from .synthetic import synthetic_clips
 
     options["size"] = size
+    for option, value in options.items():
+        if not isinstance(value, str | int | float | list | tuple | dict | None):
+            raise TypeError(f"{option}={shown(value)} is not allowed; see synthetic_clips for what is")
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     key = fingerprint(name="synthetic", options=plain)
 

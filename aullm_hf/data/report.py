@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 
 from .errors import DOUBT, ERROR, NOTE, Problem, printable
+from .schema import check_clips
 
 _MARK = "\n\nreport as JSON: "
 
@@ -118,6 +119,7 @@ class Report:
 
 def report_of(dataset) -> Report | None:
     """The report a Dataset carries; None for one that `load_clips` has not made."""
+    check_clips("dataset", dataset)
     text = dataset.info.description or ""
     if _MARK not in text:
         return None

@@ -1,5 +1,9 @@
 """What a row of clips looks like: one row a clip, all frames of onset..offset in one uint8 array."""
 
+from typing import Any
+
+from ..arguments import check_whole, shown
+
 COLUMNS = (
     "clip_id",
     "dataset",
@@ -20,6 +24,7 @@ def clip_features(size: int = 64):
     """The declared Features. `aus` is null where nobody has annotated, and empty where somebody has and found none."""
     from datasets import Array3D, Features, List, Value
 
+    check_whole("size", size, 1, 4097)
     return Features(
         {
             "clip_id": Value("string"),  # dataset/subject/clip/onset: the key everything is joined by
@@ -43,8 +48,15 @@ def clip_id(dataset: str, subject: str, clip: str, onset: int) -> str:
     return f"{dataset}/{subject}/{clip}/{onset}"
 
 
+def check_clips(name: str, given: Any) -> None:
+    """A `datasets.Dataset`, whatever its columns are."""
+    if not (hasattr(given, "with_format") and hasattr(given, "column_names")):
+        raise TypeError(f"{name}={shown(given)} is no data set; give a datasets.Dataset, as load_clips makes it")
+
+
 def frames_only(dataset):
     """The fast view for training: torch uint8 (T, size, size) frames and no more; labels come from `label_matrix`."""
     import torch
 
+    check_clips("dataset", dataset)
     return dataset.with_format("torch", columns=["frames"], dtype=torch.uint8)

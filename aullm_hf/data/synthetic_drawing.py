@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from ..arguments import check_number
 from .synthetic_faces import CROP, MIDDLE, Face, Window, draw_face, smooth_noise
 from .synthetic_motion import (
     AMPLITUDE,
@@ -45,6 +46,7 @@ def draw_clips(
     workers: int | None = None,
 ) -> Iterator[np.ndarray]:
     """The frames of each plan, (T, size, size) uint8. `only`: from a clip's number of frames to the ones to draw."""
+    check_number("amplitude", amplitude, -1000, 1000)
     stills: dict[Face, np.ndarray] = {}
     for plan in plans:  # one still face a person, shared by the person's clips
         if plan.face not in stills:

@@ -5,8 +5,8 @@ from string import ascii_lowercase
 
 import numpy as np
 
+from ..arguments import check_choice
 from .synthetic_domains import DOMAINS
-from .synthetic_plans import check_choice
 from .synthetic_rows import Form, Row, length, ordinary, plain
 from .synthetic_truth import Part
 

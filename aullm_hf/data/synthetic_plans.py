@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..arguments import check_choice, check_number, check_whole, shown
+from .labels import aus_of
 from .schema import clip_id
 from .synthetic_domains import DOMAINS, Domain
 from .synthetic_faces import Face, draw_person
@@ -153,11 +155,6 @@ _EMOTIONS = (
 )
 
 
-def check_choice(name: str, value: object, allowed: Sequence) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not known; allowed are {', '.join(map(repr, allowed))}")
-
-
 def synthetic_plans(
     *,
     difficulty: str = "easy",
@@ -170,16 +167,16 @@ def synthetic_plans(
     fps: float | None = None,
 ) -> list[ClipPlan]:
     """The plans of the clips that `synthetic_clips` draws for the same arguments, in the same order."""
-    check_choice("difficulty", difficulty, list(DIFFICULTIES))
-    check_choice("domain", domain, list(DOMAINS))
+    check_choice("difficulty", difficulty, DIFFICULTIES)
+    check_choice("domain", domain, DOMAINS)
     setting, place = DIFFICULTIES[difficulty], DOMAINS[domain]
     noise = setting.label_noise if label_noise is None else label_noise
-    if not 0 <= noise <= 1:
-        raise ValueError(f"label_noise={label_noise!r} is a share of the clips; it lies between 0 and 1")
-    if fps is not None and not fps > 0:
-        raise ValueError(f"fps={fps!r} must be positive; None takes the domain's {place.fps:g}")
-    if not isinstance(subjects, int) or subjects < 1:
-        raise ValueError(f"subjects={subjects!r} must be a whole number of at least 1")
+    if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise <= 1:
+        raise ValueError(f"label_noise={shown(label_noise)} is a share of the clips; it lies between 0 and 1")
+    if fps is not None:
+        check_number("fps", fps, 0, 100_000)
+    check_whole("subjects", subjects, 1, 100_000)
+    check_whole("seed", seed, 0)
     counts = _clip_counts(clips_per_subject, subjects, place)
     wanted = _wanted(aus, setting, place)
 
@@ -193,10 +190,10 @@ def synthetic_plans(
         else:
             sets = _as_published(rng, wanted, count, place, setting.habit)
         lean = setting.habit * rng.standard_normal()  # a person's stronger side
-        for number, shown in enumerate(sets):
+        for number, acting in enumerate(sets):
             plans.append(
                 _plan(
-                    place, setting, face, place.subject_name(person), number, shown, lean, noise, wanted, fps, streams
+                    place, setting, face, place.subject_name(person), number, acting, lean, noise, wanted, fps, streams
                 )
             )
     return plans
@@ -211,10 +208,12 @@ def _clip_counts(clips_per_subject: int | Sequence[int] | str, subjects: int, pl
                 f"subjects={subjects}, but {place.name} has published clip counts of {len(counts)} people"
             )
         return counts[:subjects]
+    if not isinstance(clips_per_subject, int | list | tuple):
+        raise ValueError(f"clips_per_subject={shown(clips_per_subject)} must be whole numbers, or 'published'")
     counts = [clips_per_subject] * subjects if isinstance(clips_per_subject, int) else list(clips_per_subject)
     if len(counts) != subjects:
         raise ValueError(f"clips_per_subject names {len(counts)} counts, but there are subjects={subjects}")
-    if any(not isinstance(count, int) or count < 1 for count in counts):
+    if any(not isinstance(count, int) or isinstance(count, bool) or not 1 <= count < 100_000 for count in counts):
         raise ValueError(f"clips_per_subject={clips_per_subject!r} must be whole numbers of at least 1")
     return counts
 
@@ -223,13 +222,12 @@ def _wanted(aus: Sequence[int] | None, setting: Difficulty, place: Domain) -> tu
     published = {int(au) for combination in place.combinations for au in combination.split("+")}
     if aus is None:
         return EASY_AUS[place.name] if setting.balanced is not None else tuple(sorted(published))
-    wanted = tuple(sorted({int(au) for au in aus}))
+    wanted = tuple(sorted(aus_of(aus)))
     known = set(FIELDS) if setting.balanced is not None else published
-    if not wanted or (strangers := set(wanted) - known):
+    if strangers := set(wanted) - known:
         raise ValueError(
-            f"aus={aus!r}: "
-            + (f"AU {sorted(strangers)} cannot be shown here" if wanted else "name at least one AU")
-            + f"; choose from {', '.join(map(str, sorted(known)))}"
+            f"aus={aus!r}: AU {sorted(strangers)} cannot be shown here; choose from "
+            + ", ".join(map(str, sorted(known)))
         )
     return wanted
 

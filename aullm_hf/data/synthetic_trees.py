@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arguments import check_choice
 from .synthetic_domains import DOMAINS
 from .synthetic_drawing import draw_clip, draw_still
 from .synthetic_faces import MIDDLE, Face, Window, draw_person
 from .synthetic_motion import FIELDS
-from .synthetic_plans import DIFFICULTIES, Action, ClipPlan, check_choice
+from .synthetic_plans import DIFFICULTIES, Action, ClipPlan
 from .synthetic_rows import Form, Row, form_of
 from .synthetic_truth import Change, Finding, TrueClip, Truth
 

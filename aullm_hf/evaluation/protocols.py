@@ -10,13 +10,15 @@ A `dataset` is anything with the columns "dataset", "subject" and "aus" (the sor
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import comb
 from typing import Any
 
 import numpy as np
+
+from ..arguments import check_choice, check_number, check_whole, shown
 
 MIN_INNER_POSITIVES = 3  # fewer held-out positives than this, and an AU's calibration is not fitted
 _CANDIDATES = 2000  # subsets of subjects that the stratified inner choice looks at
@@ -80,6 +82,7 @@ def leave_one_subject_out(
     aus: Sequence[int] | None = None,
 ) -> list[Fold]:
     """One fold a subject, in the order of their names; each tests on all the clips of one who is nowhere else."""
+    _check(dataset, inner, inner_fraction, seed, aus)
     keys, names = subject_keys(dataset), _column(dataset, "dataset")
     subjects = sorted(set(keys))
     if len(subjects) < 2:
@@ -104,10 +107,11 @@ def cross_domain(
     aus: Sequence[int] | None = None,
 ) -> list[Fold]:
     """One fold: train on all of `source`, test on all of `target`; calibration and thresholds from the source only."""
+    _check(dataset, inner, inner_fraction, seed, aus)
     names = _column(dataset, "dataset")
     for wanted in (source, target):
-        if wanted not in set(names):
-            raise ValueError(f"no clip of data set '{wanted}'; the table has {_some(set(names))}")
+        if not isinstance(wanted, str) or wanted not in set(names):
+            raise ValueError(f"no clip of data set {shown(wanted)}; the table has {_some(set(names))}")
     if source == target:
         raise ValueError(f"source and target are both '{source}'; cross-domain needs two data sets")
     train = tuple(row for row, name in enumerate(names) if name == source)
@@ -125,6 +129,7 @@ def leave_one_dataset_out(
     aus: Sequence[int] | None = None,
 ) -> list[Fold]:
     """One fold a data set: test on all of it, train on all the others."""
+    _check(dataset, inner, inner_fraction, seed, aus)
     names, keys = _column(dataset, "dataset"), tuple(subject_keys(dataset))
     if len(set(names)) < 2:
         raise ValueError(f"leave-one-data-set-out needs at least 2 data sets, got {_some(set(names))}")
@@ -150,8 +155,9 @@ def inner_holdout(
     closest to the fraction. The choice depends on the fold and the seed alone, not on the other folds, and never on a
     test row.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"inner fraction is {fraction}; it must lie between 0 and 1 (a fifth is 0.2)")
+    if not isinstance(fold, Fold):
+        raise TypeError(f"fold={shown(fold)} is not allowed; give a Fold, as leave_one_subject_out makes them")
+    _check(dataset, "holdout", fraction, seed, aus)
     labels, rows = _column(dataset, "aus"), fold.refit
     subjects = sorted({fold.subject_of_row[row] for row in rows})
     if len(subjects) < 2:
@@ -199,8 +205,6 @@ def _closest_subset(counts: np.ndarray, size: int, fraction: float, rng: np.rand
 
 
 def _finish(folds, dataset, inner, inner_fraction, seed, aus) -> list[Fold]:
-    if inner not in ("holdout", "refit", "none"):
-        raise ValueError(f"inner is '{inner}'; allowed are 'holdout', 'refit' and 'none'")
     names = [fold.name for fold in folds]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"two subjects would share the fold name {_some(twice)}; rename one of them in the data")
@@ -221,12 +225,43 @@ def _safe(name: str) -> str:
 
 
 def _column(dataset: Any, name: str) -> list:
-    try:
-        return list(dataset[name])
-    except KeyError as error:
-        raise ValueError(
-            f"the data set has no column '{name}'; a protocol reads 'dataset', 'subject' and 'aus'"
-        ) from error
+    there = getattr(dataset, "column_names", None) or (dataset.keys() if hasattr(dataset, "keys") else None)
+    if there is None:
+        raise TypeError(f"dataset={shown(dataset)} is no data set; give a datasets.Dataset, or a dict of lists")
+    if name not in there:
+        raise ValueError(f"the data set has no column '{name}'; a protocol reads 'dataset', 'subject' and 'aus'")
+    column = dataset[name]
+    if isinstance(column, str | bytes | Mapping) or not hasattr(column, "__len__") or getattr(column, "ndim", 1) != 1:
+        raise ValueError(f"the data set's column '{name}' is {shown(column)}; expected a list, a cell a clip")
+    return list(column)
+
+
+def _check(dataset: Any, inner: str, inner_fraction: float, seed: int, aus: Sequence[int] | None) -> None:
+    """What the folds are made of: names that are text, annotations that are lists of AU numbers, as many of each."""
+    check_choice("inner", inner, ("holdout", "refit", "none"))
+    check_number("inner_fraction", inner_fraction, 0, 1)
+    check_whole("seed", seed, 0)
+    if aus is not None and not (_is_list(aus) and all(_is_whole(au) for au in aus)):
+        raise ValueError(f"aus={shown(aus)} is not allowed; give a list of AU numbers, or None")
+    columns = {name: _column(dataset, name) for name in ("dataset", "subject", "aus")}
+    if len({len(column) for column in columns.values()}) > 1:
+        sizes = ", ".join(f"'{name}' {len(column)}" for name, column in columns.items())
+        raise ValueError(f"the data set's columns differ in length: {sizes}; give a cell of each a clip")
+    for name in ("dataset", "subject"):
+        for row, cell in enumerate(columns[name]):
+            if not (isinstance(cell, str) and cell) and not (name == "subject" and _is_whole(cell)):
+                raise ValueError(f"row {row} has {name} {shown(cell)}; expected a name")
+    for row, cell in enumerate(columns["aus"]):
+        if cell is not None and not (_is_list(cell) and all(_is_whole(au) for au in cell)):
+            raise ValueError(f"row {row} has aus {shown(cell)}; expected a list of AU numbers, or None")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | frozenset | range) or getattr(value, "ndim", 0) == 1
 
 
 def _some(names) -> str:

@@ -17,8 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from ..arguments import check_path, shown
+
+_SCORED = re.compile(r"[zpy]_AU[0-9]+")
 KEYS = ("clip_id", "dataset", "subject", "fold", "seed")
 _TEXT = ("clip_id", "dataset", "subject", "fold")
 
@@ -40,6 +44,7 @@ class Run:
 
 def read_run(run: str | Path) -> Run:
     """Read a run folder, or a predictions file with what is beside it of run.json, folds.json and inner.parquet."""
+    check_path("run", run, "a run folder, or a predictions file")
     path = Path(run)
     alone = path.is_file()
     folder, predictions = (path.parent, path) if alone else (path, path / "predictions.parquet")
@@ -64,6 +69,7 @@ def assemble_run(run_dir: str | Path) -> int:
 
     Idempotent: the same folds give the same bytes, whoever finished last.
     """
+    check_path("run_dir", run_dir, "a run folder")
     path = Path(run_dir)
     finished = sorted(
         folder
@@ -91,22 +97,61 @@ def fold_folder(entry: Mapping, folds: Sequence[Mapping]) -> str:
 def read_table(table: pd.DataFrame | Mapping[str, Sequence] | str | Path) -> pd.DataFrame:
     """A predictions table from a frame, a dict of columns, or a Parquet or CSV file; ids are text, seed an integer."""
     if isinstance(table, str | Path):
-        path = Path(table)
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-        elif path.suffix == ".csv":
-            table = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
-        else:
-            raise ValueError(f"'{path}' is no table this package reads; give a .parquet or .csv file")
-    table = pd.DataFrame(table)
+        table = _read_file(Path(table))
+    elif not isinstance(table, pd.DataFrame | Mapping):
+        raise TypeError(
+            f"table={shown(table)} is no predictions table; give a DataFrame, a dict of columns, or a path"
+        )
+    try:
+        table = pd.DataFrame(table)
+    except (ValueError, TypeError) as error:  # columns of several lengths, or single values
+        raise ValueError(f"table={shown(table)} is no dict of columns of one length ({error})") from error
+    if not table.columns.is_unique:
+        twice = sorted({str(name) for name in table.columns[table.columns.duplicated()]})
+        raise ValueError(f"the predictions table has a column {', '.join(twice)} more than once")
     if missing := [key for key in KEYS if key not in table.columns]:
         raise ValueError(
             f"the predictions table has no column {', '.join(missing)}; it needs {', '.join(KEYS)} and z_AU.., y_AU.."
         )
     if not len(table):
         raise ValueError("the predictions table has no rows")
+    table = table.reset_index(drop=True)
+    for key in _TEXT:
+        if (lacking := table[key].isna()).any():
+            raise ValueError(f"the predictions table has no {key} in row {lacking.idxmax()}; every row needs one")
     text = {key: table[key].astype(str).astype(object) for key in _TEXT}
-    return table.assign(**text, seed=table["seed"].astype("int64"))
+    scored = {name: _numbers(table[name], str(name)) for name in table.columns if _SCORED.fullmatch(str(name))}
+    seed = _numbers(table["seed"], "seed")
+    if (odd := ~((seed >= 0) & (seed < 2**53) & (seed % 1 == 0))).any():
+        raise ValueError(f"the predictions table has seed {seed[odd].iloc[0]!r}; a seed is a whole number")
+    return table.assign(**text, **scored, seed=seed.astype("int64"))
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    if path.suffix not in (".parquet", ".csv"):
+        raise ValueError(f"{shown(str(path))} is no table this package reads; give a .parquet or .csv file")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no file '{path}'") from error
+    except (ValueError, OSError) as error:  # of pyarrow, pandas and the file system
+        raise ValueError(f"'{path}' cannot be read as a table ({' '.join(str(error).split())})") from error
+
+
+def _numbers(column: pd.Series, name: str) -> pd.Series:
+    """The column as it is where it holds numbers, or the numbers that its cells say."""
+    if column.dtype.kind in "biuf" and isinstance(column.dtype, np.dtype):
+        return column
+    values = column.astype(object)
+    plain = values.map(lambda cell: isinstance(cell, int | float | np.number | str) and not isinstance(cell, complex))
+    numbers = pd.to_numeric(values.where(plain | values.isna(), "?"), errors="coerce").astype("float64")
+    wrong = (numbers.isna() & values.notna()) | np.isinf(numbers)
+    if wrong.any():
+        row = wrong.idxmax()
+        raise ValueError(f"the predictions table has {name} = {shown(values[row])} in row {row}; expected a number")
+    return numbers if name[0] != "y" or numbers.isna().any() or (numbers % 1).any() else numbers.astype("int64")
 
 
 def sort_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -121,7 +166,7 @@ def sort_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 def au_names(table: pd.DataFrame, kind: str = "z") -> tuple[str, ...]:
     """AU1, AU2, .. of the table's z_ columns, by number."""
-    pattern = re.compile(rf"[{kind}]_(AU(\d+))")
+    pattern = re.compile(rf"[{kind}]_(AU([0-9]+))")
     found = {match[1]: int(match[2]) for column in table.columns if (match := pattern.fullmatch(str(column)))}
     if not found:
         raise ValueError(f"the table has no z_AU column; its columns are {', '.join(map(str, table.columns))}")

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..arguments import check_choice, check_whole, shown
 from .counting import (
     average_precision,
     confusion,
@@ -44,6 +45,7 @@ RULES = {
     "ranking": "no threshold",
     "calibration_error": "10 equal bins, before and after the fold's calibration",
 }
+_ENTRY = ("fold", "seed", "test_subjects", "seen_subjects", "calibration", "thresholds")
 _F1 = {"f1": f1_of_counts, "f1_macro": f1_macro_of_counts}
 
 
@@ -57,11 +59,16 @@ class Scores:
         return self._value(self.figures["mean"], rule, metric)
 
     def au(self, au: str, rule: str, metric: str) -> float:
+        if not isinstance(au, str) or au not in self.figures["per_au"]:
+            raise ValueError(f"no figures for AU {shown(au)} in this table; it has {', '.join(self.figures['aus'])}")
         return self._value(self.figures["per_au"][au], rule, metric)
 
     def _value(self, block: dict, rule: str, metric: str) -> float:
-        if rule not in self.figures["rules"]:
-            raise KeyError(f"no figures for '{rule}' in this table; it has {', '.join(self.figures['rules'])}")
+        if not isinstance(rule, str) or rule not in self.figures["rules"]:
+            raise ValueError(f"no figures for {shown(rule)} in this table; it has {', '.join(self.figures['rules'])}")
+        if not isinstance(metric, str) or "value" not in block[rule].get(metric, {}):
+            known = [name for name, figure in block[rule].items() if isinstance(figure, dict) and "value" in figure]
+            raise ValueError(f"no metric {shown(metric)} under '{rule}'; it has {', '.join(known)}")
         value = block[rule][metric]["value"]
         return float("nan") if value is None else value
 
@@ -92,10 +99,7 @@ def score_predictions(
     Intervals are the middle 95 % over `resamples` resamples of the subjects. With several seeds a value is the mean of
     the seeds' figures and `sd` their spread.
     """
-    table = sort_rows(read_table(table))
-    aus = au_names(table)
-    _check(table, aus)
-    calibrated = _calibrated(table, aus, folds) if folds and inner != "none" else None
+    table, aus, calibrated = _checked(table, folds, inner, resamples, seed)
     figures = _figures(table, aus, calibrated, resamples, seed)
     figures["flagged_folds"] = _flagged(aus, folds) if calibrated is not None else {}
     if (names := sorted(set(table["dataset"]))) and len(names) > 1:
@@ -120,10 +124,7 @@ def resampled_figures(
 
     Runs that tested the same subjects are resampled alike with the same `seed`, so differences of two are paired.
     """
-    table = sort_rows(read_table(table))
-    aus = au_names(table)
-    _check(table, aus)
-    calibrated = _calibrated(table, aus, folds) if folds and inner != "none" else None
+    table, aus, calibrated = _checked(table, folds, inner, resamples, seed)
     per_seed, _ = _by_seed(table, aus, calibrated, resamples, seed)
     return {
         rule: {
@@ -290,6 +291,22 @@ def _calibrated(table, aus, folds) -> tuple[np.ndarray, np.ndarray]:
                     "folds.json; table and folds.json are not of the same run"
                 )
     return probabilities, thresholds
+
+
+def _checked(table, folds, inner, resamples, seed) -> tuple[pd.DataFrame, tuple[str, ...], tuple | None]:
+    """The table with its rows in order, its AUs, and what the folds' calibration makes of it."""
+    check_choice("inner", inner, ("holdout", "refit", "none", None))
+    check_whole("resamples", resamples, 0, 1 << 20)
+    check_whole("seed", seed, 0)
+    if folds is not None and not (isinstance(folds, list | tuple) and all(isinstance(one, Mapping) for one in folds)):
+        raise TypeError(f"folds={shown(folds)} is not allowed; give the list of entries of folds.json, or None")
+    for entry in (folds or ()) if inner != "none" else ():
+        if missing := [name for name in _ENTRY if name not in entry]:
+            raise ValueError(f"an entry of folds.json has no {', '.join(missing)}; it needs {', '.join(_ENTRY)}")
+    table = sort_rows(read_table(table))
+    aus = au_names(table)
+    _check(table, aus)
+    return table, aus, _calibrated(table, aus, folds) if folds and inner != "none" else None
 
 
 def _check(table: pd.DataFrame, aus: Sequence[str]) -> None:

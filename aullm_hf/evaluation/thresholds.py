@@ -7,11 +7,13 @@ probabilities up, so an uncalibrated 0.5 means little under it.
 A `Calibration` holds every subject that shaped it or its model, and refuses to be applied to one of them as a test.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from ..arguments import shown
 from .protocols import MIN_INNER_POSITIVES, _some
 
 
@@ -96,7 +98,10 @@ def fit_calibration(
     `seen_subjects` are those that the fold's model trained on; the inner ones are added. An AU with fewer than 3
     positive clips, without an absent one, or that the model ranks no better than chance, keeps a = 1, b = 0 and 0.5.
     """
-    logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    logits, labels = _matrix("logits", logits), _matrix("labels", labels)
+    for name, given in (("aus", aus), ("subjects", subjects), ("seen_subjects", seen_subjects)):
+        if isinstance(given, str) or not all(isinstance(one, str) for one in _each(name, given)):
+            raise ValueError(f"{name}={shown(given)} is not allowed; give a list of names")
     if logits.shape != labels.shape or logits.shape != (len(subjects), len(aus)):
         raise ValueError(
             f"logits {logits.shape}, labels {labels.shape}, {len(subjects)} subjects and {len(aus)} AUs "
@@ -104,6 +109,10 @@ def fit_calibration(
         )
     if not np.isfinite(logits).all():
         raise ValueError("the inner logits hold a NaN or an infinity; the fold's training has diverged")
+    if not np.isin(labels, (0, 1)).all():
+        raise ValueError(
+            f"labels hold {labels[~np.isin(labels, (0, 1))][0]:g}; expected 0 where an AU is absent, or 1"
+        )
     fitted, flagged = {}, {}
     for column, au in enumerate(aus):
         z, y = logits[:, column], labels[:, column].astype(bool)
@@ -118,6 +127,19 @@ def fit_calibration(
         seen_subjects=frozenset(seen_subjects) | frozenset(subjects),
         flagged=flagged,
     )
+
+
+def _matrix(name: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}={shown(values)} is no table of numbers (clips, AUs)") from error
+
+
+def _each(name: str, given: Any) -> Iterable:
+    if not isinstance(given, Collection) or getattr(given, "ndim", 1) != 1:
+        raise TypeError(f"{name}={shown(given)} is not allowed; give a list of names")
+    return given
 
 
 def _fit_one(z: np.ndarray, y: np.ndarray) -> tuple[float, float, float, str]:

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel
 
+from ..arguments import check_choice, check_number, check_path, check_whole, shown
 from ..data.faces import FaceFinder, FaceRecipe
 from ..model import AULLMForAUDetection, AULLMVideoProcessor
 from .ahead import read_ahead
@@ -59,14 +60,17 @@ class AUDetector:
         workers: int | None = None,
         **loading: Any,
     ):
-        _check_choice("face", face, (None, *FACE_MODES))
-        _check_choice("faces", faces, FACES)
+        check_choice("face", face, (None, *FACE_MODES))
+        check_choice("faces", faces, FACES)
         check_window(window, stride)
-        if fps is not None and not 0 < fps < 100_000:
-            raise ValueError(f"fps={fps!r} is not allowed; give frames a second, such as 200, or None")
-        for name, value in (("batch_size", batch_size), ("workers", 1 if workers is None else workers)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}={value!r} is not allowed; give a whole number of at least 1")
+        if fps is not None:
+            check_number("fps", fps, 0, 100_000)
+        check_whole("batch_size", batch_size, 1, 1 << 20)
+        check_whole("workers", 1 if workers is None else workers, 1, 1 << 10)
+        if face_model is not None:
+            check_path("face_model", face_model, "the file of YuNet's weights, or None")
+        if not (processor is None or hasattr(processor, "num_frames")):
+            raise TypeError(f"processor={shown(processor)} is not allowed; give an AULLMVideoProcessor, or None")
         self.device = _device(device)
         if isinstance(model, PreTrainedModel):
             self.model, self.name = model, str(model.name_or_path or type(model).__name__)
@@ -200,8 +204,3 @@ def default_workers() -> int:
     """One core is left to the model."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(min(cores - 1, 8), 1)
-
-
-def _check_choice(name: str, value: Any, allowed: tuple) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not allowed; choose one of {', '.join(map(repr, allowed))}")

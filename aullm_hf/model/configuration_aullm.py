@@ -9,6 +9,7 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .checking import shown
 from .relation_prior import EDGE_KINDS, facs_edges
 
 MOST = 1e300  # the largest number that is still a setting
@@ -38,7 +39,7 @@ PRIORS = ("facs", "train", "given")
 
 
 def _reject(field: str, value: Any, allowed: str) -> None:
-    raise ValueError(f"AULLMConfig.{field} is {value!r}; allowed: {allowed}.")
+    raise ValueError(f"AULLMConfig.{field} is {shown(value)}; allowed: {allowed}.")
 
 
 def _check_number(field: str, value: Any, kind: type, low: float, high: float, *, open_ends: bool = False) -> None:
@@ -60,7 +61,7 @@ def _check_heads(field: str, heads: Any, width: int) -> None:
 
 
 def _check_choice(field: str, value: Any, choices: tuple) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         _reject(field, value, "one of " + ", ".join(repr(choice) for choice in choices))
 
 
@@ -234,11 +235,12 @@ class AULLMConfig(PreTrainedConfig):
         if aus is not None and [f"AU{au}" for au in aus] != self.labels:
             raise ValueError(f"AULLMConfig got aus={aus!r} and id2label={self.id2label!r}, which differ: give one.")
         label2id = {label: index for index, label in enumerate(self.labels)}
-        if self.label2id not in (None, {}, label2id):
+        if not (self.label2id is None or (isinstance(self.label2id, dict) and self.label2id in ({}, label2id))):
             _reject("label2id", self.label2id, f"the inverse of id2label, {label2id}; leave it out")
         self.label2id = label2id
         if self.problem_type is None:
             self.problem_type = "multi_label_classification"
+        _check_choice("problem_type", self.problem_type, ("multi_label_classification",))
         if self.prompt_template is None:
             slots = "".join(f"{{{slot}}}" for slot in self.token_slots)
             self.prompt_template = (DEDUCTION_TEXT if self.graph else TASK_TEXT) + slots
@@ -246,7 +248,9 @@ class AULLMConfig(PreTrainedConfig):
             self.projector == "prompt" and isinstance(self.prompt_template, str) and not slots_of(self.prompt_template)
         ):
             self.prompt_template += "{prompt}"  # text alone: the learned tokens follow it
-        if not isinstance(self.text_config, (dict, PreTrainedConfig, type(None))):
+        if not isinstance(self.text_config, (dict, PreTrainedConfig, type(None))) or (
+            isinstance(self.text_config, dict) and not all(isinstance(name, str) for name in self.text_config)
+        ):
             _reject("text_config", self.text_config, "a dictionary or configuration of a decoder")
         super().__post_init__(**kwargs)
         if self.evidence_gate is None:  # settled once: a model trained with a gate keeps it
@@ -373,8 +377,7 @@ class AULLMConfig(PreTrainedConfig):
             _reject("id2label", self.id2label, "each AU once")
 
     def _check_labels(self) -> None:
-        if self.problem_type != "multi_label_classification":
-            _reject("problem_type", self.problem_type, "'multi_label_classification'")
+        _check_choice("problem_type", self.problem_type, ("multi_label_classification",))
         self._check_names()
         labels = self.labels
         for name in ("calibration", "thresholds"):
@@ -461,7 +464,7 @@ class AULLMConfig(PreTrainedConfig):
             _reject("ccr_fraction", self.ccr_fraction, "above 0 while ccr_weight is")
 
     def _check_llm(self) -> None:
-        for name in ("llm_name_or_path", "llm_revision", "llm_fingerprint"):
+        for name in ("llm_name_or_path", "llm_revision", "llm_fingerprint", "prompt_source"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value.strip()):
                 _reject(name, value, "text, or None")
@@ -485,18 +488,20 @@ class AULLMConfig(PreTrainedConfig):
         _check_number("lora['lora_dropout']", self.lora.get("lora_dropout", 0.0), float, 0, 0.999)
         targets = self.lora.get("target_modules")
         named = isinstance(targets, str) or (isinstance(targets, list) and all(isinstance(t, str) for t in targets))
-        if not (targets and named):
+        if not (named and targets):
             _reject("lora['target_modules']", targets, "names of linear layers, such as ['q_proj', 'v_proj']")
         _check_bool("lora['use_rslora']", self.lora.get("use_rslora", False))
         layers = self.lora.get("layers_to_transform")
-        if not (
-            layers is None or type(layers) is int or (isinstance(layers, list) and all(type(i) is int for i in layers))
-        ):
+        numbers = layers if isinstance(layers, list) else [] if layers is None else [layers]
+        if not all(type(number) is int and 0 <= number < 1 << 16 for number in numbers):
             _reject("lora['layers_to_transform']", layers, "a layer's number, a list of them, or None")
         for pattern in ("rank_pattern", "alpha_pattern"):
             value = self.lora.get(pattern, {})
-            if not (isinstance(value, dict) and all(isinstance(k, str) and type(v) is int for k, v in value.items())):
-                _reject(f"lora[{pattern!r}]", value, "a dictionary from layer names to whole numbers")
+            if not (
+                isinstance(value, dict)
+                and all(isinstance(k, str) and type(v) is int and 0 < v <= 65536 for k, v in value.items())
+            ):
+                _reject(f"lora[{pattern!r}]", value, "a dictionary from layer names to whole numbers of at least 1")
 
     def _check_prompt(self) -> None:
         if not isinstance(self.prompt_template, str) or not self.prompt_template:

@@ -6,12 +6,13 @@ its parts: each asks it again about a clip that holds, where the evidence was, w
 its cells, which the few that move do not change), or about a graph without the edge.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from .checking import shown
 from .evidence import pixel_map, typical
 from .relations import RELATIONS
 
@@ -54,7 +55,7 @@ class ClipExplanation:
     relations: list[tuple[str, str, str]]  # the prior: two AUs and their relation
 
 
-def explain(model: Any, pixel_values: torch.Tensor, aus: str | Iterable[str] = "active") -> list[ClipExplanation]:
+def explain(model: Any, pixel_values: torch.Tensor, aus: str | Collection[str] = "active") -> list[ClipExplanation]:
     """An explanation a clip; see `AULLMForAUDetection.explain`."""
     wanted = _wanted(model, aus)
     model.model.check_input(pixel_values)
@@ -68,15 +69,18 @@ def explain(model: Any, pixel_values: torch.Tensor, aus: str | Iterable[str] = "
             module.training = training
 
 
-def _wanted(model: Any, aus: str | Iterable[str]) -> list[str] | str:
-    if aus in ("active", "all"):
+def _wanted(model: Any, aus: str | Collection[str]) -> list[str] | str:
+    if isinstance(aus, str) and aus in ("active", "all"):
         return aus
-    labels, names = model.config.labels, [aus] if isinstance(aus, str) else list(aus)
+    labels = model.config.labels
+    if not isinstance(aus, (str, list, tuple, set, frozenset)):
+        raise ValueError(f"aus is {shown(aus)}; allowed: 'active', 'all', or a list of {', '.join(labels)}.")
+    names = [aus] if isinstance(aus, str) else list(aus)
     if not names:
         raise ValueError(f"aus names nothing; allowed: 'active', 'all', or a list of {', '.join(labels)}.")
     for name in names:
-        if name not in labels:
-            raise ValueError(f"aus holds {name!r}; allowed: 'active', 'all', or a list of {', '.join(labels)}.")
+        if not isinstance(name, str) or name not in labels:
+            raise ValueError(f"aus holds {shown(name)}; allowed: 'active', 'all', or a list of {', '.join(labels)}.")
     return names
 
 

@@ -14,7 +14,7 @@ batch (prompting.py), no language-model head is built.
 import copy
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput
 
 from .backbone import HighLevelHead, MotionBackbone
+from .checking import check_dense, check_seed, check_text, check_within, shown
 from .checkpointing import (
     check_prior,
     fingerprint,
@@ -53,6 +54,7 @@ from .relations import GraphReading, RelationGraph, RelationLayer, prior_mask
 
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
 _OWN_START = (TemporalFilter, PromptTokens, EvidenceGate, EvidenceCells, RelationGraph, RelationLayer)
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _LLM_KEYS = ("device_map", "max_memory", "offload_folder", "quantization_config", "attn_implementation")
 
 
@@ -152,6 +154,7 @@ class AULLMPreTrainedModel(PreTrainedModel):
 
     def reset_trained(self, seed: int) -> None:
         """Give everything that is trained a fresh start, determined by `seed` alone; the frozen LLM stays as it is."""
+        check_seed("seed", seed)
         body = self.base_model
         devices = [body.device] if body.device.type == "cuda" else []
         frozen = {id(module) for module in body.llm.modules()}
@@ -186,6 +189,11 @@ class AULLMPreTrainedModel(PreTrainedModel):
         attn_implementation, token, cache_dir, local_files_only.
         """
         _refuse_unknown(loading)
+        if not isinstance(config, PreTrainedConfig):
+            raise TypeError(f"config is {shown(config)}; allowed: an AULLMConfig.")
+        check_text("base", base, "a folder, a Hub name, or None", paths=True)
+        check_text("revision", revision, "a branch, tag or commit as text, or None")
+        check_seed("seed", seed)
         config = copy.deepcopy(config)
         hub = {key: loading[key] for key in _HUB_KEYS if key in loading}
         name = base or config.llm_name_or_path
@@ -227,6 +235,7 @@ class AULLMPreTrainedModel(PreTrainedModel):
         `quantization_config` concern the frozen LLM; quantisation could not be run here and is untried.
         """
         path = pretrained_model_name_or_path
+        check_text("pretrained_model_name_or_path", path, "a checkpoint's folder or Hub name", paths=True)
         dtype = kwargs.pop("torch_dtype", None) if dtype is None else dtype
         kwargs = {k: v for k, v in kwargs.items() if v is not None or k in cls.config_class.__dataclass_fields__}
         where = {key: kwargs[key] for key in (*_HUB_KEYS, "revision", "subfolder") if kwargs.get(key) is not None}
@@ -441,6 +450,8 @@ class AULLMModel(AULLMPreTrainedModel):
         """Other relations between the AUs than those the graph was made with."""
         if self.graph is None:
             raise ValueError("This model has no relation graph (config.graph is False): there is no prior to set.")
+        if not isinstance(edges, (list, tuple)) or not all(isinstance(edge, (list, tuple)) for edge in edges):
+            raise ValueError(f"edges is {shown(edges)}; allowed: a list of edges such as [1, 2, 'co-occurring'].")
         wanted = copy.deepcopy(self.config)
         wanted.prior_edges = [list(edge) for edge in edges]
         wanted.check()
@@ -461,10 +472,12 @@ class AULLMModel(AULLMPreTrainedModel):
             )
         if len(pixel_values) == 0:
             raise ValueError("pixel_values holds no clip; expected at least one.")
-        if not pixel_values.is_floating_point():
+        if pixel_values.dtype not in _FLOATS:
             raise ValueError(
                 f"pixel_values has dtype {pixel_values.dtype}; expected floating point, as the processor makes."
             )
+        check_dense("pixel_values", pixel_values, "a tensor of frames")
+        check_within("pixel_values", pixel_values, -1e30, 1e30, "finite numbers, as the processor makes")
 
 
 class AULLMForAUDetection(AULLMPreTrainedModel):
@@ -530,7 +543,7 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
         """Other relations between the AUs than those the graph was made with."""
         self.model.set_prior(edges)
 
-    def explain(self, pixel_values: torch.Tensor, aus: str | Iterable[str] = "active") -> list[ClipExplanation]:
+    def explain(self, pixel_values: torch.Tensor, aus: str | Collection[str] = "active") -> list[ClipExplanation]:
         """Why each clip of (B, T, 1, H, W) got its probabilities: an explanation a clip.
 
         `aus`: "active" (where none is, the likeliest), "all", or names. For each: where its evidence lies, whom it
@@ -544,11 +557,14 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The asymmetric loss with the configuration's settings."""
+        for name, given in (("logits", logits), ("labels", labels)):
+            check_dense(name, given, f"a tensor (clips, {len(self.config.labels)})")
         if labels.shape != logits.shape:
             raise ValueError(
                 f"labels has shape {tuple(labels.shape)}, the logits {tuple(logits.shape)}: one row a clip, one "
                 f"column each of {', '.join(self.config.labels)}."
             )
+        check_within("labels", labels, 0, 1, "0 where an AU is absent and 1 where it is active")
         config = self.config
         return asymmetric_loss(
             logits,
@@ -601,6 +617,12 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Calibrated probabilities (B, n_AU): sigmoid(a z + b) with the configuration's (a, b) per AU."""
+        check_dense("logits", logits, "a tensor (clips, AUs)")
+        if logits.ndim == 0 or logits.shape[-1] != len(self.config.labels):
+            raise ValueError(
+                f"logits has shape {tuple(logits.shape)}; expected (clips, {len(self.config.labels)}): one column "
+                f"each of {', '.join(self.config.labels)}."
+            )
         pairs = torch.tensor([self.config.calibration[label] for label in self.config.labels], device=logits.device)
         return (logits.float() * pairs[:, 0] + pairs[:, 1]).sigmoid()
 

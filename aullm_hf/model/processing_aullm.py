@@ -12,9 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedConfig
 from transformers.image_processing_utils import BatchFeature
 from transformers.video_processing_utils import VideoProcessorMixin
 
+from .checking import check_dense, shown
+
+MAX_FRAMES = 1024  # that a model reads, as in AULLMConfig
+MAX_SIDE = 16_384  # pixels of a frame
 VALUE_RANGES = {"unit": 1.0, "byte": 255.0}  # the largest pixel value the model is given
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV and Pillow weigh colours
 CHANNELS_LAST = (1, 3, 4)
@@ -79,19 +84,18 @@ class AULLMVideoProcessor(VideoProcessorMixin):
         **kwargs: Any,
     ):
         for name, value in (("num_frames", num_frames), ("size", size)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"AULLMVideoProcessor.{name} is {value!r}; allowed: a whole number of at least 1.")
+            _check_count(f"AULLMVideoProcessor.{name}", value)
         if not isinstance(include_last, bool):
-            raise ValueError(f"AULLMVideoProcessor.include_last is {include_last!r}; allowed: True or False.")
+            raise ValueError(f"AULLMVideoProcessor.include_last is {shown(include_last)}; allowed: True or False.")
         if not (face is None or isinstance(face, dict)):
-            raise ValueError(f"AULLMVideoProcessor.face is {face!r}; allowed: a recipe as a dictionary, or None.")
+            raise ValueError(f"AULLMVideoProcessor.face is {shown(face)}; allowed: a recipe as a dictionary, or None.")
         own = ("num_frames", "size", "value_range", "include_last", "face")
         for name in kwargs:  # transformers passes names of its own; one that is nearly ours is a slip
             if near := get_close_matches(name, own, n=1, cutoff=0.8):
                 raise ValueError(f"AULLMVideoProcessor has no setting '{name}'. Did you mean '{near[0]}'?")
-        if value_range not in VALUE_RANGES:
+        if not isinstance(value_range, str) or value_range not in VALUE_RANGES:
             allowed = ", ".join(map(repr, VALUE_RANGES))
-            raise ValueError(f"AULLMVideoProcessor.value_range is {value_range!r}; allowed: {allowed}.")
+            raise ValueError(f"AULLMVideoProcessor.value_range is {shown(value_range)}; allowed: {allowed}.")
         kwargs.pop("video_processor_type", None)
         kwargs.pop("processor_class", None)
         super().__init__(**kwargs)
@@ -104,6 +108,8 @@ class AULLMVideoProcessor(VideoProcessorMixin):
     @classmethod
     def for_config(cls, config: Any, **settings: Any) -> "AULLMVideoProcessor":
         """The processor that fits a model's configuration."""
+        if not isinstance(config, PreTrainedConfig):
+            raise TypeError(f"config is {shown(config)}; allowed: an AULLMConfig.")
         return cls(num_frames=config.num_frames, size=config.image_size, **settings)
 
     # ---------------------------------------------------------------- public
@@ -125,9 +131,15 @@ class AULLMVideoProcessor(VideoProcessorMixin):
         `train` draws where each sample ends (from `generator`, or torch's own), otherwise the whole clip is spread
         out. Arguments that transformers' own video pipeline passes (num_frames, do_sample_frames) are honoured.
         """
-        if return_tensors not in (None, "pt", "np"):
-            raise ValueError(f"return_tensors is {return_tensors!r}; allowed: 'pt', 'np' or None.")
-        num_frames = kwargs.pop("num_frames", None) or self.num_frames
+        if not (return_tensors is None or (isinstance(return_tensors, str) and return_tensors in ("pt", "np"))):
+            raise ValueError(f"return_tensors is {shown(return_tensors)}; allowed: 'pt', 'np' or None.")
+        if not isinstance(train, bool):
+            raise ValueError(f"train is {shown(train)}; allowed: True or False.")
+        if not (generator is None or isinstance(generator, torch.Generator)):
+            raise TypeError(f"generator is {shown(generator)}; allowed: a torch.Generator, or None.")
+        num_frames = kwargs.pop("num_frames", None)
+        num_frames = self.num_frames if num_frames is None else num_frames
+        _check_count("num_frames", num_frames)
         kwargs.pop("do_sample_frames", None)
         if kwargs:
             raise TypeError(
@@ -141,7 +153,13 @@ class AULLMVideoProcessor(VideoProcessorMixin):
 
     def normalize_frames(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 frames (.., H, W) of the right size -> float32 in the model's range."""
+<<<<<<< HEAD
         return frames / (255.0 / VALUE_RANGES[self.value_range])  # to float32 and divided in one pass
+=======
+        if not isinstance(frames, torch.Tensor):
+            raise TypeError(f"frames is {shown(frames)}; allowed: a tensor of pixels 0..255.")
+        return frames.float() / (255.0 / VALUE_RANGES[self.value_range])
+>>>>>>> 865ef6f (Wrong values are refused by name, in our own words, at every public call: pixels and labels that are no numbers, tables, folds, options, paths)
 
     # ---------------------------------------------------------------- one clip
 
@@ -163,6 +181,11 @@ class AULLMVideoProcessor(VideoProcessorMixin):
         kept = {name: getattr(self, name) for name in ("auto_map", "_auto_class") if getattr(self, name, None)}
         kept.pop("_auto_class", None)
         return {**{name: getattr(self, name) for name in fields}, **kept, "video_processor_type": type(self).__name__}
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_FRAMES:
+        raise ValueError(f"{name} is {shown(value)}; allowed: a whole number from 1 to {MAX_FRAMES}.")
 
 
 # -------------------------------------------------------------------- reading
@@ -242,6 +265,7 @@ def read_video(path: str) -> list[np.ndarray]:
 
 def _array(value: Any) -> np.ndarray:
     if isinstance(value, torch.Tensor):
+        check_dense("a clip", value, "frames")
         value = value.detach().cpu()
         return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     return np.asarray(value)
@@ -254,6 +278,11 @@ def _grey(frame: Any, name: str) -> np.ndarray:
     array = _array(frame)
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[-1] not in CHANNELS_LAST):
         raise ValueError(f"{name} has shape {tuple(array.shape)}; expected (H, W) or (H, W, C) with C of 1, 3 or 4.")
+    if max(array.shape[:2]) > MAX_SIDE:
+        raise ValueError(
+            f"{name} has {array.shape[1]:,} x {array.shape[0]:,} pixels; allowed: at most {MAX_SIDE:,} a "
+            "side. Crop the face first."
+        )
     if np.issubdtype(array.dtype, np.floating):
         if not np.isfinite(array).all():
             raise ValueError(f"{name} holds values that are not finite (NaN or infinity).")

@@ -85,7 +85,7 @@ def test_alternatives_follow_the_policy(cell, first, drop):
 def test_ref_and_static_follow_the_policy():
     assert numbers("ref(7B)+43", ref="drop") == [43]
     assert numbers("AUR2+12(k)+45", static="drop") == [2, 45]
-    with pytest.raises(ValueError, match="ref='maybe' is not a policy; allowed are 'keep', 'drop'"):
+    with pytest.raises(ValueError, match="ref='maybe' is not allowed; choose one of 'keep', 'drop'"):
         numbers("4", ref="maybe")
 
 

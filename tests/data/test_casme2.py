@@ -236,7 +236,7 @@ def test_wrong_arguments_say_what_is_allowed(casme2, load, tmp_path):
         load("casme2")
     with pytest.raises(ValueError, match="on_error='ignore' is not allowed"):
         load("casme2", casme2, on_error="ignore")
-    with pytest.raises(ValueError, match="either='last' is not a policy; allowed are 'literature', 'first', 'drop'"):
+    with pytest.raises(ValueError, match="either='last' is not allowed; choose one of 'literature', 'first', 'drop'"):
         load("casme2", casme2, either="last")
     with pytest.raises(TypeError, match="has no option 'eiter'"):
         load("casme2", casme2, eiter="first")

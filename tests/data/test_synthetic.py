@@ -244,18 +244,18 @@ def test_drawing_keeps_its_pace():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"difficulty": "medium"}, "difficulty='medium' is not known; allowed are 'easy', 'standard', 'hard'"),
-        ({"domain": "smic"}, "domain='smic' is not known"),
+        ({"difficulty": "medium"}, "difficulty='medium' is not allowed; choose one of 'easy', 'standard', 'hard'"),
+        ({"domain": "smic"}, "domain='smic' is not allowed"),
         ({"size": 60}, "size=60 must divide 128"),
         ({"subjects": 0}, "subjects=0"),
         ({"clips_per_subject": 0}, "clips_per_subject=0"),
         ({"clips_per_subject": [3]}, "names 1 counts, but there are subjects=6"),
-        ({"clips_per_subject": "all"}, "allowed are 'published'"),
+        ({"clips_per_subject": "all"}, "choose one of 'published'"),
         ({"clips_per_subject": "published", "subjects": 40}, "subjects=40"),
         ({"label_noise": 2}, "label_noise=2"),
         ({"fps": -1}, "fps=-1"),
         ({"aus": []}, "name at least one AU"),
-        ({"aus": [4, 99]}, r"AU \[99\] cannot be shown here"),
+        ({"aus": [4, 99]}, "99 is not a FACS code"),
         ({"aus": [11], "difficulty": "standard"}, r"AU \[11\]"),
     ],
 )

@@ -121,7 +121,7 @@ def test_trees_of_the_published_size(tmp_path, load, name, clips, subjects):
 
 
 def test_an_unknown_tree_is_named(tmp_path):
-    with pytest.raises(ValueError, match="name='fer2013' is not known; allowed are 'casme2'"):
+    with pytest.raises(ValueError, match="name='fer2013' is not allowed; choose one of 'casme2'"):
         write_tree("fer2013", tmp_path)
 
 

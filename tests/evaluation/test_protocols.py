@@ -103,7 +103,7 @@ def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match="trains on one subject, synthetic:sub02: nobody can be held out; use inner"):
         leave_one_subject_out(data)
     assert len(leave_one_subject_out(data, inner="none")) == 2
-    with pytest.raises(ValueError, match="inner is 'cv'; allowed are 'holdout', 'refit' and 'none'"):
+    with pytest.raises(ValueError, match="inner='cv' is not allowed; choose one of 'holdout', 'refit', 'none'"):
         leave_one_subject_out(data, inner="cv")
     with pytest.raises(ValueError, match="no column 'subject'; a protocol reads"):
         leave_one_subject_out({"dataset": ["a"]})

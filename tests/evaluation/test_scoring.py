@@ -270,7 +270,7 @@ def test_bad_tables_are_named(tmp_path):
     fewer = table[1:].assign(seed=1)
     with pytest.raises(ValueError, match="seed 1 has tested 35 clips, seed 0 36"):
         score_predictions(pd.concat([table, fewer]))
-    with pytest.raises(KeyError, match="no figures for 'calibrated'"):
+    with pytest.raises(ValueError, match="no figures for 'calibrated'"):
         score_predictions(table).mean("calibrated", "f1")
 
 
