@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := aullm_hf training tests
 
-.PHONY: install quickstart controls test test-slow quality style
+.PHONY: install quickstart controls test test-slow fuzz lower-bounds quality style
 
 install: $(INSTALLED)
 
@@ -25,6 +25,15 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m slow
+
+# Coverage-guided, FUZZ_SECONDS for each fuzzer; needs atheris (pip install -c constraints.txt -e ".[fuzz]").
+FUZZ_SECONDS ?= 60
+fuzz: $(INSTALLED)
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+# The core tests with the oldest versions that setup.cfg allows, in an environment of their own.
+lower-bounds: $(INSTALLED)
+	$(BIN)/python tests/lower_bounds.py
 
 quality: $(INSTALLED)
 	$(BIN)/ruff check $(CODE)

@@ -6,6 +6,8 @@ For the tests and the quickstart: what runs on them runs on the real LLMs, which
 from pathlib import Path
 from typing import Any
 
+from .arguments import check_choice, check_path, check_whole
+
 BYTE_TOKENS = 256
 BOS, EOS = "<bos>", "<eos>"
 
@@ -43,15 +45,23 @@ def build_tiny_llm(
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-    if family not in _FAMILIES:
-        raise ValueError(f"family is {family!r}; allowed: {', '.join(sorted(_FAMILIES))}.")
-    if dtype not in ("float32", "bfloat16", "float16"):
-        raise ValueError(f"dtype is {dtype!r}; allowed: float32, bfloat16, float16.")
+    check_path("path", path, "a folder to write")
+    check_choice("family", family, sorted(_FAMILIES))
+    check_whole("seed", seed, 0)
+    check_choice("dtype", dtype, ("float32", "bfloat16", "float16"))
     config_name, model_name, extra = _FAMILIES[family]
     config_class = getattr(transformers, config_name)
     if unknown := sorted(set(sizes) - set(config_class.__dataclass_fields__)):
         raise ValueError(f"{config_name} has no field {', '.join(unknown)}.")
+    for name, size in sizes.items():
+        if name.endswith("_size") or name.startswith("num_"):
+            check_whole(name, size, 1, 1 << 20)
     sizes = {"vocab_size": BYTE_TOKENS + 2, **_SIZES, **extra, **sizes}
+    if sizes["hidden_size"] % sizes["num_attention_heads"]:
+        raise ValueError(
+            f"hidden_size is {sizes['hidden_size']}, which num_attention_heads, {sizes['num_attention_heads']}, must "
+            "divide."
+        )
     if sizes["vocab_size"] < BYTE_TOKENS + 2:
         raise ValueError(f"vocab_size is {sizes['vocab_size']}; the byte-level tokenizer needs {BYTE_TOKENS + 2}.")
 

@@ -29,13 +29,19 @@ def main(argv: list[str] | None = None) -> dict:
     parser.add_argument("--resamples", type=int, default=2000, help="resamples of the subjects for the intervals")
     parser.add_argument("--seed", type=int, default=0, help="seed of the resamples")
     options = parser.parse_args(argv)
-    if not options.run.exists():
-        parser.error(f"'{options.run}' does not exist; give a run folder or a predictions file")
+    try:
+        return evaluate(options)
+    except (ValueError, TypeError, OSError) as error:
+        parser.exit(2, f"evaluate.py: {error}\n")
+
+
+def evaluate(options: argparse.Namespace) -> dict:
+    if not is_there(options.run):
+        raise ValueError(f"{str(options.run)[:200]!r} does not exist; give a run folder or a predictions file")
     if len(options.labels or ()) != len(options.root or ()):
-        parser.error(
+        raise ValueError(
             f"{len(options.labels or ())} --labels and {len(options.root or ())} --root; give one root a name"
         )
-
     if any(options.run.glob("folds/*/fold.json")):
         print(f"{assemble_run(options.run)} finished folds")
     labels = None
@@ -53,6 +59,13 @@ def main(argv: list[str] | None = None) -> dict:
     print((out / "tables" / "results.txt").read_text(encoding="utf-8"))
     print(f"Written: {out / 'results.json'}, {out / 'tables'}")
     return results
+
+
+def is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that the file system cannot hold
+        return False
 
 
 def load_labels(names: list[str], roots: list[str], info: dict) -> dict[str, list]:

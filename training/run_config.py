@@ -12,6 +12,7 @@ names are errors that suggest the nearest. YAML is read by `yaml.safe_load` alon
 import copy
 import dataclasses
 import difflib
+import math
 import re
 from argparse import SUPPRESS
 from collections.abc import Sequence
@@ -274,8 +275,12 @@ def _read(path: Path) -> dict:
     except FileNotFoundError as error:
         there = sorted(other.stem for other in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise ConfigError(f"There is no file {path}.{_nearest(path.stem, there)}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # the parser, the text's encoding, a date or a number that is none, nesting too deep
+        raise ConfigError(
+            f"{path} is not YAML ({type(error).__name__}: {' '.join(str(error).split())[:500]})"
+        ) from error
     if not isinstance(content, dict) or not all(isinstance(fields, dict | None) for fields in content.values()):
         raise ConfigError(f"{path} must hold the sections {', '.join(SECTIONS)}, each with fields of its own.")
     return {section: fields or {} for section, fields in content.items()}
@@ -314,6 +319,8 @@ def _typed_scalar(value: Any, action: Any, where: str) -> Any:
     except Exception as error:
         kind = getattr(action.type, "__name__", "value").replace("string_to_bool", "true or false")
         raise ConfigError(f"{where} is {value!r}; expected: {kind}.") from error
+    if isinstance(typed, float) and not math.isfinite(typed):
+        raise ConfigError(f"{where} is {value!r}; expected: a finite number.")
     if action.choices is not None and typed not in action.choices:
         raise ConfigError(f"{where} is {value!r}; allowed: {', '.join(map(repr, action.choices))}.")
     return typed

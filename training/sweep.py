@@ -96,14 +96,23 @@ def read_sweep(path: Path) -> dict[str, Any]:
     """The list, with unknown keys refused."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise SweepError(f"cannot be read: {error}") from error
+    except OSError as error:
+        raise SweepError(f"cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # the parser, the text's encoding, a date or a number that is none, nesting too deep
+        raise SweepError(f"is not YAML ({type(error).__name__}: {' '.join(str(error).split())[:500]})") from error
     if not isinstance(content, dict) or not isinstance(content.get("runs"), list) or not content["runs"]:
         raise SweepError("it must hold `runs`, a list with a recipe each")
     for known, given in [(KEYS, content), *((RUN_KEYS, run) for run in content["runs"])]:
         if not isinstance(given, dict) or set(given) - known:
             raise SweepError(f"it holds {given if not isinstance(given, dict) else sorted(set(given) - known)[0]!r}; "
                              f"allowed: {', '.join(sorted(known))}")  # fmt: skip
+    varied, kept, seeds = (
+        content.get(name) or kind() for name, kind in (("vary", dict), ("set", dict), ("seeds", list))
+    )
+    if not isinstance(varied, dict) or not all(isinstance(values, list) for values in varied.values()):
+        raise SweepError(f"its `vary` is {varied!r}; expected fields, each with a list of values")
+    if not isinstance(kept, dict) or not isinstance(seeds, list):
+        raise SweepError(f"its `set` is {kept!r} and its `seeds` {seeds!r}; expected fields with values, and a list")
     return content
 
 

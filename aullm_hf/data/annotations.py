@@ -211,7 +211,8 @@ class _Parser:
         number = int(digits) if len(digits) < 9 else -1
         if number not in AUS:
             raise AnnotationError(
-                f"unknown AU token {token[0].strip()!r} in {_short(self.text)!r}: {_short(digits)} is not a FACS code"
+                f"unknown AU token {_short(token[0].strip())!r} in {_short(self.text)!r}: {_short(digits)} is not a "
+                "FACS code"
             )
         return ActionUnit(
             number=number,

@@ -28,7 +28,7 @@ def aus_of(name_or_numbers: str | Iterable[int | str]) -> tuple[int, ...]:
     if isinstance(name_or_numbers, str):
         if name_or_numbers not in PUBLISHED_AUS:
             raise ValueError(
-                f"there is no published AU list {name_or_numbers!r}; there are {', '.join(PUBLISHED_AUS)}, "
+                f"there is no published AU list {shown(name_or_numbers)}; there are {', '.join(PUBLISHED_AUS)}, "
                 "or pass the AU numbers themselves"
             )
         return PUBLISHED_AUS[name_or_numbers]

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 
 from ..arguments import check_choice, check_flag, check_path, check_whole, shown
@@ -110,6 +111,7 @@ def find_source(name: str, root, policies: Policies, dataset_name: str = "own") 
     if root is None:
         title = LAYOUTS[name].title if name in LAYOUTS else "your clips and their table"
         raise ValueError(f"load_clips({name!r}, root): root is the folder that holds {title}")
+    check_path("root", root, "the folder that holds the clips")
     if name == "own":
         return own.read(root, policies, dataset_name)
     return smic.read(root, policies) if name == "smic" else read_source(LAYOUTS[name], root, policies)
@@ -161,7 +163,10 @@ def _synthetic(*, size: int, workers: int | None, cache_dir, rebuild: bool, **op
 
     options["size"] = size
     for option, value in options.items():
-        if not isinstance(value, str | int | float | list | tuple | dict | None):
+        if option not in signature(synthetic_clips).parameters:
+            raise TypeError(f"load_clips('synthetic') has no option {option!r}")
+        every = value if isinstance(value, list | tuple) else [value]
+        if not all(isinstance(one, str | int | float | None) for one in every):
             raise TypeError(f"{option}={shown(value)} is not allowed; see synthetic_clips for what is")
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     key = fingerprint(name="synthetic", options=plain)

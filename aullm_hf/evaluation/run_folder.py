@@ -119,7 +119,10 @@ def read_table(table: pd.DataFrame | Mapping[str, Sequence] | str | Path) -> pd.
     for key in _TEXT:
         if (lacking := table[key].isna()).any():
             raise ValueError(f"the predictions table has no {key} in row {lacking.idxmax()}; every row needs one")
-    text = {key: table[key].astype(str).astype(object) for key in _TEXT}
+    text = {key: pd.Series([str(cell) for cell in table[key]], dtype=object) for key in _TEXT}
+    for key, cells in text.items():
+        if odd := [cell for cell in cells.unique() if not cell.isprintable()]:
+            raise ValueError(f"the predictions table has {key} {shown(odd[0])}; expected printable text")
     scored = {name: _numbers(table[name], str(name)) for name in table.columns if _SCORED.fullmatch(str(name))}
     seed = _numbers(table["seed"], "seed")
     if (odd := ~((seed >= 0) & (seed < 2**53) & (seed % 1 == 0))).any():

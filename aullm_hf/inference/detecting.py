@@ -77,6 +77,7 @@ class AUDetector:
             self.processor = processor or AULLMVideoProcessor.for_config(model.config)
             self.revision = getattr(model.config, "_commit_hash", None) or revision
         else:
+            check_path("model", model, "a checkpoint's folder, a repository on the Hub, or a loaded model")
             self.name = str(model)
             with opening(model, revision):
                 self.model = AULLMForAUDetection.from_pretrained(model, revision=revision, dtype=dtype, **loading)
@@ -189,13 +190,16 @@ def best_device() -> str:
 
 def _device(asked: str | torch.device | None) -> torch.device:
     """The device, which has to be there: PyTorch alone says so when the model is moved, or when numbers come back."""
+    if not isinstance(asked, str | torch.device | None):
+        raise TypeError(f"device={shown(asked)} is not allowed; give cpu, cuda, cuda:1 or mps, or leave it out")
     try:
         device = torch.device(asked or best_device())
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:  # no such word, not built for it, no such card
         said = str(error).splitlines()[0]
         raise ValueError(
-            f"device={str(asked)!r} cannot be used here ({said}); give cpu, cuda, cuda:1 or mps, or leave it out"
+            f"device={shown(str(asked))} cannot be used here ({shown(said)}); give cpu, cuda, cuda:1 or mps, or leave "
+            "it out"
         ) from error
     return device
 

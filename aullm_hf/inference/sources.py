@@ -92,6 +92,10 @@ def layout(clip: Any) -> Sequence[Any]:
     if not hasattr(clip, "shape"):
         return clip
     if hasattr(clip, "detach"):
+        if clip.is_meta or clip.is_quantized or clip.is_sparse:
+            raise ValueError(
+                f"a clip is a tensor of {clip.dtype} on {clip.device}; expected frames, dense and decoded"
+            )
         clip = clip.detach().cpu()
         clip = (clip.float() if clip.is_floating_point() else clip).numpy()
     if clip.ndim == 2 or (clip.ndim == 3 and clip.shape[2] in (1, 3, 4)):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arguments import shown
+
 LONGEST_CLIP = 5.0  # seconds; no micro-expression or its surroundings are longer: this is a recording
 MICRO = 0.5  # seconds; the longest micro-expression, and the window of recordings unless the caller says otherwise
 _INSTANT = 1e-6  # seconds; times are fractions, and their floating point sums are compared
@@ -26,6 +28,9 @@ class Span:
 
 
 def check_window(window: float | None, stride: float | None) -> None:
+    for name, value in (("window", window), ("stride", stride)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"{name}={shown(value)} is not allowed; give seconds, or None")
     if window is not None and not 0 <= window < float("inf"):
         raise ValueError(f"window={window} is not allowed; give seconds, 0 for whole clips always, or None")
     if stride is not None and not (0 < stride <= (window or MICRO)):

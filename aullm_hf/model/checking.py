@@ -32,7 +32,10 @@ def check_dense(name: str, value: Any, allowed: str) -> None:
     """A tensor of real numbers that lie in memory one after the other."""
     if not isinstance(value, torch.Tensor):
         raise ValueError(f"{name} is {type(value).__name__}; expected {allowed}.")
-    if value.layout is not torch.strided or value.is_meta or value.is_complex() or value.is_quantized:
+    real = not (value.is_complex() or value.is_quantized) and not (
+        value.is_floating_point() and value.dtype.itemsize < 2  # eight bits, which have no arithmetic
+    )
+    if value.layout is not torch.strided or value.is_meta or not real:
         raise ValueError(f"{name} is {shown(value)} ({value.layout}); expected {allowed}, dense and of real numbers.")
 
 

@@ -1,5 +1,6 @@
 """The configuration of AU-LLM: the whole model as data, checked where it is made."""
 
+import json
 import math
 import re
 from dataclasses import field
@@ -71,10 +72,25 @@ def _check_bool(field: str, value: Any) -> None:
 
 
 def _refuse_misspelled(given: dict[str, Any], fields: Any) -> None:
-    """transformers keeps any unknown name; one that is nearly a field's is a slip."""
+    """transformers keeps any unknown name (and writes `_name_or_path`); one that is nearly a field's is a slip."""
     for name in given:
-        if name != "aus" and (near := get_close_matches(name, [*fields, "aus"], n=1, cutoff=0.87)):
+        if (
+            name != "aus"
+            and not name.startswith("_")
+            and (near := get_close_matches(name, [*fields, "aus"], n=1, cutoff=0.87))
+        ):
             raise ValueError(f"AULLMConfig has no field '{name}'. Did you mean '{near[0]}'?")
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a dictionary can be written into config.json; a configuration can."""
+    if not isinstance(value, dict):
+        return True
+    try:
+        json.dumps(value, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return all(isinstance(name, str) for name in value)
 
 
 def slots_of(template: str) -> list[str]:
@@ -241,6 +257,9 @@ class AULLMConfig(PreTrainedConfig):
         if self.problem_type is None:
             self.problem_type = "multi_label_classification"
         _check_choice("problem_type", self.problem_type, ("multi_label_classification",))
+        _check_choice("projector", self.projector, PROJECTOR_KINDS)  # the next lines ask these three
+        _check_bool("graph", self.graph)
+        _check_number("ccr_weight", self.ccr_weight, float, 0, math.inf)
         if self.prompt_template is None:
             slots = "".join(f"{{{slot}}}" for slot in self.token_slots)
             self.prompt_template = (DEDUCTION_TEXT if self.graph else TASK_TEXT) + slots
@@ -248,9 +267,7 @@ class AULLMConfig(PreTrainedConfig):
             self.projector == "prompt" and isinstance(self.prompt_template, str) and not slots_of(self.prompt_template)
         ):
             self.prompt_template += "{prompt}"  # text alone: the learned tokens follow it
-        if not isinstance(self.text_config, (dict, PreTrainedConfig, type(None))) or (
-            isinstance(self.text_config, dict) and not all(isinstance(name, str) for name in self.text_config)
-        ):
+        if not isinstance(self.text_config, (dict, PreTrainedConfig, type(None))) or not _is_json(self.text_config):
             _reject("text_config", self.text_config, "a dictionary or configuration of a decoder")
         super().__post_init__(**kwargs)
         if self.evidence_gate is None:  # settled once: a model trained with a gate keeps it

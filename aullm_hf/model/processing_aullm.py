@@ -153,13 +153,9 @@ class AULLMVideoProcessor(VideoProcessorMixin):
 
     def normalize_frames(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 frames (.., H, W) of the right size -> float32 in the model's range."""
-<<<<<<< HEAD
-        return frames / (255.0 / VALUE_RANGES[self.value_range])  # to float32 and divided in one pass
-=======
         if not isinstance(frames, torch.Tensor):
             raise TypeError(f"frames is {shown(frames)}; allowed: a tensor of pixels 0..255.")
-        return frames.float() / (255.0 / VALUE_RANGES[self.value_range])
->>>>>>> 865ef6f (Wrong values are refused by name, in our own words, at every public call: pixels and labels that are no numbers, tables, folds, options, paths)
+        return frames / (255.0 / VALUE_RANGES[self.value_range])  # to float32 and divided in one pass
 
     # ---------------------------------------------------------------- one clip
 
@@ -257,7 +253,7 @@ def read_video(path: str) -> list[np.ndarray]:
         with av.open(path, options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS}) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     except (av.error.FFmpegError, OSError, IndexError) as error:
-        raise ValueError(f"{path!r} could not be read as a video ({error}).") from error
+        raise ValueError(f"{shown(path)} could not be read as a video ({shown(str(error))}).") from error
     if not frames:
         raise ValueError(f"{path!r} holds no video frame.")
     return frames

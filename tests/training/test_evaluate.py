@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pandas as pd
@@ -59,16 +60,22 @@ def test_labels_are_joined_by_clip_id_and_give_the_run_s_figures(casme2, publish
     assert "y_AU1" not in pd.read_parquet(published / "predictions.parquet").columns
 
 
-def test_without_labels_it_says_how_to_get_them(published):
-    with pytest.raises(ValueError, match=r"labels of licensed data are not published. Join your own copy"):
-        evaluate.main([str(published), *FEW])
+def refused(arguments, capsys, match):
+    """Exit status 2, and one line that says it."""
+    with pytest.raises(SystemExit, match="2"):
+        evaluate.main(arguments)
+    said = capsys.readouterr().err
+    assert re.search(match, said) and said.count("\n") == 1
 
 
-def test_other_labels_are_refused_unless_wanted(casme2, published, own_copy):
+def test_without_labels_it_says_how_to_get_them(published, capsys):
+    refused([str(published), *FEW], capsys, r"labels of licensed data are not published. Join your own copy")
+
+
+def test_other_labels_are_refused_unless_wanted(casme2, published, own_copy, capsys):
     own_copy["aus"][0] = [12] if own_copy["aus"][0] != [12] else [4]
     asked = [str(published), "--labels", "casme2", "--root", "/data/CASME2", *FEW]
-    with pytest.raises(ValueError, match=r"these labels have the fingerprint .* another release, other policies"):
-        evaluate.main(asked)
+    refused(asked, capsys, r"these labels have the fingerprint .* another release, other policies")
     assert evaluate.main([*asked, "--any_labels"])["per_au"] != casme2[1]["per_au"]
 
 
@@ -84,11 +91,11 @@ def test_labels_come_from_the_data_room_with_the_run_s_policies(tmp_path, monkey
     assert set(labels["dataset"]) == {"casme2"} and labels["clip_id"][0].startswith("casme2/")
 
 
-def test_missing_clips_are_named(published, own_copy):
+def test_missing_clips_are_named(published, own_copy, capsys):
     for column, values in own_copy.items():
         own_copy[column] = values[1:]
-    with pytest.raises(ValueError, match="no labels for 1 tested clips: sub01/EP00; load the whole data set"):
-        evaluate.main([str(published), "--labels", "casme2", "--root", "/x", "--any_labels", *FEW])
+    asked = [str(published), "--labels", "casme2", "--root", "/x", "--any_labels", *FEW]
+    refused(asked, capsys, "no labels for 1 tested clips: sub01/EP00; load the whole data set")
 
 
 def test_a_predictions_file_alone_is_scored_as_far_as_it_goes(casme2, tmp_path):
