@@ -47,39 +47,43 @@ def hold(what: str, measured: list[dict[str, float]]) -> None:
         assert slope - margin < FLAT[name], f"{what}: {name} grows by {slope:.3f} ± {margin:.3f} a step"
 
 
-def left_behind() -> set[str]:
-    return set(os.listdir(tempfile.gettempdir()))
+@pytest.fixture
+def temporary(tmp_path, monkeypatch) -> Path:
+    """Where temporary files of this process go: nothing may be left there."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-def test_a_thousand_clips():
+def test_a_thousand_clips(temporary):
     model = tiny_model()
     detector = AUDetector(model, processor=AULLMVideoProcessor.for_config(model.config), batch_size=10, workers=1)
     frames = np.random.default_rng(0).integers(0, 256, (1000, 8, 32, 32), np.uint8)
-    before, measured = left_behind(), []
+    measured = []
     for first in range(0, 1000, 10):
         (table,) = detector.detect(list(frames[first : first + 10]))
         assert len(table) == 10 and not table["reason"].any()
         measured.append(now())
-    assert left_behind() <= before
+    assert not list(temporary.iterdir())
     hold("1,000 clips, ten a step", measured)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-def test_a_hundred_folds(tmp_path, monkeypatch):
-    import train as script
+def test_a_hundred_folds(tmp_path, temporary, monkeypatch):
+    import fold
 
-    measured, original = [], script.train_fold
+    measured, original = [], fold.train_fold
 
     def counted(*values, **named):
         original(*values, **named)
         measured.append(now())
 
-    monkeypatch.setattr(script, "train_fold", counted)
+    monkeypatch.setattr(fold, "train_fold", counted)
     data = {"subjects": 100, "clips_per_subject": 2}
     recipe = tiny_yaml(tmp_path, data=data, training={"num_train_epochs": 1, "max_steps": 1})
-    before = left_behind()
     assert train(recipe, tmp_path / "run") == 0
     assert len(measured) == 100
-    assert left_behind() <= before
+    assert not list(temporary.iterdir())
     hold("100 folds", measured)

@@ -1,4 +1,7 @@
-"""The figures of one thread are those of two, to the tolerance that the README states: 1e-5 in a logit."""
+"""The figures of one thread are those of two: within 1e-5 in a logit of the same weights, 1e-3 after training.
+
+Trained by plain gradient descent: Adam divides small gradients by their own size, and makes of a rounding a step.
+"""
 
 import subprocess
 import sys
@@ -18,7 +21,7 @@ for fields in ({}, {"projector": "mge", "graph": True, "ccr_weight": 1.0}):
     model = tiny_model(**fields)
     with torch.no_grad():
         found.append(model(clips(5)).logits)
-    optimizer = torch.optim.AdamW(model.trained_parameters().values(), lr=1e-3)
+    optimizer = torch.optim.SGD(model.trained_parameters().values(), lr=0.05)
     for step in range(4):
         model.train()
         torch.manual_seed(step)
@@ -40,5 +43,5 @@ def figures(threads: int, path) -> np.ndarray:
 def test_one_thread_and_two_predict_and_train_alike(tmp_path):
     one, two = figures(1, tmp_path / "1.npy"), figures(2, tmp_path / "2.npy")
     np.testing.assert_allclose(one[::2], two[::2], rtol=0, atol=TOLERANCE)  # as made
-    np.testing.assert_allclose(one[1::2], two[1::2], rtol=0, atol=100 * TOLERANCE)  # after four steps of Adam
+    np.testing.assert_allclose(one[1::2], two[1::2], rtol=0, atol=100 * TOLERANCE)  # after four steps
     assert np.abs(one[1] - one[0]).max() > 1e-2  # and the steps changed something

@@ -131,7 +131,10 @@ def fit_calibration(
 
 def _matrix(name: str, values: Any) -> np.ndarray:
     try:
-        return np.asarray(values, dtype=np.float64)
+        found = np.asarray(values)
+        if np.iscomplexobj(found):
+            raise TypeError("complex numbers")
+        return found.astype(np.float64)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name}={shown(values)} is no table of numbers (clips, AUs)") from error
 
