@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := aullm_hf training tests
 
-.PHONY: install quickstart controls test test-slow fuzz lower-bounds quality style
+.PHONY: install quickstart controls test test-slow soak fuzz lower-bounds quality style
 
 install: $(INSTALLED)
 
@@ -25,6 +25,10 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m slow
+
+# Faults at random; SOAK_KILLS=20 of each and SOAK_SECONDS=600 in all at most. The table is in runs/soak/soak.md.
+soak: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s -m slow tests/faults
 
 # Coverage-guided, FUZZ_SECONDS for each fuzzer; needs atheris (pip install -c constraints.txt -e ".[fuzz]").
 FUZZ_SECONDS ?= 60

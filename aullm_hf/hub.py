@@ -25,7 +25,16 @@ from huggingface_hub.hf_api import RepoFile
 from .evaluation.cards import fold_card, public, run_card, without_places
 from .evaluation.figures import FIGURES
 from .evaluation.labels import is_licensed, without_labels
-from .evaluation.run_folder import Run, read_json, read_run, write_json, write_table, write_text
+from .evaluation.run_folder import (
+    Run,
+    finished_folds,
+    read_json,
+    read_run,
+    refuse_damaged,
+    write_json,
+    write_table,
+    write_text,
+)
 from .evaluation.scoring import Scores
 from .evaluation.tables import TABLES, About
 from .hub_client import BUSY, backoff, be_patient, wait_of
@@ -38,7 +47,7 @@ _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}  # run
 _TABLES_AND_FACES = {".parquet", ".csv", ".tsv", ".xlsx", ".arrow", ".npy", ".npz", ".png", ".jpg", ".jpeg", ".bmp",
                      ".gif", ".webp", ".mp4", ".avi"}  # fmt: skip
 _FOLD_FIELDS = ("fold", "seed", "seen_subjects", "test_subjects", "calibration", "thresholds", "flagged",
-                "flag_reasons", "seconds")  # fmt: skip
+                "flag_reasons", "seconds", "batch_in_parts")  # fmt: skip
 # With the published scores, the exact steps of these curves would give the labels back.
 _TELL_LABELS = {"precision_recall.png"}
 
@@ -100,6 +109,7 @@ def push_run(
             f'right="{right}"; write a sentence such as "The owners allowed me in writing on 3 May to publish these"'
         )
     finished = _finished(path, folds)
+    refuse_damaged([path / "final"] if main and (path / "final" / "fold.json").is_file() else [])
     be_patient()
     hub = _Hub(HfApi(endpoint=endpoint, token=token), repo_id, attempts)
     report = Push(url=str(hub.call("create the repository", _create, private=private)))
@@ -127,12 +137,12 @@ def push_run(
 
 def _finished(path: Path, wanted: Sequence[str] | None) -> list[tuple[str, Path, dict]]:
     """(branch, folder, its entry) of the finished folds, by name."""
-    folders = sorted(path.glob("folds/*/fold.json"))
-    entries = [(file.parent, read_json(file)) for file in folders if (file.parent / "checkpoint").is_dir()]
-    found = [(f"fold-{folder.name}", folder, entry) for folder, entry in entries]
+    folders = finished_folds(path)
+    names = {folder.name for folder in folders}
+    refuse_damaged(folder for folder in folders if wanted is None or folder.name in wanted)
+    found = [(f"fold-{folder.name}", folder, read_json(folder / "fold.json")) for folder in folders]
     if wanted is None:
         return found
-    names = {folder.name for folder, _ in entries}
     if missing := sorted(set(wanted) - names):
         raise ValueError(f"no finished fold '{missing[0]}' with a checkpoint; there are {', '.join(sorted(names))}")
     return [item for item in found if item[1].name in set(wanted)]

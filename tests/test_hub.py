@@ -9,7 +9,7 @@ from huggingface_hub import snapshot_download
 from aullm_hf import hub as hub_module
 from aullm_hf.evaluation import write_report
 from aullm_hf.hub import HubPushError, push_run
-from support.fake_run import fake_run, report_without_figures
+from support.fake_run import fake_run, finish_fold, report_without_figures
 from support.hub_server import HubServer, reach_the_server
 
 TOKEN = "hf_averysecrettokenofmine"
@@ -157,6 +157,9 @@ def test_a_later_fold_and_a_changed_file_are_all_that_is_sent(runs):
         assert "predictions.parquet" not in server.files("me/demo", "fold-sub02")
         weights = runs / "tiny" / "folds" / "sub02" / "checkpoint" / "model.safetensors"
         weights.write_bytes(b"retrained")
+        with pytest.raises(ValueError, match=r"sub02' was damaged after it was finished"):
+            push(runs / "tiny", server)
+        finish_fold(weights.parents[1], json.loads((weights.parents[1] / "fold.json").read_text()))
         assert push(runs / "tiny", server).branches["fold-sub02"].uploaded == ["model.safetensors"]
         assert server.files("me/demo", "fold-sub02")["model.safetensors"] == b"retrained"
 
@@ -213,7 +216,7 @@ def test_what_cannot_be_pushed_is_named(runs):
         ):
             push(runs / "tiny", server, folds=["sub09"])
         (runs / "tiny" / "folds" / "sub01" / "checkpoint" / "config.json").unlink()
-        with pytest.raises(FileNotFoundError, match=r"has no config.json: it is not a complete checkpoint"):
+        with pytest.raises(ValueError, match=r"was damaged after it was finished: checkpoint/config.json is gone"):
             push(runs / "tiny", server, folds=["sub01"])
         results = runs / "tiny" / "results.json"
         results.write_text(results.read_text().replace('"n_clips": 36', '"n_clips": 24'))

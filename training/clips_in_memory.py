@@ -274,13 +274,15 @@ class ClipSampler(Sampler):
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[Draw]:
-        rng = np.random.default_rng([*self.key, self.epoch])
+    def order(self, epoch: int) -> np.ndarray:
+        """The rows of an epoch, as they come."""
+        rng = np.random.default_rng([*self.key, epoch])
         if self.share is None:
-            order = rng.permutation(len(self.rows))
-        else:
-            order = rng.choice(len(self.rows), size=len(self.rows), p=self.share)
-        rows = self.rows[order]
+            return self.rows[rng.permutation(len(self.rows))]
+        return self.rows[rng.choice(len(self.rows), size=len(self.rows), p=self.share)]
+
+    def __iter__(self) -> Iterator[Draw]:
+        rows = self.order(self.epoch)
         return zip(rows.tolist(), repeat(self.epoch), _times_before(rows).tolist(), strict=False)
 
 

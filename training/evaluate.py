@@ -10,9 +10,11 @@ data hold no labels: `--labels NAME --root ROOT` joins your own copy by clip id,
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from aullm_hf.evaluation import assemble_run, read_run, write_report
+from aullm_hf.evaluation.run_folder import finished_folds, fold_damage
 
 POLICIES = ("either", "ref", "static", "corrections")  # what decides a label; as the run had them
 
@@ -42,8 +44,12 @@ def evaluate(options: argparse.Namespace) -> dict:
         raise ValueError(
             f"{len(options.labels or ())} --labels and {len(options.root or ())} --root; give one root a name"
         )
-    if any(options.run.glob("folds/*/fold.json")):
+    folds = finished_folds(options.run) if options.run.is_dir() else []
+    if folds:
         print(f"{assemble_run(options.run)} finished folds")
+    for folder in folds:
+        if found := fold_damage(folder):  # the tables are whole, or assemble_run had refused them
+            print(f"Warning: {folder} was damaged after it was finished: {', '.join(found[:3])}.", file=sys.stderr)
     labels = None
     if options.labels:
         labels = load_labels(options.labels, options.root, read_run(options.run).info)

@@ -21,9 +21,11 @@ import numpy as np
 import pandas as pd
 import torch
 from clips_in_memory import Augmentation, Batches, Clips, Resident, Views
+from finite import NotFinite
 from fold_trainer import FoldTrainer
-from run_files import drop_checkpoints, finish, newest_checkpoint, replace_folder
+from run_files import drop_checkpoints, finish, is_sealed, newest_checkpoint, replace_folder, seal
 from run_model import logits_of
+from stopping import STOPPER
 
 from aullm_hf.baselines import BaselineForAUDetection
 from aullm_hf.evaluation import Calibration, Fold, fit_calibration
@@ -65,6 +67,7 @@ class Workshop:
     resident: Resident | None = None  # the clips where batches are made of them; None: on the CPU
     clock: Callable[[], float] = time.perf_counter  # of this fold alone, where several take turns
     views: Views | None = None  # what a baseline sees of the clips, where that is the same in every step
+    parts: int = 1  # in which each batch is taken one after the other, where memory is too small for the whole
 
 
 def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
@@ -97,6 +100,8 @@ def train_fold(shop: Workshop, job: Job, callbacks: Sequence = ()) -> None:
         p_inner = calibration.probabilities(z_inner)
         write_table(_table(shop, job, fold.inner, z_inner, p_inner), job.folder / "inner.parquet")
         entry |= calibration.to_dict()
+    if shop.parts > 1:  # batch norm saw the parts: not comparable bit for bit with folds of whole batches
+        entry["batch_in_parts"] = shop.parts
     write_json(log, job.folder / "log.json")
     measured = {  # by the process that finished the fold, from where it began or went on
         "train_seconds": round(trained - begun, 2),
@@ -115,6 +120,7 @@ def train_final(shop: Workshop, rows: Sequence[int], seed: int, run_dir: Path, c
         _write_checkpoint(shop, calibration, folder)
         write_json(log, folder / "log.json")
         entry = {"fold": "final", "seed": seed, **calibration.to_dict()}
+        entry |= {"batch_in_parts": shop.parts} if shop.parts > 1 else {}
         finish(folder, entry | {"seconds": round(shop.clock() - begun, 2)})
 
 
@@ -133,6 +139,9 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
     training = copy.copy(shop.training)
     training.output_dir, training.seed, training.save_total_limit = str(work), job.seed, None
     training.disable_tqdm, training.run_name = True, f"{shop.run_name}-{job.name}"
+    training.per_device_train_batch_size //= shop.parts
+    training.gradient_accumulation_steps *= shop.parts
+    training.per_device_eval_batch_size = max(training.per_device_eval_batch_size // shop.parts, 1)
     training.dataloader_pin_memory = False  # batches are made where they are needed
     if "tensorboard" in training.report_to:  # beside the folds: `work` goes when the fold ends
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(shop.logs / job.name)
@@ -154,6 +163,13 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
 
     def predict(rows: Sequence[int], autocast=nullcontext) -> np.ndarray:
         z = logits_of(shop.model, batches, rows, training.per_device_eval_batch_size, autocast).numpy()
+        if not np.isfinite(z).all():
+            names = [
+                shop.clips.table["clip_id"][row]
+                for row, whole in zip(rows, np.isfinite(z), strict=True)
+                if not whole.all()
+            ]
+            raise NotFinite(f"logits are nan or infinite of the clips {', '.join(names[:5])}", clips=names)
         return np.round(z, DECIMALS)
 
     shop.model.reset_trained(job.seed)
@@ -173,18 +189,22 @@ def _fit(shop: Workshop, job: Job | _Named, rows: Sequence[int], work: Path, cal
         newest_checkpoint(work)  # deletes what was cut short, before anybody looks
     trainer.accelerator.wait_for_everyone()
     resume = newest_checkpoint(work) if training.should_save else _sole_checkpoint(work)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    try:
+        with STOPPER.after_a_step() if training.world_size == 1 else nullcontext():
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        trainer.refuse_bad_weights()
+    finally:
+        shop.model.zero_grad(set_to_none=True)
+        # Accelerate puts autocast around `forward` and takes the model for prepared from then on: the next fold's
+        # Trainer would train without.
+        for mark in ("forward", "_original_forward", "_is_accelerate_prepared"):
+            shop.model.__dict__.pop(mark, None)
     log = [
         {key: value for key, value in entry.items() if key in LOGGED or key.startswith("loss_")}
         for entry in trainer.state.log_history
         if "loss" in entry
     ]
     accelerator = trainer.accelerator
-    shop.model.zero_grad(set_to_none=True)
-    # Accelerate puts autocast around `forward` and takes the model for prepared from then on: the next fold's Trainer
-    # would train without.
-    for mark in ("forward", "_original_forward", "_is_accelerate_prepared"):
-        shop.model.__dict__.pop(mark, None)
     del trainer
     accelerator.free_memory()  # collects: Trainer, optimizer and callbacks hold each other
     return log, partial(predict, autocast=accelerator.autocast)
@@ -195,7 +215,7 @@ def _teachers(shop: Workshop, fold_name: str, seed: int, rows: Sequence[int], wo
     teachers = []
     for place, name in enumerate(shop.model.teacher_names):
         folder = work / f"teacher{place}"
-        if (folder / "checkpoint").is_dir():
+        if is_sealed(folder / "checkpoint"):
             teachers.append(BaselineForAUDetection.from_pretrained(folder / "checkpoint"))
             continue
         config = copy.deepcopy(shop.model.config)
@@ -205,6 +225,7 @@ def _teachers(shop: Workshop, fold_name: str, seed: int, rows: Sequence[int], wo
         _fit(replace(shop, model=teacher), own, rows, folder, callbacks)
         if shop.training.should_save:
             teacher.save_pretrained(folder / ".checkpoint.partial")
+            seal(folder / ".checkpoint.partial")
             replace_folder(folder / ".checkpoint.partial", folder / "checkpoint")
             drop_checkpoints(folder, but=None)
         teachers.append(teacher)
@@ -233,14 +254,14 @@ def _calibrate(shop: Workshop, fold: Fold, predict) -> tuple[Calibration, np.nda
 def _chosen(shop: Workshop, job: Job, work: Path, callbacks: Sequence) -> tuple[Calibration, np.ndarray]:
     """The first half of `inner: refit`: a model for the calibration alone, kept so that a kill does not cost it."""
     fold, labels = job.fold, shop.model.config.labels
-    if not (work / "calibration.json").is_file():
+    if not is_sealed(work):
         _, predict = _fit(shop, job, fold.train, work, callbacks)
         calibration, z = _calibrate(shop, fold, predict)
         if shop.training.should_save:
             write_table(_table(shop, job, fold.inner, z, z), work / "inner.parquet")
             write_json(calibration.to_dict(), work / "calibration.json")
-            for checkpoint in work.glob("checkpoint-*"):
-                shutil.rmtree(checkpoint, ignore_errors=True)
+            drop_checkpoints(work, but=None)
+            seal(work)
         return calibration, z
     table = read_table(work / "inner.parquet").set_index("clip_id")
     names = [shop.clips.table["clip_id"][row] for row in fold.inner]

@@ -1,15 +1,18 @@
 """The Trainer of one fold: our order of clips, our parameter groups, checkpoints that are either whole or unused."""
 
+import math
 import zlib
 from pathlib import Path
 
 import torch
 from accelerate.utils import TorchDynamoPlugin
 from clips_in_memory import Batches, ClipSampler, Draws, balanced_weights
+from finite import LossWatch, NotFinite, spoiled
 from parameter_groups import adam_with_l2, parameter_groups
 from run_config import ConfigError
 from run_files import drop_checkpoints, seal
 from saved_state import load_state, random_state, save_state, set_random_state
+from stopping import StopWhenAsked
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
@@ -29,7 +32,11 @@ class FoldTrainer(Trainer):
     def __init__(self, model, args, batches: Batches, rows, name: str, callbacks: list[TrainerCallback]):
         weights = balanced_weights(batches.clips.labels[list(rows)]) if args.clip_sampling == "balanced" else None
         self.clip_sampler = ClipSampler(rows, seed=args.seed, fold=name, weights=weights)
-        own = [_EveryStepItsSeed(args.seed, name, args.process_index), _EveryEpochItsOrder(self.clip_sampler)]
+        own = [
+            _EveryStepItsSeed(args.seed, name, args.process_index),
+            _EveryEpochItsOrder(self.clip_sampler),
+            StopWhenAsked(),
+        ]
         super().__init__(
             model=model,
             args=args,
@@ -42,14 +49,18 @@ class FoldTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
         self.loss_parts = LossParts()
+        self.watch = LossWatch()
 
     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
-        self.loss_parts.add(outputs.get("loss_parts"))
+        parts = outputs.get("loss_parts")
+        self.loss_parts.add(parts)
+        self.watch.see(self.state.global_step, loss, parts or {})
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         if "loss" in logs:
+            self.refuse_bad_loss()
             logs = logs | self.loss_parts.take()
         super().log(logs, *args, **kwargs)
 
@@ -60,6 +71,47 @@ class FoldTrainer(Trainer):
     def floating_point_ops(self, inputs) -> int:
         """None are counted: the Trainer would take pixels for tokens, and walk through all weights in every step."""
         return 0
+
+    # ---- numbers that are none
+
+    def refuse_bad_loss(self) -> None:
+        """Stop if the loss of some step was no number. Every process calls this."""
+        if (bad := self.watch.first_bad(self.accelerator.gather)) is None:
+            return
+        step, terms = bad
+        loss, *parts = (f"{name} {value:g}" for name, value in terms.items())
+        clips, said = self.clips_of_step(step), f" ({', '.join(parts)})" if parts else ""
+        raise NotFinite(
+            f"{loss} at step {step + 1}{said}, of the clips {', '.join(clips)}",
+            step=step + 1,
+            clips=clips,
+            terms=terms,
+        )
+
+    def refuse_bad_weights(self) -> None:
+        """Stop rather than save weights that are no numbers. Every process calls this."""
+        self.refuse_bad_loss()
+        bad = spoiled(self.accelerator.unwrap_model(self.model, keep_torch_compile=False))
+        counts = self.accelerator.gather(torch.tensor([len(bad)], device=self.args.device)).tolist()
+        if any(counts):
+            named = ", ".join([*bad[:3], ".."][: len(bad)]) or "in another process"
+            step = self.state.global_step
+            raise NotFinite(
+                f"weights are nan or infinite after step {step} ({named})",
+                step=step,
+                clips=self.clips_of_step(step - 1),
+            )
+
+    def clips_of_step(self, step: int) -> list[str]:
+        """Names of the clips of a step (from 0), over all processes."""
+        devices = self.args.per_device_train_batch_size * max(self.args.world_size, 1)
+        batches = math.ceil(len(self.clip_sampler) / devices)
+        steps = math.ceil(batches / self.args.gradient_accumulation_steps)
+        size = devices * self.args.gradient_accumulation_steps
+        epoch, place = divmod(step, steps)
+        names = self.data_collator.clips.table["clip_id"]
+        drawn = self.clip_sampler.order(epoch)[place * size : (place + 1) * size]
+        return [names[row] for row in drawn.tolist()]
 
     def _get_train_sampler(self, train_dataset=None) -> Sampler:
         return self.clip_sampler
@@ -116,6 +168,7 @@ class FoldTrainer(Trainer):
             set_random_state(load_state(path))
 
     def _save_checkpoint(self, model, trial) -> None:
+        self.refuse_bad_weights()
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # every process has its own part in it
         if self.args.should_save:

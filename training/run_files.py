@@ -3,19 +3,20 @@
     run.json, config.yaml       what the run is, and what train.py takes to do it again; written first
     .locks/<fold>.lock          held by the process that trains the fold; a dead process holds nothing
     folds/<fold>/work/          the Trainer's checkpoints, sealed one by one, gone when the fold ends
-    folds/<fold>/fold.json      written last: a fold is finished exactly when it is there
+    folds/<fold>/fold.json      written last, with every file's checksum: a fold is finished exactly when it is there
+    folds/<fold>/failed.json    why it failed, until it is finished
+    damaged/<fold>-<n>/         a finished fold that was changed afterwards, as it was found
 
 The locks are the operating system's (flock), so the kernel frees those of a killed process. On a network file system
 they hold between machines only where it supports flock (NFS v4, Lustre with `-o flock`); where it does not, give each
 job its own part with `--fold_shard`, which needs no lock.
 """
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ import yaml
 from filelock import FileLock, Timeout
 from run_config import ConfigError, differences
 
-from aullm_hf.evaluation.run_folder import read_json, write_json, write_text
+from aullm_hf.checksums import checksum, checksums, damage
+from aullm_hf.evaluation.run_folder import fold_damage, read_json, with_digest, write_json, write_text
 
 SEAL = "sealed.json"
+REPORTED = ".locks/report.json"  # of which folds the tables are, and their checksums
+FAILED = "failed.json"  # in a fold's folder: why it could not be finished
 
 
 # -------------------------------------------------------------------- locks
@@ -59,8 +63,8 @@ def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -
             write_text(yaml.safe_dump(plain, sort_keys=False), run_dir / "config.yaml")
             write_json({**info, "identity": identity}, path)
             return
-        there = read_json(path)
-        lines = differences(identity, there.get("identity", {}))
+        there = _manifest(path)
+        lines = differences(identity, there["identity"])
         for name in ("fingerprint", "labels_fingerprint"):
             if there["data"][name] != info["data"][name]:
                 lines.append(f"the data: {name} here {info['data'][name][:16]}, there {there['data'][name][:16]}")
@@ -75,30 +79,65 @@ def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -
             print(f"Warning: the run was begun with other versions ({changed}): its folds may differ in bits.")
 
 
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        there = read_json(path)
+        whole = {"identity", "data", "versions"} <= set(there) and "fingerprint" in there["data"]
+    except (ValueError, TypeError) as error:
+        whole, said = False, str(error)
+    else:
+        said = f"'{path}' does not say what the run is"
+    if not whole:
+        raise ConfigError(
+            f"{said}, so it cannot be told whether this is the same run. Put a copy of it back; or, if {path.parent} "
+            "certainly is this command's (config.yaml there is its configuration), delete run.json: it is written "
+            "anew, and every finished fold is kept."
+        )
+    return there
+
+
 # -------------------------------------------------------------------- a fold
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the fold's work is done; a fold.json whose files are gone or of another size is an error."""
-    if not (folder / "fold.json").is_file():
-        return False
-    for name, known in read_json(folder / "fold.json")["files"].items():
-        size = (folder / name).stat().st_size if (folder / name).is_file() else None
-        if size != known["bytes"]:
-            raise ConfigError(
-                f"{folder / name} {'is gone' if size is None else f'has {size} bytes'}, fold.json says "
-                f"{known['bytes']}: the finished fold was changed afterwards. Delete {folder} to train it again."
-            )
-    return True
+    """Whether the fold's work is done; a launch that begins has looked for damage (`set_damaged_aside`)."""
+    return (folder / "fold.json").is_file()
+
+
+def set_damaged_aside(run_dir: Path, folders: Iterable[Path], *, retrain: bool) -> None:
+    """Refuse finished folds whose files are not as they were, or move them away to be trained again."""
+    finished = [folder for folder in folders if is_finished(folder)]
+    damaged = {folder: found for folder in finished if (found := fold_damage(folder))}
+    if damaged and not retrain:
+        raise ConfigError(
+            "damaged after they were finished: "
+            + "; ".join(f"{folder} ({', '.join(found[:3])})" for folder, found in damaged.items())
+            + ". Put the files back, or give the same command with --retrain_damaged, which trains these folds again "
+            f"and keeps what there is under {run_dir / 'damaged'}."
+        )
+    for folder, found in damaged.items():
+        aside = next(path for n in count(1) if not (path := run_dir / "damaged" / f"{folder.name}-{n}").exists())
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder, aside)
+        print(f"{folder} is trained again ({', '.join(found[:3])}); what there was is kept: {aside}", flush=True)
+    for folder in finished:  # killed before it was gone
+        shutil.rmtree(folder / "work", ignore_errors=True)
 
 
 def finish(folder: Path, entry: dict[str, Any]) -> None:
     """Write fold.json, with a checksum of every file beside it; then the Trainer's checkpoints may go."""
-    for cut_short in folder.glob(".*.partial"):  # a killed process's
-        shutil.rmtree(cut_short) if cut_short.is_dir() else cut_short.unlink()
-    write_json({**entry, "files": checksums(folder, leave_out=("work", "fold.json"))}, folder / "fold.json")
+    clear_partials(folder)
+    (folder / FAILED).unlink(missing_ok=True)
+    files = checksums(folder, leave_out=("work", "fold.json"))
+    write_json(with_digest({**entry, "files": files}), folder / "fold.json")
     sync(folder)
     shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def clear_partials(folder: Path) -> None:
+    """Delete what killed processes have left half written; the caller holds the lock under which it is written."""
+    for cut_short in folder.glob(".*.partial"):
+        shutil.rmtree(cut_short) if cut_short.is_dir() else cut_short.unlink()
 
 
 def replace_folder(partial: Path, folder: Path) -> None:
@@ -107,17 +146,6 @@ def replace_folder(partial: Path, folder: Path) -> None:
         sync(file)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
-
-
-def checksums(folder: Path, leave_out: tuple[str, ...] = ()) -> dict[str, dict]:
-    found = {}
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = file.relative_to(folder).as_posix()
-        if name.split("/")[0] not in leave_out and not name.startswith("."):
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            found[name] = {"bytes": file.stat().st_size, "sha256": digest}
-    return found
 
 
 def sync(path: Path) -> None:
@@ -129,29 +157,68 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+# -------------------------------------------------------------------- the report
+
+
+def is_reported(run_dir: Path, folders: Iterable[Path]) -> bool:
+    """Whether tables, figures and card are those of these folds, and as they were written: by content, not by time."""
+    try:
+        record = read_json(run_dir / REPORTED)
+        there = record["folds"] == _fold_marks(folders) and not damage(run_dir, record["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return there and (run_dir / "README.md").is_file()  # which people may edit
+
+
+def set_reported(run_dir: Path, folders: Iterable[Path]) -> None:
+    files = [run_dir / name for name in ("predictions.parquet", "inner.parquet", "folds.json", "results.json")]
+    files += sorted([*run_dir.glob("tables/*"), *run_dir.glob("figures/*")])
+    written = {file.relative_to(run_dir).as_posix(): checksum(file) for file in files if file.is_file()}
+    for folder in (run_dir, run_dir / "tables", run_dir / "figures"):
+        clear_partials(folder)
+    write_json({"folds": _fold_marks(folders), "files": written}, run_dir / REPORTED)
+
+
+def _fold_marks(folders: Iterable[Path]) -> dict[str, str]:
+    return {folder.name: checksum(folder / "fold.json")["sha256"] for folder in folders}
+
+
 # -------------------------------------------------------------------- the Trainer's checkpoints
 
 
-def seal(checkpoint: Path) -> None:
-    """Mark a checkpoint as whole: the Trainer writes in place, so a cut one looks like any other."""
-    for file in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
+def seal(folder: Path) -> None:
+    """Mark a folder as whole: the Trainer writes in place, so a cut checkpoint looks like any other."""
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         sync(file)
-    write_json(checksums(checkpoint, leave_out=(SEAL,)), checkpoint / SEAL)
-    sync(checkpoint / SEAL)
+    write_json(checksums(folder, leave_out=(SEAL,)), folder / SEAL)
 
 
-def is_sealed(checkpoint: Path) -> bool:
-    try:
-        known = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+def is_sealed(folder: Path) -> bool:
+    """Whether the folder is as it was when it was sealed. One that was changed since is named."""
+    if not (folder / SEAL).is_file():
         return False
-    return known == checksums(checkpoint, leave_out=(SEAL,))
+    try:
+        known = read_json(folder / SEAL)
+        found = damage(folder, known)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        known, found = {}, [f"{SEAL} cannot be read"]
+    if found:
+        print(f"{folder} is damaged and not used: {', '.join(found[:3])}.", flush=True)
+    return bool(known) and not found
+
+
+def sealed_checkpoint(work: Path) -> Path | None:
+    """The latest whole checkpoint."""
+    numbered = {path: path.name.rpartition("-")[2] for path in work.glob("checkpoint-*")}
+    found = sorted(
+        (path for path, step in numbered.items() if step.isdecimal()), key=lambda path: -int(numbered[path])
+    )
+    return next((path for path in found if is_sealed(path)), None)
 
 
 def newest_checkpoint(work: Path) -> Path | None:
     """The latest whole checkpoint; the others are deleted."""
-    found = sorted(work.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    newest = next((path for path in found if is_sealed(path)), None)
+    newest = sealed_checkpoint(work)
     drop_checkpoints(work, but=newest)
     return newest
 

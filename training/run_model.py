@@ -1,12 +1,13 @@
 """The run's model and its processor. An LLM is loaded once, for all folds, with what is trained around it."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import torch
 import yaml
 from run_config import ConfigError
-from run_files import locked, replace_folder
+from run_files import is_sealed, locked, replace_folder, seal
 
 from aullm_hf.baselines import ARCHITECTURES, BaselineConfig, BaselineForAUDetection, BaselineVideoProcessor
 from aullm_hf.baselines.linear_svm import LinearSVM
@@ -83,9 +84,11 @@ def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForA
             raise ConfigError(f"llm_name_or_path: {settings.llm_name_or_path!r}: {error}") from error
     folder = run_dir.resolve() / "base_llm"
     with locked(run_dir, "base_llm", wait=True):
-        if not folder.exists():
+        if not is_sealed(folder):
             partial = folder.with_name(".base_llm.partial")
+            shutil.rmtree(partial, ignore_errors=True)
             build_tiny_llm(partial, family=settings.llm_name_or_path.removeprefix(TINY), **tiny_sizes(settings))
+            seal(partial)
             replace_folder(partial, folder)
     model = AULLMForAUDetection.from_base_llm(config, str(folder), seed=seed)
     if config.save_base_weights:

@@ -35,6 +35,7 @@ class Launch:
     fold_parallel: bool
     folds_per_step: int
     final_fit: bool
+    retrain_damaged: bool
     dry_run: bool
     place: processes.Place
 
@@ -46,20 +47,38 @@ def main(argv: list[str] | None = None) -> int:
     from aullm_hf.data import DataError
 
     quiet()
+    from failures import NOT_WRITABLE, file_trouble
+    from stopping import STOPPER, Stopped
+
+    again = "Nothing that was finished is lost: give the same command again, and it goes on where it was."
     try:
-        config = load_run_config(launch.config, overrides)
-        if launch.folds_per_step > 1:
-            from joint_llm import refuse_what_cannot_be_joined
+        with STOPPER.listening():
+            config = load_run_config(launch.config, overrides)
+            if launch.folds_per_step > 1:
+                from joint_llm import refuse_what_cannot_be_joined
 
-            refuse_what_cannot_be_joined(config, launch)
-        if launch.dry_run:
-            from plan import print_plan
+                refuse_what_cannot_be_joined(config, launch)
+            if launch.dry_run:
+                from plan import print_plan
 
-            return print_plan(config, launch)
-        return run(config, launch)
+                return print_plan(config, launch)
+            return run(config, launch)
     except (ConfigError, DataError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
+        return said(error, 2)
+    except KeyboardInterrupt:
+        return said(f"interrupted. {again}", 130)
+    except Stopped as asked:
+        return said(f"stopped by {asked}. {again}", 128 + asked.number)
+    except Exception as error:
+        if (trouble := file_trouble(error)) is None:
+            raise
+        place = f": '{trouble.filename}'" if trouble.filename else ""
+        return said(f"{trouble.strerror}{place}. Mend that first. {again}", 2 if trouble.errno in NOT_WRITABLE else 1)
+
+
+def said(message: object, status: int) -> int:
+    print(f"train.py: {message}", file=sys.stderr, flush=True)
+    return status
 
 
 def run(config, launch: Launch) -> int:
@@ -67,7 +86,7 @@ def run(config, launch: Launch) -> int:
     from compiling import compile_parts
     from jobs import jobs_of, ours
     from run_data import aus_of_run, load_run_data
-    from run_files import open_run
+    from run_files import open_run, set_damaged_aside
     from run_info import run_info
     from run_model import build_model, draws_nothing, processor_of
 
@@ -85,6 +104,12 @@ def run(config, launch: Launch) -> int:
 
     compile_parts(model, config.training)
     jobs = jobs_of(config, clips.table, aus)
+    own = ours(jobs, launch)
+    if config.training.process_index == 0:
+        share = own[launch.place.rank :: launch.place.count] if launch.fold_parallel else own
+        folders = [job.folder for job in share] + [config.folder / "final"] * launch.final_fit
+        set_damaged_aside(config.folder, folders, retrain=launch.retrain_damaged)
+    from failures import Failures
     from fold import Workshop
 
     processor = processor_of(model.config, config.training, data.face)
@@ -102,16 +127,27 @@ def run(config, launch: Launch) -> int:
         resident=None if fixed else Resident.of(clips, device),
         views=Views(clips, processor, device=device, only_onset=only_onset) if fixed else None,
     )
-    train_jobs(shop, ours(jobs, launch), config, launch)
+    failures = Failures([job.folder for job in own] + [config.folder / "final"])
+    train_jobs(shop, own, failures, config, launch)
     if launch.final_fit:
         fit_final(shop, jobs, config, launch)
     if not config.training.should_save:
         return 0
-    return report(jobs, config)
+    code = report(jobs, config)
+    if not (failed := failures.reasons()):
+        return code
+    return said(
+        f"{len(failed)} of {len(own)} folds failed: " + "; ".join(f"{name}: {why}" for name, why in failed.items())
+        + ". The same command tries them again, from their last good checkpoint.", 1,
+    )  # fmt: skip
 
 
-def train_jobs(shop, jobs, config, launch: Launch) -> None:
-    """Take free folds until none is left: one at a time, or several in step."""
+def train_jobs(shop, jobs, failures, config, launch: Launch) -> None:
+    """Take free folds until none is left: one at a time, or several in step.
+
+    Those that others held are looked at a second time, in case that they died: processes that were launched together
+    wait for each other.
+    """
     from jobs import steps_of
     from progress import Progress
 
@@ -119,40 +155,49 @@ def train_jobs(shop, jobs, config, launch: Launch) -> None:
     gc.collect()
     gc.freeze()  # what is there by now stays; collecting after every fold need not look at it again
     progress = Progress(len(jobs), steps_of(config, jobs), speak=chooses and (launch.place.rank == 0))
-    left = deque(jobs)
+    left, held = deque(jobs), deque()
+    take = partial(take_folds, config=config, failures=failures, progress=progress)
     if (together := min(launch.folds_per_step, len(jobs))) > 1:
-        take_folds_together(shop, left, config, progress, together)
+        take_folds_together(shop, left, partial(take, held=held), config.training.device, together)
     else:
-        take_folds(shop, left, config, progress)
+        take(shop, left, held=held)
+    take(shop, held, wait=launch.fold_parallel and launch.place.count > 1)
     progress.close()
 
 
-def take_folds(shop, left: deque, config, progress, *callbacks) -> None:
-    """The first process of a data-parallel run chooses for all of them."""
+def take_folds(shop, left: deque, *callbacks, config, failures, progress, held: deque | None = None, wait=False):
+    """The first process of a data-parallel run chooses for all of them. `held` is given those in others' hands."""
+    from failures import attempt
     from fold import train_fold
     from run_files import is_finished, locked
 
     chooses = config.training.process_index == 0
     while left:
         job = left.popleft()
-        with locked(config.folder, job.name, wait=False) if chooses else nothing() as free:
-            begun = shop.clock()
-            go = processes.agree(int(chooses and free and not is_finished(job.folder)))
+        with locked(config.folder, job.name, wait=wait) if chooses else nothing() as free:
+            begun, failed = shop.clock(), None
+            go = processes.agree(
+                int(chooses and free and not is_finished(job.folder) and not failures.has(job.folder))
+            )
             if go:
-                train_fold(shop, job, [progress.start(job.name), *callbacks])
-            progress.finish(job.name, shop.clock() - begun, skipped=not go)
+                followed = [progress.start(job.name), *callbacks]
+                failed = attempt(partial(train_fold, job=job, callbacks=followed), shop, job.folder)
+            if not processes.agree(int(bool(free))) and held is not None:
+                held.append(job)
+                continue
+            progress.finish(job.name, shop.clock() - begun, skipped=not go or failed is not None)
 
 
-def take_folds_together(shop, left: deque, config, progress, count: int) -> None:
+def take_folds_together(shop, left: deque, take_folds, device, count: int) -> None:
     """The same by `count` threads in step, each with a model of its own around the one LLM."""
     from joint_llm import JointLLM
 
-    joint = JointLLM(shop.model, count, config.training.device)
+    joint = JointLLM(shop.model, count, device)
 
     def take(member: int) -> None:
         own = replace(shop, model=joint.models[member], clock=partial(joint.lockstep.clock, member))
         try:
-            take_folds(own, left, config, progress, joint.places[member])
+            take_folds(own, left, joint.places[member])
         except Exception as error:
             if left:
                 print(f"{type(error).__name__}: no further fold is begun; those in training are finished first.")
@@ -164,6 +209,7 @@ def take_folds_together(shop, left: deque, config, progress, count: int) -> None
 
 def fit_final(shop, jobs, config, launch: Launch) -> None:
     """One more training, on every subject, once the folds are there to calibrate it."""
+    from failures import attempt
     from fold import train_final
     from jobs import final_calibration
     from run_files import is_finished, locked
@@ -179,14 +225,20 @@ def fit_final(shop, jobs, config, launch: Launch) -> None:
     with locked(config.folder, "final", wait=False) if chooses else nothing() as free:
         if processes.agree(int(chooses and free and not is_finished(config.folder / "final"))):
             calibration = final_calibration(jobs, config, shop.model.config.labels)
-            train_final(shop, range(len(shop.clips)), config.seeds[0], config.folder, calibration)
+            everybody = range(len(shop.clips))
+            attempt(
+                lambda shop: train_final(shop, everybody, config.seeds[0], config.folder, calibration),
+                shop,
+                config.folder / "final",
+            )
 
 
 def report(jobs, config) -> int:
     """Whoever finishes last puts the tables together and writes the report; once, unless something has changed."""
-    from run_files import is_finished, locked
+    from run_files import is_finished, is_reported, locked, set_reported
 
     from aullm_hf.evaluation import assemble_run, write_report
+    from aullm_hf.evaluation.run_folder import DamagedFold
 
     missing = [job.name for job in jobs if not is_finished(job.folder)]
     if missing:
@@ -196,14 +248,16 @@ def report(jobs, config) -> int:
             f"`python training/evaluate.py {config.folder}` scores what is there."
         )
         return 0
-    written, table = config.folder / ".locks" / "report.written", config.folder / "tables" / "results.txt"
+    folders = [job.folder for job in jobs]
     with locked(config.folder, "report", wait=True):
-        newest = max((job.folder / "fold.json").stat().st_mtime_ns for job in jobs)
-        if not (table.is_file() and written.is_file() and written.stat().st_mtime_ns > newest):
-            assemble_run(config.folder)
+        if not is_reported(config.folder, folders):
+            try:
+                assemble_run(config.folder)
+            except DamagedFold as error:
+                return said(error, 2)
             write_report(config.folder)
-            written.touch()
-    print(table.read_text(encoding="utf-8"))
+            set_reported(config.folder, folders)
+    print((config.folder / "tables" / "results.txt").read_text(encoding="utf-8"))
     print(f"\nEverything is in {config.folder}: predictions, tables, figures, card (README.md), a checkpoint a fold.")
     return 0
 
@@ -230,6 +284,9 @@ def parse(argv: list[str]) -> tuple[Launch, list[str]]:
         help="train K folds at once in this process: their batches go through the frozen LLM together",
     )
     parser.add_argument("--final_fit", action="store_true", help="also train on all subjects: the model to ship")
+    parser.add_argument(
+        "--retrain_damaged", action="store_true", help="train damaged folds again; what there is is kept in damaged/"
+    )
     parser.add_argument("--dry_run", action="store_true", help="print the plan and do nothing")
     given, rest = parser.parse_known_args(argv)
     place = processes.stand_alone() if given.fold_parallel else processes.place_of()
@@ -249,6 +306,7 @@ def parse(argv: list[str]) -> tuple[Launch, list[str]]:
         fold_parallel=given.fold_parallel,
         folds_per_step=given.folds_per_step,
         final_fit=given.final_fit,
+        retrain_damaged=given.retrain_damaged,
         dry_run=given.dry_run,
         place=place,
     )

@@ -1,11 +1,13 @@
 """Built clips as Arrow files in the `datasets` cache, keyed by everything that can change them.
 
 The key is a digest of the source files (names, sizes, modification times), the options and the code of this room, so a
-changed frame, option or fix rebuilds, and nothing else does. Of many processes one builds and the others wait.
+changed frame, option or fix rebuilds, and so does a file of the cache that is not as it was written; nothing else
+does. Of many processes one builds and the others wait.
 """
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import uuid
@@ -13,6 +15,11 @@ from collections.abc import Callable
 from functools import cache as remember
 from pathlib import Path
 
+from ..checksums import checksums, damage
+
+logger = logging.getLogger(__name__)
+
+SEAL = "checksums.json"
 SKIPPED_CODE = frozenset(
     {"__init__.py", "__main__.py", "checks.py", "preview.py", "exporting.py", "synthetic_trees.py"}
 )
@@ -50,14 +57,15 @@ def cached(name: str, key: str, build: Callable[[Path], None], *, cache_dir=None
 
     home = cache_root(cache_dir) / name
     target = home / key
-    if rebuild or not _complete(target):
+    if rebuild or not _whole(target):
         home.mkdir(parents=True, exist_ok=True)
         with FileLock(str(home / f"{key}.lock")):
-            if rebuild or not _complete(target):
+            if rebuild or not _whole(target):
                 part = home / f"{key}-{uuid.uuid4().hex[:8]}.incomplete"
                 part.mkdir()
                 try:
                     build(part)
+                    (part / SEAL).write_text(json.dumps(checksums(part)), encoding="utf-8")
                     if target.exists():  # a rebuild: whoever has the old file mapped keeps it until they let go
                         target.rename(part.with_suffix(".replaced"))
                     part.rename(target)
@@ -67,5 +75,14 @@ def cached(name: str, key: str, build: Callable[[Path], None], *, cache_dir=None
     return load_from_disk(str(target))
 
 
-def _complete(target: Path) -> bool:
-    return (target / "state.json").is_file() and (target / "dataset_info.json").is_file()
+def _whole(target: Path) -> bool:
+    """Whether every file is as it was built: a flipped byte would be a pixel that nobody ever saw."""
+    if not target.is_dir():
+        return False
+    try:
+        found = damage(target, json.loads((target / SEAL).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        found = [f"{SEAL} cannot be read"]
+    if found:
+        logger.warning("The cached clips in %s are damaged (%s) and are built again", target, ", ".join(found[:3]))
+    return not found

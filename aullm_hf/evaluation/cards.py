@@ -240,11 +240,15 @@ def _eval_results(results: Mapping, about: About) -> list[EvalResult]:
     return found
 
 
+_PARTS = "batch norm saw smaller batches there, so these folds are not comparable bit for bit"
+
+
 def _facts(info: Mapping, results: Mapping, about: About, base: Mapping | None) -> dict[str, str]:
     data = info.get("data", {})
     tested = {True: "all of them tested", False: "NOT ALL OF THEM TESTED"}.get(
         results.get("checks", {}).get("all_clips_tested")
     )
+    parts = results.get("checks", {}).get("folds_with_their_batch_in_parts")
     versions = ", ".join(f"{name} {version}" for name, version in sorted(info.get("versions", {}).items()))
     return {
         "Data": f"{about.data}{' (SYNTHETIC)' if about.synthetic else ''}, {results['n_clips']} clips of "
@@ -254,6 +258,7 @@ def _facts(info: Mapping, results: Mapping, about: About, base: Mapping | None) 
         "Protocol": f"{PROTOCOLS.get(about.protocol, about.protocol)}, inner: {about.inner}, "
         f"seeds {', '.join(map(str, results['seeds']))}",
         **({"Base LLM": f"{base['name']}, revision {base.get('revision') or 'not pinned'}"} if base else {}),
+        **({"Batches": f"{', '.join(parts)}: in parts, for want of memory; {_PARTS}"} if parts else {}),
         "Versions": versions or "not recorded",
         "Git commit": f"`{info.get('git_commit') or 'not recorded'}`",
     }

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .counting import precision_recall
-from .run_folder import Run, read_json
+from .run_folder import Run, read_json, replacing
 from .scoring import Scores
 from .tables import About
 
@@ -32,7 +32,8 @@ def write_figures(run: Run, scores: Scores, about: About, folder: str | Path) ->
         drawn["learning_curve.png"] = learning_curve(logs, about)
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn.items():
-        figure.savefig(folder / name, dpi=150, metadata={"Software": None})  # no version, so the same bytes each time
+        with replacing(folder / name) as partial:  # no version inside, so the same bytes each time
+            figure.savefig(partial, format="png", dpi=150, metadata={"Software": None})
     return [folder / name for name in drawn]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .labels import join_labels
-from .run_folder import Run, au_names, read_run, write_json
+from .run_folder import Run, au_names, read_run, write_json, write_text
 from .scoring import Scores, score_predictions
 from .tables import About, comparison, write_tables
 from .thresholds import fit_calibration
@@ -54,7 +54,7 @@ def write_report(
     if run.info and run.folds and _installed("jinja2", "the card is left out: install it", "train"):
         from .cards import run_card
 
-        run_card(run, results, scores, about, out=out).save(out / "README.md")
+        write_text(str(run_card(run, results, scores, about, out=out)), out / "README.md")
     return results
 
 
@@ -81,6 +81,7 @@ def _checks(run: Run, figures: Mapping) -> dict:
     expected = run.info.get("data", {}).get("n_clips")
     checks["all_clips_tested"] = None if expected is None else int(expected) == figures["n_clips"]
     checks["calibration_follows_from_inner"] = _calibration_follows(run)
+    checks["folds_with_their_batch_in_parts"] = sorted(e["fold"] for e in run.folds if e.get("batch_in_parts", 1) > 1)
     return checks
 
 

@@ -6,13 +6,14 @@
     runs/NAME/folds.json           each fold's calibration, thresholds and the subjects it has seen
     runs/NAME/folds/<fold>/        (several seeds: <fold>-seed<k>) the same for one fold, its checkpoint and its log
 
-A fold counts as finished once its `fold.json` stands beside its `predictions.parquet`.
+A fold counts as finished once its `fold.json` is there, which lists the fold's files with their checksums.
 """
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,16 @@ import numpy as np
 import pandas as pd
 
 from ..arguments import check_path, shown
+from ..checksums import damage
 
 _SCORED = re.compile(r"[zpy]_AU[0-9]+")
 KEYS = ("clip_id", "dataset", "subject", "fold", "seed")
+TABLES = ("predictions.parquet", "inner.parquet")  # of a fold
 _TEXT = ("clip_id", "dataset", "subject", "fold")
+
+
+class DamagedFold(ValueError):
+    """A finished fold whose files are not those that fold.json lists."""
 
 
 @dataclass(frozen=True)
@@ -71,21 +78,50 @@ def assemble_run(run_dir: str | Path) -> int:
     """
     check_path("run_dir", run_dir, "a run folder")
     path = Path(run_dir)
-    finished = sorted(
-        folder
-        for folder in (path / "folds").glob("*")
-        if (folder / "fold.json").is_file() and (folder / "predictions.parquet").is_file()
-    )
+    finished = finished_folds(path)
     if not finished:
         raise FileNotFoundError(f"no finished fold under '{path / 'folds'}': train at least one fold first")
+    refuse_damaged(finished, only=TABLES)
     entries = sorted((read_json(folder / "fold.json") for folder in finished), key=_fold_order)
-    for name in ("predictions.parquet", "inner.parquet"):
+    for name in TABLES:
         parts = [read_table(folder / name) for folder in finished if (folder / name).is_file()]
         parts = [part for part in parts if len(part)]
         if parts:
             write_table(pd.concat(parts, ignore_index=True), path / name)
     write_json(entries, path / "folds.json")
     return len(finished)
+
+
+def finished_folds(run_dir: str | Path) -> list[Path]:
+    """The folders of the finished folds, by name."""
+    return sorted(file.parent for file in Path(run_dir).glob("folds/*/fold.json"))
+
+
+def fold_damage(folder: Path, only: Collection[str] | None = None) -> list[str]:
+    """What is wrong with the files that fold.json lists, or with those of them that are named; empty: nothing."""
+    try:
+        entry = read_json(folder / "fold.json")
+        known = entry["files"]
+        if entry != with_digest(entry):
+            return ["fold.json does not have its checksum"]
+        return damage(folder, {name: known[name] for name in known if only is None or name in only})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ["fold.json cannot be read, or lists no files"]
+
+
+def with_digest(entry: Mapping) -> dict:
+    """A fold's entry with the checksum of all the rest of it."""
+    rest = {name: value for name, value in entry.items() if name != "sha256"}
+    return rest | {"sha256": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
+def refuse_damaged(folders: Iterable[Path], only: Collection[str] | None = None) -> None:
+    for folder in folders:
+        if found := fold_damage(folder, only):
+            raise DamagedFold(
+                f"'{folder}' was damaged after it was finished: {', '.join(found[:3])}. Put the files back, or give "
+                "train.py's command with --retrain_damaged: it trains this fold again and keeps what there is"
+            )
 
 
 def fold_folder(entry: Mapping, folds: Sequence[Mapping]) -> str:
@@ -186,7 +222,7 @@ def write_parquet(frame: pd.DataFrame, path: str | Path) -> None:
     import pyarrow.parquet as pq
 
     plain = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         pq.write_table(plain, partial, compression="zstd")
 
 
@@ -195,18 +231,18 @@ def write_json(content: Any, path: str | Path) -> None:
 
 
 def write_text(text: str, path: str | Path) -> None:
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def read_json(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"'{path}' is not JSON ({error}); it was cut short or edited by hand") from error
 
 
-class _replacing:
+class replacing:
     """A path to write to, that takes the place of the file only once it is whole: a kill leaves the old one."""
 
     def __init__(self, path: str | Path):
@@ -220,8 +256,10 @@ class _replacing:
     def __exit__(self, failed, *_):
         if failed:
             self.partial.unlink(missing_ok=True)
-        else:
-            os.replace(self.partial, self.path)
+            return
+        with self.partial.open("rb") as stream:  # a power cut must not leave the new name on what was never written
+            os.fsync(stream.fileno())
+        os.replace(self.partial, self.path)
 
 
 def _fold_order(entry: Mapping) -> tuple[int, str]:

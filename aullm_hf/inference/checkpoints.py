@@ -10,6 +10,7 @@ from pathlib import Path
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 
+from ..checksums import damage_of_checkpoint
 from ..hub_client import UNREACHABLE, be_patient
 
 
@@ -37,6 +38,8 @@ def opening(model: str | os.PathLike, revision: str | None = None) -> Iterator[N
         raise ValueError(f"revision={revision!r} is not allowed: the folder {name!r} has none, only a repository has")
     if not folder.is_dir():
         be_patient()
+    elif found := damage_of_checkpoint(folder):
+        raise ValueError(f"the checkpoint {name!r} was changed since its fold was finished: {', '.join(found[:3])}")
     try:
         yield
         if not folder.is_dir():

@@ -135,3 +135,21 @@ def test_the_synthetic_clips_are_cached_too(tmp_path, monkeypatch):
     assert first["clip_id"][:] == second["clip_id"][:] and len(second) == 4
     with pytest.raises(ValueError, match="no root"):
         load_clips("synthetic", tmp_path)
+
+
+def test_a_cache_whose_bytes_changed_is_built_again_and_said(casme2, load, tmp_path, caplog):
+    before = np.asarray(load("casme2", casme2)[0]["frames"])
+    (arrow,) = (tmp_path / "cache").rglob("*.arrow")
+    for harm in (lambda content: content[: len(content) // 2], lambda content: _flipped(content)):
+        arrow.write_bytes(harm(arrow.read_bytes()))
+        with caplog.at_level("WARNING", logger="aullm_hf.data.cache"):
+            np.testing.assert_array_equal(np.asarray(load("casme2", casme2)[0]["frames"]), before)
+        assert arrow.name in caplog.text and "are damaged" in caplog.text
+        caplog.clear()
+    load("casme2", casme2)
+    assert not caplog.text
+
+
+def _flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]

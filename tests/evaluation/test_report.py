@@ -37,6 +37,7 @@ def test_everything_is_written_and_checked(casme2):
         "no_test_subject_was_seen": True,
         "all_clips_tested": True,
         "calibration_follows_from_inner": True,
+        "folds_with_their_batch_in_parts": [],
     }
 
 

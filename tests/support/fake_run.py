@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aullm_hf.checksums import checksums
 from aullm_hf.evaluation import fit_calibration, leave_one_subject_out, write_table
 from aullm_hf.evaluation.labels import labels_fingerprint
+from aullm_hf.evaluation.run_folder import with_digest
 
 AUS = (1, 4, 12)
 
@@ -65,11 +67,11 @@ def fake_run(
             (folder / "log.json").write_text(
                 json.dumps([{"step": s, "loss": 2.0 / s + 0.1 * rng.random()} for s in range(1, 9)])
             )
-            (folder / "fold.json").write_text(json.dumps(entries[-1]))
             for name, rows, kept in (("predictions", fold.test, tables), ("inner", held, inners)):
                 if rows:
                     kept.append(_table(data, fold.name, seed, rows, names, z, p, labels))
                     write_table(kept[-1], folder / f"{name}.parquet")
+            entries[-1] = finish_fold(folder, entries[-1])
     write_table(pd.concat(tables), path / "predictions.parquet")
     if inners:
         write_table(pd.concat(inners), path / "inner.parquet")
@@ -107,6 +109,13 @@ def fake_run(
     }
     (path / "run.json").write_text(json.dumps(info, indent=2))
     return path
+
+
+def finish_fold(folder: Path, entry: dict) -> dict:
+    """fold.json, with the checksums of what is there by now."""
+    entry = with_digest(entry | {"files": checksums(folder, leave_out=("fold.json",))})
+    (folder / "fold.json").write_text(json.dumps(entry))
+    return entry
 
 
 def _table(data, fold, seed, rows, names, z, p, labels) -> pd.DataFrame:

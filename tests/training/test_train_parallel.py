@@ -87,7 +87,11 @@ def test_a_finished_fold_that_was_changed_is_not_believed(config, tmp_path, caps
     train(config, run, "--folds", "sub01")
     (run / "folds" / "sub01" / "predictions.parquet").write_bytes(b"cut")
     assert train(config, run, "--folds", "sub01") == 2
-    assert "has 3 bytes, fold.json says" in (said := capsys.readouterr().err) and "to train it again" in said
+    said = capsys.readouterr().err
+    assert "sub01 (predictions.parquet has 3 bytes, not" in said and "--retrain_damaged" in said
+    assert train(config, run, "--folds", "sub01", "--retrain_damaged") == 0
+    assert (run / "damaged" / "sub01-1" / "predictions.parquet").read_bytes() == b"cut"
+    assert train(config, run, "--folds", "sub01") == 0
 
 
 @pytest.mark.slow

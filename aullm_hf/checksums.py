@@ -1,0 +1,48 @@
+"""Which files a folder held when it was finished, by size and SHA-256, and which of them are not as they were."""
+
+import hashlib
+import json
+from collections.abc import Container, Mapping
+from pathlib import Path
+
+
+def checksums(folder: str | Path, leave_out: Container[str] = ()) -> dict[str, dict]:
+    """Name -> {bytes, sha256} of every file below the folder but hidden ones; `leave_out` names what is at its top."""
+    folder, found = Path(folder), {}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if name.split("/")[0] not in leave_out and not name.startswith("."):
+            found[name] = checksum(file)
+    return found
+
+
+def checksum(file: Path) -> dict:
+    with file.open("rb") as stream:
+        return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+
+def damage(folder: str | Path, known: Mapping[str, Mapping]) -> list[str]:
+    """What is wrong with the files that a folder should hold: `NAME is gone`, `NAME has another size`, .."""
+    folder, found = Path(folder), []
+    for name, whole in known.items():
+        file = folder / name
+        if not file.is_file():
+            found.append(f"{name} is gone")
+        elif (size := file.stat().st_size) != whole["bytes"]:
+            found.append(f"{name} has {size} bytes, not {whole['bytes']}")
+        elif checksum(file)["sha256"] != whole["sha256"]:
+            found.append(f"{name} does not have its checksum")
+    return found
+
+
+def damage_of_checkpoint(folder: str | Path) -> list[str]:
+    """What is wrong with the checkpoint of a fold, where the fold.json of its run stands beside it; else nothing."""
+    folder = Path(folder)
+    try:
+        files = json.loads((folder.parent / "fold.json").read_text(encoding="utf-8"))["files"]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, KeyError):
+        return [f"{folder.parent / 'fold.json'} cannot be read"]
+    own = f"{folder.name}/"
+    return damage(folder.parent, {name: whole for name, whole in files.items() if name.startswith(own)})

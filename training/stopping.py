@@ -1,0 +1,72 @@
+"""SIGTERM (a scheduler takes the machine back) and SIGHUP (a terminal closes): end soon, and lose no step.
+
+While a fold trains, the step is finished and a checkpoint written; everywhere else, and at a second signal, the
+process ends at once. What is written at that moment is either whole or not there.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transformers import TrainerCallback
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(BaseException):
+    """The process was asked to end."""
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Stopper:
+    """Whether this process was asked to end, and whether it may do so in the middle of what it does."""
+
+    def __init__(self):
+        self.number: int | None = None
+        self.stepping = 0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals; nobody's `nohup` is undone."""
+        self.number, self.stepping = None, 0
+        here = threading.current_thread() is threading.main_thread()
+        taken = [one for one in SIGNALS if here and signal.getsignal(one) is signal.SIG_DFL]
+        for one in taken:
+            signal.signal(one, self._asked)
+        try:
+            yield
+        finally:
+            for one in taken:
+                signal.signal(one, signal.SIG_DFL)
+
+    @contextmanager
+    def after_a_step(self) -> Iterator[None]:
+        """Inside, the training stops by itself once it sees that it was asked to."""
+        self.stepping += 1
+        try:
+            yield
+        finally:
+            self.stepping -= 1
+        if self.number is not None:
+            raise Stopped(self.number)
+
+    def _asked(self, number: int, _frame) -> None:
+        again, self.number = self.number is not None, number
+        if again or not self.stepping:
+            raise Stopped(number)
+
+
+STOPPER = Stopper()
+
+
+class StopWhenAsked(TrainerCallback):
+    """Ends a training after the step at which the process was asked to end, with a checkpoint."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if STOPPER.number is not None:
+            control.should_save = args.save_strategy != "no"
+            control.should_training_stop = True
