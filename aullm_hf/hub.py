@@ -31,6 +31,7 @@ from .evaluation.run_folder import (
     read_json,
     read_run,
     refuse_damaged,
+    with_digest,
     write_json,
     write_table,
     write_text,
@@ -120,7 +121,7 @@ def push_run(
             staging = Path(temporary)
             files, left_out = _checkpoint_files(folder / "checkpoint", staging, licensed)
             files["run.json"] = staging / "run.json"
-            write_json(public(info), files["run.json"])
+            write_json(with_digest(public(info)), files["run.json"])
             if "README.md" not in files:
                 card = fold_card(info, info.get("name") or path.name, entry, repo_id=repo_id, branch=branch)
                 files["README.md"] = staging / "README.md"
@@ -207,7 +208,7 @@ def _main_files(run: Run, staging: Path, repo_id: str, labels: bool, right: str)
     elif run.inner is not None:
         left_out.append("inner.parquet")
     write_json([{key: e[key] for key in _FOLD_FIELDS if key in e} for e in run.folds], staging / "folds.json")
-    write_json(public(run.info), staging / "run.json")
+    write_json(with_digest(public(run.info)), staging / "run.json")
     shutil.copyfile(run.path / "results.json", staging / "results.json")
     for folder, names in (("tables", TABLES), ("figures", FIGURES)):
         (staging / folder).mkdir()

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from run_config import ConfigError, differences
 
 from aullm_hf.checksums import checksum, checksums, damage
-from aullm_hf.evaluation.run_folder import fold_damage, read_json, with_digest, write_json, write_text
+from aullm_hf.evaluation.run_folder import fold_damage, has_its_digest, read_json, with_digest, write_json, write_text
 
 SEAL = "sealed.json"
 REPORTED = ".locks/report.json"  # of which folds the tables are, and their checksums
@@ -61,7 +61,7 @@ def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -
         path = run_dir / "run.json"
         if not path.exists():
             write_text(yaml.safe_dump(plain, sort_keys=False), run_dir / "config.yaml")
-            write_json({**info, "identity": identity}, path)
+            write_json(with_digest({**info, "identity": identity}), path)
             return
         there = _manifest(path)
         lines = differences(identity, there["identity"])
@@ -82,11 +82,11 @@ def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -
 def _manifest(path: Path) -> dict[str, Any]:
     try:
         there = read_json(path)
-        whole = {"identity", "data", "versions"} <= set(there) and "fingerprint" in there["data"]
+        whole = {"identity", "data", "versions"} <= set(there) and has_its_digest(there)
     except (ValueError, TypeError) as error:
         whole, said = False, str(error)
     else:
-        said = f"'{path}' does not say what the run is"
+        said = f"'{path}' was changed or does not say what the run is"
     if not whole:
         raise ConfigError(
             f"{said}, so it cannot be told whether this is the same run. Put a copy of it back; or, if {path.parent} "

@@ -263,6 +263,8 @@ def test_a_table_of_the_run_that_was_cut_is_written_again(config, undisturbed, c
     os.utime(copy / name, (4e9, 4e9))  # the clock jumped
     assert train(config, copy) == 0
     assert (copy / name).read_bytes() == (undisturbed / name).read_bytes()
+    written = (copy / name).stat().st_mtime_ns
+    assert train(config, copy) == 0 and (copy / name).stat().st_mtime_ns == written  # once, since nothing has changed
 
 
 def test_a_manifest_that_was_cut_is_refused_with_what_to_do(config, undisturbed, copy, capsys):
