@@ -1,9 +1,6 @@
 """One process, two side by side, or two parts of a job array: the same table, each fold trained once."""
 
 import os
-import random
-import signal
-import time
 from multiprocessing import get_context
 
 import pytest
@@ -92,36 +89,3 @@ def test_a_finished_fold_that_was_changed_is_not_believed(config, tmp_path, caps
     assert train(config, run, "--folds", "sub01", "--retrain_damaged") == 0
     assert (run / "damaged" / "sub01-1" / "predictions.parquet").read_bytes() == b"cut"
     assert train(config, run, "--folds", "sub01") == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2])
-def test_ten_kills_at_random_moments(tmp_path, count):
-    config = tiny_yaml(tmp_path, data={"subjects": 6}, training={"save_steps": 1})
-    train(config, tmp_path / "undisturbed")
-    whole = _duration(config, tmp_path / "timed", count)
-    chance, run, seen, kills = random.Random(count), tmp_path / "run", {}, 0
-    while kills < 10:
-        processes = _start(config, run, count)
-        time.sleep(chance.uniform(0.02, 0.35) * whole)
-        for process in processes:
-            if process.is_alive():
-                os.kill(process.pid, signal.SIGKILL)
-                kills += 1
-            process.join()
-        assert seen.items() <= _stamps(run).items(), "a finished fold was trained again, or lost"
-        seen = _stamps(run)
-        if len(seen) == 6:  # begin anew, and go on killing
-            assert train(config, run) == 0
-            assert tables(run) == tables(tmp_path / "undisturbed")
-            run, seen = tmp_path / f"run{kills}", {}
-    assert train(config, run) == 0
-    assert tables(run) == tables(tmp_path / "undisturbed")
-    assert seen.items() <= _stamps(run).items()
-
-
-def _duration(config, run, count):
-    begun = time.monotonic()
-    for process in _start(config, run, count):
-        process.join()
-    return time.monotonic() - begun
