@@ -1,5 +1,6 @@
 """`--folds_per_step`: the ordinary run's folder, files and figures, however it is stopped and gone on with."""
 
+import errno
 import json
 import os
 import signal
@@ -121,22 +122,33 @@ def test_what_was_begun_alone_is_finished_together_and_the_other_way_round(confi
     _assert_the_same(run, alone)
 
 
-def test_an_error_ends_its_fold_the_others_are_finished_and_none_is_begun(config, tmp_path, monkeypatch, capsys):
+def _broken(monkeypatch, error):
     import fold
 
     original = fold.write_table
 
     def broken(table, path):
         if path.parent.name == "sub01":
-            raise OSError("no space left on device")
+            raise error
         original(table, path)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(fold, "write_table", broken)
-        with pytest.raises(OSError, match="no space left"):
-            _together(config, tmp_path / "run", 2)
+    monkeypatch.setattr(fold, "write_table", broken)
+
+
+def test_an_error_of_a_fold_leaves_those_beside_it_and_after_it_alone(config, tmp_path, monkeypatch, capsys):
+    _broken(monkeypatch, ZeroDivisionError("a bug"))
+    assert _together(config, tmp_path / "run", 2) == 1
+    assert set(_stamps(tmp_path / "run")) == {"sub02", "sub03"}
+    assert "1 of 3 folds failed: sub01: ZeroDivisionError: a bug" in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_the_launch_once_those_in_training_are_finished(config, tmp_path, monkeypatch, capsys):
+    _broken(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    assert _together(config, tmp_path / "run", 2) == 1
     assert set(_stamps(tmp_path / "run")) == {"sub02"}
-    assert "OSError: no further fold is begun; those in training are finished first." in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "OSError: no further fold is begun; those in training are finished first." in said.out
+    assert "train.py: No space left on device. Mend that first." in said.err
 
 
 def _interrupted(config, run):
@@ -152,10 +164,8 @@ def _interrupted(config, run):
             os.kill(os.getpid(), signal.SIGINT)
 
     fold_trainer.seal = seal
-    try:
-        train(config, run, "--folds_per_step", "3")
-    except KeyboardInterrupt:
-        raise SystemExit(77 if len(calls) < 8 else 78) from None
+    if train(config, run, "--folds_per_step", "3") == 130:
+        raise SystemExit(77 if len(calls) < 8 else 78)
 
 
 def test_an_interrupt_stops_all_of_them_and_the_run_goes_on_from_there(config, alone, tmp_path):
