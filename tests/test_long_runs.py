@@ -47,6 +47,11 @@ def hold(what: str, measured: list[dict[str, float]]) -> None:
         assert slope - margin < FLAT[name], f"{what}: {name} grows by {slope:.3f} ± {margin:.3f} a step"
 
 
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
 @pytest.fixture
 def temporary(tmp_path, monkeypatch) -> Path:
     """Where temporary files of this process go: nothing may be left there."""
@@ -57,8 +62,7 @@ def temporary(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-def test_a_thousand_clips(temporary):
-    model = tiny_model()
+def test_a_thousand_clips(model, temporary):
     detector = AUDetector(model, processor=AULLMVideoProcessor.for_config(model.config), batch_size=10, workers=1)
     frames = np.random.default_rng(0).integers(0, 256, (1000, 8, 32, 32), np.uint8)
     measured = []

@@ -26,13 +26,16 @@ def open_video(path: Path, shown: str):
     except ImportError:
         raise ImportError('reading video files needs PyAV: pip install "aullm-hf[video]"') from None
     try:
-        container = av.open(str(path), options=SAFE_READING)
+        container = av.open(str(path), metadata_errors="replace", options=SAFE_READING)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise ClipError(f"{shown}: is no readable video ({getattr(error, 'strerror', None) or error})") from error
     if not container.streams.video:
         container.close()
         raise ClipError(f"{shown}: holds no video stream")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        container.close()
+        raise ClipError(f"{shown}: its video is of a codec that is not known here")
     height, width = stream.codec_context.height, stream.codec_context.width
     if not 0 < height * width <= MAX_PIXELS:
         container.close()

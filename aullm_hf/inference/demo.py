@@ -160,7 +160,7 @@ def check_upload(path: Path, limits: Limits) -> None:
     except ImportError as error:
         raise DemoError('Reading videos needs PyAV, which is missing here: pip install "aullm-hf[video]".') from error
     try:
-        with av.open(str(path), options=SAFE_READING) as container:
+        with av.open(str(path), metadata_errors="replace", options=SAFE_READING) as container:
             if not container.streams.video:
                 return
             stream = container.streams.video[0]

@@ -250,7 +250,10 @@ def read_video(path: str) -> list[np.ndarray]:
     except ImportError as error:
         raise ImportError(f'Reading the video {path!r} needs PyAV: pip install "aullm-hf[video]" (or av).') from error
     try:
-        with av.open(path, options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS}) as container:
+        reading = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
+        with av.open(path, metadata_errors="replace", options=reading) as container:
+            if container.streams.video and container.streams.video[0].codec_context is None:
+                raise ValueError(f"{shown(path)} is a video of a codec that is not known here.")
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise ValueError(f"{shown(path)} could not be read as a video ({shown(str(error))}).") from error
