@@ -74,7 +74,6 @@ def test_the_run_is_the_ordinary_one(config, alone, tmp_path, count):
         "--per_device_train_batch_size 2 --gradient_accumulation_steps 4",  # an epoch's last step has another number
         pytest.param("--inner refit --seeds 1 2", marks=pytest.mark.slow),
         pytest.param("--save_steps 100 --include_last true --clip_sampling balanced", marks=pytest.mark.slow),
-        pytest.param("--dataloader_num_workers 1", marks=pytest.mark.slow),
     ],
 )
 def test_so_it_is_whatever_a_run_may_ask_for(tmp_path, options):
