@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 
 import torch
-from benchmark_shapes import LORA, SHAPES, SMALL_VISION, detector_config
+from benchmark_shapes import SHAPES, SMALL_VISION, detector_config
 from benchmark_timing import by_turns, table, write_rows
 from joint_llm import JointLLM, beside
 
@@ -29,7 +29,7 @@ class Fold:
 
     def __init__(self, model: AULLMForAUDetection, batch: int, device: torch.device):
         config, self.model = model.config, model.to(device).train()
-        self.optimizer = torch.optim.Adam(model.trained_parameters().values(), lr=1e-5)
+        self.optimizer = torch.optim.Adam(model.trained_parameters().values(), lr=1e-5, fused=True)
         self.batch = {
             "pixel_values": torch.rand(
                 batch, config.num_frames, 1, config.image_size, config.image_size, device=device
@@ -85,10 +85,8 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
 
-    fields = VISION["small" if args.shape == "tiny" else args.vision]
-    config = detector_config(args.shape, args.dtype, args.prompt, **fields)
-    config.lora = {**LORA, "lora_dropout": 0.1}
-    model, rows = AULLMForAUDetection(config), []
+    fields = {} if args.shape == "tiny" else VISION[args.vision]  # the tiny shape is small by itself
+    model, rows = AULLMForAUDetection(detector_config(args.shape, args.dtype, args.prompt, **fields)), []
     named = {"shape": args.shape, "dtype": args.dtype, "device": device.type}
     for count in args.folds:
         for batch in args.batch:

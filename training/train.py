@@ -198,8 +198,8 @@ def take_folds_together(shop, left: deque, take_folds, device, count: int) -> No
         own = replace(shop, model=joint.models[member], clock=partial(joint.lockstep.clock, member))
         try:
             take_folds(own, left, joint.places[member])
-        except Exception as error:
-            if left:
+        except BaseException as error:
+            if left and isinstance(error, Exception):
                 print(f"{type(error).__name__}: no further fold is begun; those in training are finished first.")
             left.clear()
             raise
