@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # Tokens of a sequence up to which plain attention is the faster one to train through, in bfloat16 on a CPU.
-SHORT = 128
+SHORT = 192
 
 
 def read_llm(llm: nn.Module, inputs_embeds: torch.Tensor, rows: torch.Tensor, **inputs: Any) -> torch.Tensor:
