@@ -19,17 +19,27 @@ def wait_for(device: torch.device | str) -> None:
 def by_turns(
     passes: dict[str, Callable[[], object]], repeats: int, device: torch.device | str = "cpu"
 ) -> dict[str, float]:
-    """Median seconds of each, run A B A B .. after a warm-up, so that a drifting machine hits both."""
+    """Median seconds of each, by turns A B A B .., so that a drifting machine hits both.
+
+    Of every turn the first pass is not counted: it finds the other's data in the caches and the other's blocks in the
+    allocator, as no loop does that runs by itself. A quick pass is then taken several times, up to a slow one's time.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in passes}
-    for run in range(repeats + 1):
+    first = {name: _time(one_pass, device) for name, one_pass in passes.items()}
+    times = {name: min(max(round(max(first.values()) / spent), 1), 5) for name, spent in first.items()}
+    for _ in range(repeats):
         for name, one_pass in passes.items():
-            wait_for(device)
-            start = time.perf_counter()
             one_pass()
-            wait_for(device)
-            if run:
-                seconds[name].append(time.perf_counter() - start)
+            seconds[name] += [_time(one_pass, device) for _ in range(times[name])]
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def _time(one_pass: Callable[[], object], device: torch.device | str) -> float:
+    wait_for(device)
+    start = time.perf_counter()
+    one_pass()
+    wait_for(device)
+    return time.perf_counter() - start
 
 
 PARTS = ("batch", "LED", "3D-CNN", "projector", "LLM", "head, loss", "optimizer")
