@@ -67,6 +67,16 @@ def ours(jobs: list[Job], launch) -> list[Job]:
     return jobs
 
 
+def looked_through(own: list[Job], launch) -> list[Job]:
+    """Those of its launch's jobs that a process looks through for damage: each is one process's.
+
+    `own` has them in another order in each process.
+    """
+    if not launch.fold_parallel:
+        return own
+    return sorted(own, key=lambda job: job.name)[launch.place.rank :: launch.place.count]
+
+
 def steps_of(config: RunConfig, jobs: Sequence[Job]) -> int:
     """Optimizer steps of a job, of the longest."""
     longest = max((sum(_steps(config, clips) for clips in trainings(config, job.fold)) for job in jobs), default=0)

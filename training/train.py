@@ -84,7 +84,7 @@ def said(message: object, status: int) -> int:
 def run(config, launch: Launch) -> int:
     from clips_in_memory import Resident, Views, clips_of
     from compiling import compile_parts
-    from jobs import jobs_of, ours
+    from jobs import jobs_of, looked_through, ours
     from run_data import aus_of_run, load_run_data
     from run_files import open_run, set_damaged_aside
     from run_info import run_info
@@ -106,8 +106,7 @@ def run(config, launch: Launch) -> int:
     jobs = jobs_of(config, clips.table, aus)
     own = ours(jobs, launch)
     if config.training.process_index == 0:
-        share = own[launch.place.rank :: launch.place.count] if launch.fold_parallel else own
-        folders = [job.folder for job in share] + [config.folder / "final"] * launch.final_fit
+        folders = [job.folder for job in looked_through(own, launch)] + [config.folder / "final"] * launch.final_fit
         set_damaged_aside(config.folder, folders, retrain=launch.retrain_damaged)
     from failures import Failures
     from fold import Workshop
@@ -136,8 +135,9 @@ def run(config, launch: Launch) -> int:
     code = report(jobs, config)
     if not (failed := failures.reasons()):
         return code
+    tried = f"{len(own)} folds" + (" and the final fit" if launch.final_fit else "")
     return said(
-        f"{len(failed)} of {len(own)} folds failed: " + "; ".join(f"{name}: {why}" for name, why in failed.items())
+        f"{len(failed)} of {tried} failed: " + "; ".join(f"{name}: {why}" for name, why in failed.items())
         + ". The same command tries them again, from their last good checkpoint.", 1,
     )  # fmt: skip
 

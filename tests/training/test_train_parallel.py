@@ -2,8 +2,13 @@
 
 import os
 from multiprocessing import get_context
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fold import Job
+from jobs import looked_through, ours
+from processes import Place
 
 from support.tiny_run import forked, tables, tiny_yaml, train
 
@@ -89,3 +94,14 @@ def test_a_finished_fold_that_was_changed_is_not_believed(config, tmp_path, caps
     assert train(config, run, "--folds", "sub01", "--retrain_damaged") == 0
     assert (run / "damaged" / "sub01-1" / "predictions.parquet").read_bytes() == b"cut"
     assert train(config, run, "--folds", "sub01") == 0
+
+
+@pytest.mark.parametrize(("folds", "count"), [(1, 2), (3, 2), (26, 4), (26, 30)])
+def test_every_fold_is_looked_through_by_one_process(folds, count):
+    jobs = [Job(None, 0, Path(f"sub{number:02}")) for number in range(folds)]
+    launches = [
+        SimpleNamespace(folds=None, shard=None, fold_parallel=True, place=Place(rank, rank, count))
+        for rank in range(count)
+    ]
+    looked_at = [job.name for launch in launches for job in looked_through(ours(jobs, launch), launch)]
+    assert sorted(looked_at) == [job.name for job in jobs]
