@@ -10,14 +10,14 @@ from clips_in_memory import Batches, ClipSampler, Draws, balanced_weights
 from finite import LossWatch, NotFinite, spoiled
 from parameter_groups import adam_with_l2, parameter_groups
 from run_config import ConfigError
-from run_files import drop_checkpoints, seal
+from run_files import OPTIMIZER, drop_checkpoints, seal
 from saved_state import load_state, random_state, save_state, set_random_state
 from stopping import StopWhenAsked
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
-OPTIMIZER, SCHEDULER, SCALER = "optimizer.safetensors", "scheduler.safetensors", "scaler.safetensors"
+SCHEDULER, SCALER = "scheduler.safetensors", "scaler.safetensors"
 RANDOM = "random_{}.safetensors"  # of the process with this index
 
 
@@ -140,7 +140,7 @@ class FoldTrainer(Trainer):
             save_state(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None and (Path(checkpoint) / OPTIMIZER).is_file():
+        if checkpoint is not None:
             self.optimizer.load_state_dict(load_state(Path(checkpoint) / OPTIMIZER))
             self.lr_scheduler.load_state_dict(load_state(Path(checkpoint) / SCHEDULER))
 

@@ -28,6 +28,7 @@ from aullm_hf.checksums import checksum, checksums, damage
 from aullm_hf.evaluation.run_folder import fold_damage, has_its_digest, read_json, with_digest, write_json, write_text
 
 SEAL = "sealed.json"
+OPTIMIZER = "optimizer.safetensors"  # of a checkpoint
 REPORTED = ".locks/report.json"  # of which folds the tables are, and their checksums
 FAILED = "failed.json"  # in a fold's folder: why it could not be finished
 
@@ -105,7 +106,10 @@ def is_finished(folder: Path) -> bool:
 
 
 def set_damaged_aside(run_dir: Path, folders: Iterable[Path], *, retrain: bool) -> None:
-    """Refuse finished folds whose files are not as they were, or move them away to be trained again."""
+    """Refuse finished folds whose files are not as they were, or move them away to be trained again.
+
+    Other launches may be at it too: one that already has set a fold aside may be training it by now.
+    """
     finished = [folder for folder in folders if is_finished(folder)]
     damaged = {folder: found for folder in finished if (found := fold_damage(folder))}
     if damaged and not retrain:
@@ -116,12 +120,16 @@ def set_damaged_aside(run_dir: Path, folders: Iterable[Path], *, retrain: bool) 
             f"and keeps what there is under {run_dir / 'damaged'}."
         )
     for folder, found in damaged.items():
-        aside = next(path for n in count(1) if not (path := run_dir / "damaged" / f"{folder.name}-{n}").exists())
-        aside.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder, aside)
+        with locked(run_dir, folder.name, wait=False) as free:
+            if not (free and is_finished(folder) and fold_damage(folder)):
+                continue
+            aside = next(path for n in count(1) if not (path := run_dir / "damaged" / f"{folder.name}-{n}").exists())
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(folder, aside)
         print(f"{folder} is trained again ({', '.join(found[:3])}); what there was is kept: {aside}", flush=True)
-    for folder in finished:  # killed before it was gone
-        shutil.rmtree(folder / "work", ignore_errors=True)
+    for folder in finished:
+        if folder not in damaged:  # killed before it was gone
+            shutil.rmtree(folder / "work", ignore_errors=True)
 
 
 def finish(folder: Path, entry: dict[str, Any]) -> None:
@@ -208,12 +216,19 @@ def is_sealed(folder: Path) -> bool:
 
 
 def sealed_checkpoint(work: Path) -> Path | None:
-    """The latest whole checkpoint."""
+    """The latest whole checkpoint that a training can go on from."""
     numbered = {path: path.name.rpartition("-")[2] for path in work.glob("checkpoint-*")}
     found = sorted(
         (path for path, step in numbered.items() if step.isdecimal()), key=lambda path: -int(numbered[path])
     )
-    return next((path for path in found if is_sealed(path)), None)
+    return next((path for path in found if is_sealed(path) and _has_its_optimizer(path)), None)
+
+
+def _has_its_optimizer(checkpoint: Path) -> bool:
+    """Weights alone would go on as another training: with a schedule and an optimizer that begin anew."""
+    if not (there := (checkpoint / OPTIMIZER).is_file()):
+        print(f"{checkpoint} has no {OPTIMIZER} (another version wrote it) and is not used.", flush=True)
+    return there
 
 
 def newest_checkpoint(work: Path) -> Path | None:

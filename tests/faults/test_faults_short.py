@@ -13,6 +13,7 @@ import signal
 import pytest
 import torch
 from finite import LossWatch
+from run_files import locked, seal, set_damaged_aside
 from safetensors.torch import load_file
 
 from aullm_hf.inference.checkpoints import opening
@@ -257,6 +258,17 @@ def test_what_was_damaged_is_kept_and_the_fold_trained_again(config, undisturbed
     assert (copy / "damaged/sub02-1/checkpoint/model.safetensors").read_bytes() == content
 
 
+def test_a_damaged_fold_in_another_launchs_hands_is_left_there(copy):
+    """Two launches with --retrain_damaged: what the first is training by now is no wreck to the second."""
+    folder = copy / "folds/sub02"
+    _flip(folder / "checkpoint/model.safetensors")
+    (folder / "work").mkdir()
+    with locked(copy, "sub02", wait=False) as free:
+        assert free
+        set_damaged_aside(copy, [folder], retrain=True)
+    assert (folder / "work").is_dir() and not (copy / "damaged").exists()
+
+
 @pytest.mark.parametrize("name", ["predictions.parquet", "folds.json", "tables/results.txt"])
 def test_a_table_of_the_run_that_was_cut_is_written_again(config, undisturbed, copy, name):
     _cut(copy / name)
@@ -283,6 +295,19 @@ def test_a_checkpoint_that_was_flipped_while_nobody_trained_is_not_believed(conf
     _flip(kept / "optimizer.safetensors")
     assert train(config, run) == 0
     assert f"{kept} is damaged and not used: optimizer.safetensors" in capsys.readouterr().out
+    assert tables(run) == tables(undisturbed)
+
+
+def test_a_checkpoint_without_our_optimizer_is_not_gone_on_from(config, undisturbed, tmp_path, capsys):
+    """As versions before wrote it: with its weights alone the optimizer and the schedule would begin anew, unseen."""
+    run = tmp_path / "run"
+    assert killed_at("fold_trainer", "seal", 1, train, config, run, "--folds", "sub01", after=True) == -9
+    kept = run / "folds/sub01/work/checkpoint-2"
+    (kept / "optimizer.safetensors").rename(kept / "optimizer.pt")
+    (kept / "sealed.json").unlink()
+    seal(kept)
+    assert train(config, run) == 0
+    assert f"{kept} has no optimizer.safetensors" in capsys.readouterr().out
     assert tables(run) == tables(undisturbed)
 
 
