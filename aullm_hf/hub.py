@@ -115,7 +115,8 @@ def push_run(
     hub = _Hub(HfApi(endpoint=endpoint, token=token), repo_id, attempts)
     report = Push(url=str(hub.call("create the repository", _create, private=private)))
     if not overwrite:
-        hub.call("look into", _refuse_others, branches=["main", *(branch for branch, *_ in finished)], info=info)
+        branches = ["main", *(branch for branch, *_ in finished)]
+        hub.call("look into the branches", _refuse_others, branches=branches, info=info)
     for branch, folder, entry in finished:
         with tempfile.TemporaryDirectory() as temporary:
             staging = Path(temporary)
@@ -354,7 +355,11 @@ def _refuse_others(api: HfApi, repo_id: str, *, branches: list[str], info: dict)
         theirs = None
         if "run.json" in files:
             with tempfile.TemporaryDirectory() as staging:
-                theirs = read_json(api.hf_hub_download(repo_id, "run.json", revision=branch, local_dir=staging))
+                found = api.hf_hub_download(repo_id, "run.json", revision=branch, local_dir=staging)
+                try:
+                    theirs = read_json(found)
+                except ValueError:  # somebody else's file of that name
+                    pass
         if theirs is None:
             what = f"{len(files)} files that are no run's ({', '.join(sorted(files)[:3])})"
         elif differing := _differing(public(info), theirs):

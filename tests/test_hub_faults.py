@@ -209,6 +209,14 @@ def test_a_repository_of_something_else_is_refused_unless_asked(run, waits):
         assert "predictions.parquet" in server.files("me/demo")
 
 
+def test_a_run_json_of_somebody_else_is_not_waited_for(run, waits):
+    with HubServer(token=TOKEN) as server:
+        server.store("me/demo", {"run.json": b"# how to run"})
+        with pytest.raises(HubPushError, match=r"look into the branches of 'me/demo': its branch main holds 1 files"):
+            push(run, server)
+    assert waits == []
+
+
 def test_another_run_of_the_same_name_is_refused(run, waits, tmp_path):
     other = shutil.copytree(run, tmp_path / "other")
     info = json.loads((other / "run.json").read_text())

@@ -40,8 +40,10 @@ def main(argv: list[str] | None = None) -> Push:
             right=options.right,
             overwrite=options.overwrite,
         )
-    except (HubPushError, ValueError, FileNotFoundError) as error:
+    except HubPushError as error:
         sys.exit(f"push.py: {error}")
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"push.py: {error}\n")
     for branch, done in push.branches.items():
         left = f", left out: {', '.join(done.left_out)}" if done.left_out else ""
         print(f"{branch}: {len(done.uploaded)} files sent, {done.unchanged} already there{left}")

@@ -20,6 +20,7 @@ SCRIPTS = ("train", "evaluate", "compare", "sweep", "push")
 def test_scripts(script, wrong, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["--config", *WRONG[wrong]] if script == "train" and wrong != "no such option" else WRONG[wrong]
+    arguments = [*arguments, "--repo", "me/x"] if script == "push" else arguments
     _refused(load_script(script).main, arguments, capsys)
 
 
