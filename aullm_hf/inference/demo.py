@@ -161,9 +161,8 @@ def check_upload(path: Path, limits: Limits) -> None:
         raise DemoError('Reading videos needs PyAV, which is missing here: pip install "aullm-hf[video]".') from error
     try:
         with av.open(str(path), metadata_errors="replace", options=SAFE_READING) as container:
-            if not container.streams.video:
+            if not container.streams.video or (stream := container.streams.video[0]).codec_context is None:
                 return
-            stream = container.streams.video[0]
             height, width = stream.codec_context.height, stream.codec_context.width
             check_side(height, width, limits)
             most = min(limits.frames, limits.pixels // max(height * width, 1))
@@ -244,8 +243,8 @@ def _cards(detector: AUDetector):
     if folder.is_dir():
         for place in (folder, *folder.resolve().parents[:3]):
             card = place / "README.md"
-            if card.is_file() and (text := card.read_text(encoding="utf-8", errors="replace")).startswith("---"):
-                yield text.split("---")[1]
+            if card.is_file() and (head := _head_of(card)):
+                yield head
                 return
         return
     if "/" not in detector.name:  # a model in memory, not a repository
@@ -256,7 +255,14 @@ def _cards(detector: AUDetector):
         path = hf_hub_download(detector.name, "README.md", revision=detector.revision)
     except Exception:  # no card, or no network: nobody says
         return
-    yield Path(path).read_text(encoding="utf-8", errors="replace").split("---")[1:2][0]
+    if head := _head_of(Path(path)):
+        yield head
+
+
+def _head_of(card: Path) -> str:
+    """The card's metadata; empty where it has none."""
+    text = card.read_text(encoding="utf-8", errors="replace")
+    return text.split("---")[1] if text.startswith("---") else ""
 
 
 def table_csv(analysis: Analysis) -> str:

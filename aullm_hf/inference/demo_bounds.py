@@ -9,7 +9,7 @@ by no other name (a web site that has its name point here could otherwise read w
 import asyncio
 import os
 import re
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -69,10 +69,13 @@ def _name_of(host: str) -> str:
 
 
 def _stored() -> int:
-    """Bytes of uploads that lie on the disk."""
-    folder = os.environ.get("GRADIO_TEMP_DIR")
-    files = Path(folder).rglob("*") if folder else ()
-    return sum(file.stat().st_size for file in files if file.is_file())
+    """Bytes of uploads that lie on the disk, some of which are deleted meanwhile."""
+    found = 0
+    for folder, _, names in os.walk(os.environ.get("GRADIO_TEMP_DIR") or ""):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found += os.stat(os.path.join(folder, name)).st_size
+    return found
 
 
 async def _refuse(send: Any, status: int, why: str) -> None:

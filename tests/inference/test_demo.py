@@ -125,6 +125,13 @@ def test_what_is_no_video_is_refused_in_words(content, said, demo, tmp_path):
     assert str(tmp_path) not in str(error.value)
 
 
+def test_a_codec_that_nobody_knows_is_told_in_words(demo, clip, tmp_path):
+    path = tmp_path / "odd.avi"
+    path.write_bytes(clip.read_bytes().replace(b"FFV1", b"ZZZZ"))
+    with pytest.raises(DemoError, match="its video is of a codec that is not known here"):
+        demo.analyse_upload(path, cropped=True)
+
+
 def test_bounds_of_size_length_and_pixels(clip, recording, tmp_path):
     check_upload(clip, Limits())
     with pytest.raises(DemoError, match="lasts over 2 s or has over 20000 frames"):
@@ -187,7 +194,7 @@ def test_an_analysis_writes_no_file(demo, clip, tmp_path, monkeypatch):
 # -------------------------------------------------------------------- what it is
 
 
-def test_models_of_drawn_faces_are_marked(checkpoint, make_detector, tmp_path):
+def test_models_of_drawn_faces_are_marked(checkpoint, make_detector, tmp_path, monkeypatch):
     detector = make_detector()
     run = tmp_path / "run"
     folder = run / "folds" / "sub01" / "checkpoint"
@@ -200,6 +207,10 @@ def test_models_of_drawn_faces_are_marked(checkpoint, make_detector, tmp_path):
     assert trained_on_synthetic(detector) is True
     detector.name = "no/repository-of-this-name"
     assert trained_on_synthetic(detector) is None  # no network, no card: nobody says
+    card = tmp_path / "plain.md"
+    card.write_text("A card without metadata.\n")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(card))
+    assert trained_on_synthetic(detector) is None
 
 
 def test_the_page_is_built_private_bounded_and_says_what_it_is_not_for(demo):

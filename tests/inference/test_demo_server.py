@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from aullm_hf.inference.demo import Demo, DemoError, Limits, check_upload
+from aullm_hf.inference.demo_bounds import _stored
 from aullm_hf.inference.demo_page import bounds, build_page
 from support.videos import noise, write_video
 
@@ -161,6 +162,13 @@ def test_many_at_once_are_bounded_on_the_disk_and_in_the_queue(served):
     assert len(said) == 20
     served_well, refused = [text for text in said if "AU12" in text], [text for text in said if "ueue is full" in text]
     assert refused and served_well and len(refused) + len(served_well) == 20
+
+
+def test_uploads_that_are_deleted_meanwhile_are_not_counted(tmp_path, monkeypatch):
+    (tmp_path / "here.mp4").write_bytes(b"four")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(os, "walk", lambda folder: [(folder, [], ["here.mp4", "gone.mp4"])])
+    assert _stored() == 4
 
 
 def test_an_upload_that_never_ends_is_ended(served):
