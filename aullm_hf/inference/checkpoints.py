@@ -39,7 +39,10 @@ def opening(model: str | os.PathLike, revision: str | None = None) -> Iterator[N
     if not folder.is_dir():
         be_patient()
     elif found := damage_of_checkpoint(folder):
-        raise ValueError(f"the checkpoint {name!r} was changed since its fold was finished: {', '.join(found[:3])}")
+        raise ValueError(
+            f"the checkpoint {name!r} was changed since its fold was finished: {', '.join(found[:3])}. Put the files "
+            "back, or copy the folder out of the run if the change is wanted"
+        )
     try:
         yield
         if not folder.is_dir():

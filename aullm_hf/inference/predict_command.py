@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.errors import tame
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -110,7 +112,8 @@ def _predict(options: argparse.Namespace, detector: "AUDetector", sources: list[
                 _count(rows, reasons)
                 rows_now += len(rows)
                 with tqdm.external_write_mode(sys.stdout):
-                    print("\n".join(_said(row, detector.labels) for row in rows.to_dict("records")), flush=True)
+                    said = [tame(_said(row, detector.labels)) for row in rows.to_dict("records")]
+                    print("\n".join(said), flush=True)
         return _summary(options, len(sources), rows_now, reasons, sum(reasons.values()))
 
     from .saving import Results
@@ -200,5 +203,5 @@ def _summary(options: argparse.Namespace, sources: int, rows: int, reasons: Coun
         parts.append(f"{there} sources were there already")
     why = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(6))
     parts.append(f"{bad} rows with a reason" + (f" ({why})" if why else "") if bad else "all were read")
-    print(f"{'; '.join(parts)}{f' -> {options.out}' if options.out else ''}", file=sys.stderr)
+    print(tame(f"{'; '.join(parts)}{f' -> {options.out}' if options.out else ''}"), file=sys.stderr)
     return int(options.strict and bad > 0)

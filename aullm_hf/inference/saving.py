@@ -195,9 +195,11 @@ def _lock(file: Any, out: Path) -> None:
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         file.close()
         raise ResultsError(f"another process is writing {out}; wait for it, or give another --out") from error
+    except OSError:
+        return
 
 
 # -------------------------------------------------------------------- formats

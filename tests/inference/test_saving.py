@@ -1,5 +1,6 @@
 """Results on disk: the same command goes on, nothing half written counts, nothing is overwritten unasked."""
 
+import errno
 import json
 
 import numpy as np
@@ -166,6 +167,14 @@ def test_two_processes_do_not_write_one_result(tmp_path):
     with Results(tmp_path / "aus.csv", SETTINGS, ["AU1"]):
         with pytest.raises(ResultsError, match="another process is writing"):
             Results(tmp_path / "aus.csv", SETTINGS, ["AU1"])
+    Results(tmp_path / "aus.csv", SETTINGS, ["AU1"]).file.close()
+
+
+def test_where_no_locks_are_to_be_had_nobody_is_stopped(tmp_path, monkeypatch):
+    def without_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", without_locks)
     Results(tmp_path / "aus.csv", SETTINGS, ["AU1"]).file.close()
 
 

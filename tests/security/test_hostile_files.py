@@ -181,6 +181,16 @@ def test_a_terminal_is_not_steered(fold, capsys):
     assert "\x1b" not in capsys.readouterr().err
 
 
+def test_a_clip_whose_name_would_steer_a_terminal_does_not(fold, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a\x1b[2Jb.avi", noise(8, 32, 32), rate=50)
+    (tmp_path / "c\x1b[31m.avi").write_bytes(b"no video")
+    for command in (["predict"], ["explain", "--out", "pictures"]):
+        assert main([*command, *sorted(map(str, Path().glob("*.avi"))), "--model", str(fold)]) == 0
+        shown = capsys.readouterr()
+        assert "\x1b" not in shown.out + shown.err and "a\\x1b[2Jb.avi" in shown.out
+
+
 def test_a_run_of_yaml_tags_is_refused(tmp_path, capsys):
     from support.tiny_run import train
 
@@ -190,12 +200,12 @@ def test_a_run_of_yaml_tags_is_refused(tmp_path, capsys):
     assert "is not YAML" in capsys.readouterr().err and not (tmp_path / RAN).exists()
 
 
-def test_texts_that_a_spreadsheet_would_run_are_made_texts(saved, tmp_path):
+def test_texts_that_a_spreadsheet_would_run_are_made_texts(saved, tmp_path, monkeypatch):
     names = ["=cmd|' /C calc'!A0.avi", "+1.avi", "-1.avi", "@SUM(1).avi", "plain=.avi", "\tx.avi"]
     for name in names:
         write_video(tmp_path / "clips" / name.replace("/", "_"), noise(8, 32, 32), rate=50)
     detector = AUDetector(saved)
-    os.chdir(tmp_path / "clips")
+    monkeypatch.chdir(tmp_path / "clips")
     table = pd.concat(detector.detect([str(path.name) for path in sorted((tmp_path / "clips").iterdir())]))
     assert len(table) == 6 and any(name.startswith("=") for name in table["source"])
     safe = disarmed(table)["source"].tolist()
