@@ -5,6 +5,7 @@ For every room but `model`, whose own (`model/checking.py`) travels to the Hub w
 
 import os
 from collections.abc import Collection
+from numbers import Real
 from typing import Any
 
 SHOWN = 160  # characters of a value in a message
@@ -33,8 +34,8 @@ def check_whole(name: str, value: Any, low: int, high: int = 1 << 63) -> None:
 
 
 def check_number(name: str, value: Any, low: float, high: float) -> None:
-    """A finite number strictly between the two."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low < value < high:
+    """A finite number strictly between the two, Python's or NumPy's."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not low < value < high:
         raise ValueError(f"{name}={shown(value)} is not allowed; give a number between {low:g} and {high:g}")
 
 

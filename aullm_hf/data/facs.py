@@ -6,6 +6,7 @@ Numbers and names are those of the FACS manual (Ekman, Friesen and Hager, 2002).
 """
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal
 
 from ..arguments import shown
@@ -138,7 +139,7 @@ INTENSITIES = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "
 
 def au_info(number: int) -> AUInfo:
     """The entry of an AU, or an error that says which numbers exist."""
-    if isinstance(number, bool) or not isinstance(number, int) or number not in AUS:
+    if isinstance(number, bool) or not isinstance(number, Integral) or number not in AUS:
         raise ValueError(f"AU {shown(number)} is not a FACS code; known are {', '.join(map(str, AUS))}")
     return AUS[number]
 

@@ -17,7 +17,7 @@ from .errors import ClipError, UnsafePathError
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 MAX_FOLDER_ENTRIES = 50_000  # a clip's folder; the longest whole recordings hold a few thousand frames
 MAX_FOLDERS_SEARCHED = 20_000
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f]|^~|^[A-Za-z]:")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]|^~|^[A-Za-z]:")  # control characters, ends of lines
 _NUMBERED = re.compile(r"^(?P<prefix>.*?)(?P<number>\d{1,18})$")
 
 

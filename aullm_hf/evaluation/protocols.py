@@ -240,7 +240,7 @@ def _check(dataset: Any, inner: str, inner_fraction: float, seed: int, aus: Sequ
     """What the folds are made of: names that are text, annotations that are lists of AU numbers, as many of each."""
     check_choice("inner", inner, ("holdout", "refit", "none"))
     check_number("inner_fraction", inner_fraction, 0, 1)
-    check_whole("seed", seed, 0)
+    check_whole("seed", int(seed) if isinstance(seed, np.integer) else seed, 0)
     if aus is not None and not (_is_list(aus) and all(_is_whole(au) for au in aus)):
         raise ValueError(f"aus={shown(aus)} is not allowed; give a list of AU numbers, or None")
     columns = {name: _column(dataset, name) for name in ("dataset", "subject", "aus")}

@@ -28,6 +28,8 @@ _SCORED = re.compile(r"[zpy]_AU[0-9]+")
 KEYS = ("clip_id", "dataset", "subject", "fold", "seed")
 TABLES = ("predictions.parquet", "inner.parquet")  # of a fold
 _TEXT = ("clip_id", "dataset", "subject", "fold")
+# Control characters, ends of lines, halves of characters. Other spaces than ours, and joiners, are parts of names.
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class DamagedFold(ValueError):
@@ -162,7 +164,7 @@ def read_table(table: pd.DataFrame | Mapping[str, Sequence] | str | Path) -> pd.
             raise ValueError(f"the predictions table has no {key} in row {lacking.idxmax()}; every row needs one")
     text = {key: pd.Series([str(cell) for cell in table[key]], dtype=object) for key in _TEXT}
     for key, cells in text.items():
-        if odd := [cell for cell in cells.unique() if not cell.isprintable()]:
+        if odd := [cell for cell in cells.unique() if _NO_NAME.search(cell)]:
             raise ValueError(f"the predictions table has {key} {shown(odd[0])}; expected printable text")
     scored = {name: _numbers(table[name], str(name)) for name in table.columns if _SCORED.fullmatch(str(name))}
     seed = _numbers(table["seed"], "seed")

@@ -20,6 +20,7 @@ LORA = ("r", "lora_alpha", "lora_dropout", "target_modules", "layers_to_transfor
 
 PIXELS = (
     X[0], X[:, :3], X[:0], X.int(), X.bool(), X.numpy(), [X], X * float("nan"), X / 0, X * 1e38, X.to(torch.complex64),
+    torch.full_like(X, float("inf")).half(),
     X.to("meta"), X.to_sparse(), torch.zeros(2, 6, 3, 32, 32), torch.zeros(2, 6, 1, 32, 33), X.to(torch.float8_e4m3fn),
 )  # fmt: skip
 TARGETS = (

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from aullm_hf.data import AUS, PUBLISHED_AUS, au_name, au_names, aus_of, label_matrix, multi_hot
+from aullm_hf.data import AUS, PUBLISHED_AUS, au_info, au_name, au_names, aus_of, label_matrix, multi_hot
 
 
 def test_published_lists_are_those_of_the_papers():
@@ -14,6 +14,7 @@ def test_published_lists_are_those_of_the_papers():
 def test_a_list_of_ones_own():
     assert aus_of([12, "AU4", "7"]) == (12, 4, 7)
     assert au_names([12, 4]) == ["AU12", "AU4"]
+    assert au_info(np.int64(12)) == au_info(12)  # as arrays hold them
     for wrong, named in ((["AU99"], "AU99"), ([4.5], "4.5"), ([], "empty"), ([4, "AU4"], "twice"), ("nope", "casme2")):
         with pytest.raises(ValueError, match=named):
             aus_of(wrong)

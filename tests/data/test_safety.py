@@ -18,8 +18,10 @@ FOLDER = "Cropped/Cropped/sub01/EP02_01f"
 
 
 @pytest.mark.parametrize(
-    "name", ["..", "../x", "a/../b", "/etc", "a/b", "a\\b", "C:x", "~", "x\0y", "", " ", ".", "x\ny", "..\\x"]
-)
+    "name",
+    ["..", "../x", "a/../b", "/etc", "a/b", "a\\b", "C:x", "~", "x\0y", "", " ", ".", "x\ny", "..\\x", "x\x85",
+     "x\u2028y"],
+)  # fmt: skip
 def test_names_that_lead_away_are_refused(name):
     with pytest.raises(UnsafePathError, match="is not followed"):
         safe_name(name)

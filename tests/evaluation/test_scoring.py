@@ -267,6 +267,9 @@ def test_bad_tables_are_named(tmp_path):
         score_predictions(table.drop(columns="subject"))
     with pytest.raises(ValueError, match="has no rows"):
         score_predictions(table[:0])
+    with pytest.raises(ValueError, match=r"has subject 'a\\x85b'; expected printable text"):
+        score_predictions(table.assign(subject="a\x85b"))
+    score_predictions(table.assign(clip_id="名\u3000前\u00a0\u200c" + table["clip_id"]), resamples=0)
     fewer = table[1:].assign(seed=1)
     with pytest.raises(ValueError, match="seed 1 has tested 35 clips, seed 0 36"):
         score_predictions(pd.concat([table, fewer]))
