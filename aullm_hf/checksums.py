@@ -37,12 +37,12 @@ def damage(folder: str | Path, known: Mapping[str, Mapping]) -> list[str]:
 
 def damage_of_checkpoint(folder: str | Path) -> list[str]:
     """What is wrong with the checkpoint of a fold, where the fold.json of its run stands beside it; else nothing."""
-    folder = Path(folder)
-    try:
-        files = json.loads((folder.parent / "fold.json").read_text(encoding="utf-8"))["files"]
-    except FileNotFoundError:
+    folder = Path(folder).absolute()  # `.` has neither a name nor a parent
+    entry, own = folder.parent / "fold.json", f"{folder.name}/"
+    if not entry.is_file():
         return []
-    except (ValueError, TypeError, KeyError):
-        return [f"{folder.parent / 'fold.json'} cannot be read"]
-    own = f"{folder.name}/"
-    return damage(folder.parent, {name: whole for name, whole in files.items() if name.startswith(own)})
+    try:
+        files = json.loads(entry.read_text(encoding="utf-8"))["files"]
+        return damage(folder.parent, {name: whole for name, whole in files.items() if name.startswith(own)})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return [f"{entry} cannot be read"]

@@ -331,11 +331,18 @@ def test_what_reads_a_run_afterwards_tells_a_flipped_byte(copy, monkeypatch, cap
     _flip(checkpoint / "model.safetensors")
     with pytest.raises(ValueError, match=r"model.safetensors does not have its checksum"), opening(checkpoint):
         pass
+    with monkeypatch.context() as there, pytest.raises(ValueError, match="does not have its checksum"):
+        there.chdir(checkpoint)
+        with opening("."):
+            pass
     script.main([str(copy)])  # the tables are whole
     assert "sub02 was damaged after it was finished: checkpoint/model.safetensors" in capsys.readouterr().err
     _flip(copy / "folds" / "sub01" / "predictions.parquet")
     with pytest.raises(SystemExit):
         script.main([str(copy)])
+    (copy / "folds" / "sub03" / "fold.json").write_text('{"files": []}')
+    with pytest.raises(ValueError, match=r"fold.json cannot be read"), opening(copy / "folds/sub03/checkpoint"):
+        pass
     assert "sub01' was damaged after it was finished: predictions.parquet" in capsys.readouterr().err
 
 
