@@ -17,7 +17,7 @@ from aullm_hf.evaluation import (
     leave_one_subject_out,
 )
 from aullm_hf.evaluation.protocols import subject_keys
-from aullm_hf.evaluation.run_folder import read_table
+from aullm_hf.evaluation.run_folder import TABLES, DamagedFold, read_table, refuse_damaged
 
 
 def folds_of(config: RunConfig, table: dict[str, list], aus: Sequence[int], seed: int) -> list[Fold]:
@@ -109,6 +109,10 @@ def final_calibration(jobs: Sequence[Job], config: RunConfig, labels: Sequence[s
     if not all(path.is_file() for path in tables):
         print("The folds are not finished, so the final fit is not calibrated: its thresholds stay at 0.5.")
         return Calibration.identity(labels, everybody, "no finished folds to calibrate on")
+    try:
+        refuse_damaged([job.folder for job in own], only=TABLES)
+    except DamagedFold as error:
+        raise ConfigError(str(error)) from error
     parts = [read_table(path) for path in tables]
     z, y, keys = [], [], []
     for part in parts:

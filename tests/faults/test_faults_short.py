@@ -258,6 +258,15 @@ def test_what_was_damaged_is_kept_and_the_fold_trained_again(config, undisturbed
     assert (copy / "damaged/sub02-1/checkpoint/model.safetensors").read_bytes() == content
 
 
+def test_the_model_to_ship_is_not_calibrated_on_a_damaged_table(config, copy, capsys):
+    """The launch that trains it has no folds of its own to look through."""
+    _flip(copy / "folds/sub02/predictions.parquet")
+    assert train(config, copy, "--folds", "none", "--final_fit") == 2
+    err = capsys.readouterr().err
+    assert "sub02' was damaged after it was finished: predictions.parquet" in err and len(err.splitlines()) == 1
+    assert not (copy / "final" / "fold.json").exists()
+
+
 def test_a_damaged_fold_in_another_launchs_hands_is_left_there(copy):
     """Two launches with --retrain_damaged: what the first is training by now is no wreck to the second."""
     folder = copy / "folds/sub02"
