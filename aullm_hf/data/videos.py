@@ -26,7 +26,8 @@ def open_video(path: Path, shown: str):
     except ImportError:
         raise ImportError('reading video files needs PyAV: pip install "aullm-hf[video]"') from None
     try:
-        container = av.open(str(path), metadata_errors="replace", options=SAFE_READING)
+        # From the root on: `12:30.mp4` by itself would be an address of the protocol `12`.
+        container = av.open(str(path.absolute()), metadata_errors="replace", options=SAFE_READING)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise ClipError(f"{shown}: is no readable video ({getattr(error, 'strerror', None) or error})") from error
     if not container.streams.video:

@@ -160,7 +160,7 @@ def check_upload(path: Path, limits: Limits) -> None:
     except ImportError as error:
         raise DemoError('Reading videos needs PyAV, which is missing here: pip install "aullm-hf[video]".') from error
     try:
-        with av.open(str(path), metadata_errors="replace", options=SAFE_READING) as container:
+        with av.open(str(path.absolute()), metadata_errors="replace", options=SAFE_READING) as container:
             if not container.streams.video or (stream := container.streams.video[0]).codec_context is None:
                 return
             height, width = stream.codec_context.height, stream.codec_context.width

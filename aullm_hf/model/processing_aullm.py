@@ -251,7 +251,8 @@ def read_video(path: str) -> list[np.ndarray]:
         raise ImportError(f'Reading the video {path!r} needs PyAV: pip install "aullm-hf[video]" (or av).') from error
     try:
         reading = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
-        with av.open(path, metadata_errors="replace", options=reading) as container:
+        whole = os.path.abspath(path)  # `12:30.mp4` by itself would be an address of the protocol `12`
+        with av.open(whole, metadata_errors="replace", options=reading) as container:
             if container.streams.video and container.streams.video[0].codec_context is None:
                 raise ValueError(f"{shown(path)} is a video of a codec that is not known here.")
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]

@@ -1,5 +1,7 @@
 """Frames by index and time: right timestamps, the right way up, the same after a jump, errors that say where."""
 
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from aullm_hf.inference.frames import (
     part_of,
 )
 from aullm_hf.inference.sources import Source
+from aullm_hf.model import AULLMVideoProcessor
 from support.videos import noise, write_folder, write_video
 
 
@@ -42,6 +45,13 @@ def test_odd_sizes_and_gray_videos_come_back_bit_for_bit(tmp_path, height, width
     pictures = noise(3, height, width)
     got = read_all(VideoFrames(write_video(tmp_path / "gray.mkv", pictures)))
     np.testing.assert_array_equal(got, np.stack(pictures))
+
+
+def test_a_name_with_a_colon_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "clip.mkv", noise(6)).rename("12:30.mkv")
+    assert len(VideoFrames(Path("12:30.mkv"))) == 6
+    assert AULLMVideoProcessor()("12:30.mkv")["pixel_values"].isfinite().all()
 
 
 @pytest.mark.parametrize(("suffix", "codec", "pixels"), [(".mkv", "ffv1", "bgr0"), (".mkv", "libx264", "yuv420p")])
