@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _warn(command: str, otherwise: Callable, message: Warning, category: type[Warning], *where: Any) -> None:
     """Ours are for a person, who does not care where in the code they come from."""
     if category is UserWarning:
-        print(f"aullm {command}: warning: {message}", file=sys.stderr)
+        print(f"aullm {command}: warning: {tame(' '.join(str(message).split()))}", file=sys.stderr)
     else:
         otherwise(message, category, *where)
 
