@@ -231,7 +231,7 @@ DAMAGE = {
         lambda run: _flip(run / "folds/sub02/checkpoint/model.safetensors"),
         "checkpoint/model.safetensors does not have its checksum",
     ),
-    "a checkpoint gone": (lambda run: shutil.rmtree(run / "folds/sub02/checkpoint"), "checkpoint/config.json is gone"),
+    "a checkpoint gone": (lambda run: shutil.rmtree(run / "folds/sub02/checkpoint"), "checkpoint/backbone.py is gone"),
     "a threshold changed": (
         lambda run: (path := run / "folds/sub02/fold.json").write_text(path.read_text().replace("0.", "1.", 1)),
         "fold.json does not have its checksum",
