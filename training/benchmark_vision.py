@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmark_shapes import SMALL_VISION, detector_config
+from benchmark_shapes import detector_config
 from benchmark_timing import by_turns, table, wait_for, write_rows
 from clips_in_memory import Augmentation, Batches, Clips, Resident
 from torch import nn
@@ -134,8 +134,7 @@ def drawing(config: AULLMConfig, batch: int, device: str) -> dict[str, Callable[
 
 
 def measure(shapes: list[str], batch: int, repeats: int, device: str) -> list[dict]:
-    small = SMALL_VISION if shapes == ["tiny"] else {}
-    config = detector_config(shapes[0], "float32", 1, **small)
+    config = detector_config(shapes[0], "float32", 1)
     pixels = (torch.rand(batch, config.num_frames, 1, config.image_size, config.image_size, device=device),)
     filtering = TemporalFilter(config).to(device)
     filtering.reset_parameters()
@@ -150,8 +149,8 @@ def measure(shapes: list[str], batch: int, repeats: int, device: str) -> list[di
         },
     }
     for shape in shapes:
-        config = detector_config(shape, "float32", 1, **small)
-        mge = detector_config(shape, "float32", 1, projector="mge", **small)
+        config = detector_config(shape, "float32", 1)
+        mge = detector_config(shape, "float32", 1, projector="mge")
         f_mid = torch.randn(batch, *config.mid_shape, device=device)
         f_high = torch.randn(batch, config.high_dim, device=device)
         both = torch.cat([f_mid.flatten(1), f_high], dim=1)

@@ -5,6 +5,7 @@ And torch's fused attention for CPUs works in blocks: over a short sequence its 
 three times as long as the plain one's, which is taken there.
 """
 
+import inspect
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -55,13 +56,16 @@ def only(rows: torch.Tensor) -> Iterator[None]:
 
 
 def spare_last_mlp(llm: nn.Module) -> None:
-    """Have the last layer's MLP listen to `only`, where that is exact: it has no experts to spread the rows over, and
-    no adapters, whose dropout may be told which rows there are."""
+    """Have the last layer's MLP listen to `only`, where that is exact: it is given nothing but the rows (BLOOM's adds
+    the residual itself), has no experts to spread them over, and no adapters, whose dropout may be told which rows
+    there are."""
     layers = next(
         (part for part in llm.modules() if isinstance(part, nn.ModuleList) and hasattr(part[-1], "mlp")), None
     )
     mlp = None if layers is None else layers[-1].mlp
     if mlp is None or _take in mlp._forward_pre_hooks.values():
+        return
+    if len(inspect.signature(type(mlp).forward).parameters) != 2:  # itself, and the rows
         return
     if not any(isinstance(part, LoraLayer) or hasattr(part, "experts") for part in mlp.modules()):
         mlp.register_forward_pre_hook(_take)

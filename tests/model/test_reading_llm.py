@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from transformers import AutoModel, BloomConfig
 
-from aullm_hf.model.reading_llm import SHORT, plain_attention, read_llm, trains_short
+from aullm_hf.model.reading_llm import SHORT, plain_attention, read_llm, spare_last_mlp, trains_short
 from support.tiny import FAMILIES, tiny_model
 
 
@@ -84,6 +85,16 @@ def test_an_mlp_with_adapters_is_not_spared():
     llm, width = llm_of(lora=lora)
     embeds = torch.randn(2, 5, width)
     assert rows_in_last_mlp(llm, lambda: read_llm(llm, embeds, torch.tensor([4, 9]))) == [10]
+
+
+def test_an_mlp_that_is_given_more_than_its_rows_is_not_spared():
+    """BLOOM's adds the residual itself."""
+    sizes = {"vocab_size": 64, "hidden_size": 16, "n_layer": 2, "n_head": 2}
+    llm = AutoModel.from_config(BloomConfig(**sizes)).eval()
+    spare_last_mlp(llm)
+    embeds, rows = torch.randn(2, 5, 16), torch.tensor([4, 9])
+    plain = llm(inputs_embeds=embeds, use_cache=False).last_hidden_state.flatten(0, 1)[rows]
+    torch.testing.assert_close(read_llm(llm, embeds, rows, use_cache=False), plain)
 
 
 def test_layers_that_run_again_are_not_spared():
