@@ -3,18 +3,20 @@ r"""What AULLM++ costs beside AU-LLM: LLM tokens and time of a whole training st
     python training/benchmark_step.py --shape 0.1b --batch 32 128
     python training/benchmark_step.py --shape 1.5b --batch 32 --repeats 3          # 7 GB of memory in float32
 
-A step is what the Trainer does: forward from the pixels, backward, Adam on everything trained. All models stand around
-one LLM with one set of adapters and take turns. Tokens are the rows that the LLM's layers see, text included. The
-default texts have 9 tokens or so of Qwen2's tokenizer each. The shape `tiny` has a tiny 3D-CNN as well: it is there to
-try the script.
+A step is what the Trainer does: forward from the pixels, backward, the runner's Adam on everything trained. All models
+stand around one LLM with one set of adapters and take turns. Tokens are the rows that the LLM's layers see, text
+included. The default texts have 9 tokens or so of Qwen2's tokenizer each. The shape `tiny` has a tiny 3D-CNN as well:
+it is there to try the script.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
+from benchmark_passes import PUBLISHED
 from benchmark_shapes import SHAPES, SMALL_VISION, llm_config
 from benchmark_timing import by_turns, write_rows
+from parameter_groups import adam_with_l2
 from transformers import AutoModel
 
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
@@ -50,7 +52,7 @@ def stepper(model: AULLMForAUDetection, batch: int, seen: dict[str, int], name: 
     config = model.config
     pixels = torch.rand(batch, config.num_frames, 1, config.image_size, config.image_size)
     labels = (torch.rand(batch, config.num_labels) < 0.2).float()
-    optimizer = torch.optim.Adam(model.trained_parameters().values(), lr=1e-5)
+    optimizer = adam_with_l2(model.trained_parameters(), PUBLISHED)
 
     def count(module, args, kwargs):
         seen[name] = kwargs["inputs_embeds"].shape[:2].numel()

@@ -159,6 +159,7 @@ def train_jobs(shop, jobs, failures, config, launch: Launch) -> None:
     take = partial(take_folds, config=config, failures=failures, progress=progress)
     if (together := min(launch.folds_per_step, len(jobs))) > 1:
         take_folds_together(shop, left, partial(take, held=held), config.training.device, together)
+        gc.collect()  # the folds' models and their meeting place hold each other
     else:
         take(shop, left, held=held)
     take(shop, held, wait=launch.fold_parallel and launch.place.count > 1)

@@ -37,3 +37,15 @@ def test_the_table_is_written_and_states_every_model(tmp_path, capsys):
     assert [row["tokens"] for row in rows] == sorted(row["tokens"] for row in rows)
     assert all(row["seconds"] > 0 for row in rows)
     assert (tmp_path / "step.md").read_text().strip() in capsys.readouterr().out
+
+
+def test_a_step_has_the_runners_optimizer(monkeypatch):
+    """Of EFP's 74 million weights Adam is a good part of the step: another one would shift the ratios."""
+    used = []
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self: used.append(self))
+    model = next(iter(benchmark_step.models("tiny", "float32").values()))
+    benchmark_step.stepper(model, 2, {}, "a model")()
+    (optimizer,) = used
+    assert optimizer.defaults["fused"]
+    found = sorted(id(p) for group in optimizer.param_groups for p in group["params"])
+    assert found == sorted(id(p) for p in model.trained_parameters().values())

@@ -1,10 +1,12 @@
 """`--folds_per_step`: the ordinary run's folder, files and figures, however it is stopped and gone on with."""
 
 import errno
+import gc
 import json
 import os
 import signal
 import time
+import weakref
 from multiprocessing import get_context
 
 import numpy as np
@@ -132,6 +134,28 @@ def _broken(monkeypatch, error):
         original(table, path)
 
     monkeypatch.setattr(fold, "write_table", broken)
+
+
+def test_the_folds_models_are_gone_before_anything_follows(config, alone, monkeypatch):
+    """Such as the final fit, which needs the memory. The folds are finished: the models are made all the same."""
+    import joint_llm
+    import train as runner
+
+    made, alive = [], []
+    original, report = joint_llm.JointLLM.__init__, runner.report
+
+    def noted(self, *args):
+        original(self, *args)
+        made.extend(map(weakref.ref, self.models))
+
+    monkeypatch.setattr(joint_llm.JointLLM, "__init__", noted)
+    monkeypatch.setattr(runner, "report", lambda *args: alive.extend(one() for one in made) or report(*args))
+    gc.disable()
+    try:
+        assert _together(config, alone, 2) == 0
+    finally:
+        gc.enable()
+    assert alive == [None, None]
 
 
 def test_an_error_of_a_fold_leaves_those_beside_it_and_after_it_alone(config, tmp_path, monkeypatch, capsys):

@@ -56,8 +56,8 @@ def test_activations_grow_with_the_tokens(seven):
     assert activation_bytes(text, 10, each=4) == 2 * activation_bytes(text, 10)
 
 
-def test_activations_are_at_least_what_autograd_keeps():
-    """Held against what a pass of a small LLM packs away for its backward pass, adapters and all."""
+def test_activations_are_about_what_autograd_keeps():
+    """To a factor of two, against what a pass of a small LLM packs away for its backward pass, adapters and all."""
     from benchmark_shapes import detector_config
 
     from aullm_hf.model import AULLMForAUDetection
