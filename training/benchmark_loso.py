@@ -104,9 +104,15 @@ def _training_span(folds: list[Path]) -> float:
     return max(ends.values()) - min(starts)
 
 
+def draw_clips(args: argparse.Namespace) -> None:
+    """Into the cache: otherwise the way that comes first would draw them for all."""
+    with TemporaryDirectory() as folder:
+        in_processes([train(args, Path(folder) / "run", "--folds", "none")], [{}], args.cores[:1])
+
+
 def measure(args: argparse.Namespace) -> list[dict]:
     """The ways by turns; medians."""
-    subprocess.run(train(args, Path("unused"), "--dry_run"), check=True, capture_output=True)
+    draw_clips(args)
     seen: dict[str, list[tuple[float, float]]] = {way: [] for way in args.way}
     for _ in range(args.repeats):
         for way in args.way:
@@ -123,7 +129,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
     ]
 
 
-def main(argv: list[str] | None = None) -> int:
+def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--way", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--subjects", type=int, default=26, help="as many folds")
@@ -132,7 +138,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cores", type=int, nargs=2, default=[0, 1])
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--out", type=Path, help="folder for loso.json and loso.md")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse(sys.argv[1:] if argv is None else argv)
     rows = measure(args)
     print(table(rows))
     if args.out:
