@@ -17,6 +17,7 @@ from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
 from aullm_hf.model.led import TemporalFilter
 from aullm_hf.model.modeling_aullm import AUDetectionOutput, AULLMForAUDetection
+from aullm_hf.model.starting import drawn_on_the_cpu
 
 from .at import AT
 from .configuration_baseline import BaselineConfig
@@ -156,7 +157,8 @@ class BaselineForAUDetection(PreTrainedModel):
     def reset_trained(self, seed: int) -> None:
         """A fresh start, without teachers, determined by `seed` alone."""
         self.teachers = ()
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []), torch.no_grad():
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), torch.no_grad(), drawn_on_the_cpu(self):
             torch.manual_seed(seed)
             for module in self.modules():
                 self._init_weights(module)

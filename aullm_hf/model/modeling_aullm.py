@@ -51,6 +51,7 @@ from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
 from .prompting import LLMReading, Prompt, compile_prompt
 from .reading_llm import spare_last_mlp
 from .relations import GraphReading, RelationGraph, RelationLayer, prior_mask
+from .starting import drawn_on_the_cpu
 
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
 _OWN_START = (TemporalFilter, PromptTokens, EvidenceGate, EvidenceCells, RelationGraph, RelationLayer)
@@ -158,7 +159,7 @@ class AULLMPreTrainedModel(PreTrainedModel):
         body = self.base_model
         devices = [body.device] if body.device.type == "cuda" else []
         frozen = {id(module) for module in body.llm.modules()}
-        with torch.random.fork_rng(devices), torch.no_grad():
+        with torch.random.fork_rng(devices), torch.no_grad(), drawn_on_the_cpu(self):
             torch.manual_seed(seed)
             for module in self.modules():
                 if id(module) not in frozen and module is not body:
