@@ -11,9 +11,9 @@ r"""How fast this package is beside the published loop's shape. Random weights o
 
 `reference` is the published loop's shape, written from its description (benchmark_reference.py says exactly what it
 does); `package` is this package; both run in one process, by turns, around one LLM. `headless` (--headless) is between
-them: the package's own pass (no head, no kept states, the last MLP for what is read alone), but the prompt once a clip.
-`rate` is the share of what a large matrix product reaches on this machine, which is measured first: the physical limit.
-Whole runs: benchmark_loso.py.
+them: the package's own pass (no head, no kept states, the last MLP for what is read alone), but the prompt once a
+clip. `rate` is the share of what a large matrix product reaches on this machine, which is measured first: the
+physical limit. Whole runs: benchmark_loso.py.
 """
 
 import argparse
