@@ -8,9 +8,16 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import logging
+import signal
 import socket
+import threading
 
 import pytest
+
+# A shell that starts a job in the background has it ignore Ctrl-C, and all that the job starts: the tests of Ctrl-C
+# would wait for nothing.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::", ""}
 _connect = socket.socket.connect

@@ -17,7 +17,7 @@ from aullm_hf import hub_client
 from aullm_hf.hub import HubPushError, push_run
 from aullm_hf.hub_client import wait_of
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
-from support.fake_run import fake_run, report_without_figures
+from support.fake_run import fake_run, finish_fold, report_without_figures
 from support.hub_server import FAILURES, HubServer, reach_the_server
 from support.tiny import tiny_llm, tiny_model
 
@@ -242,7 +242,9 @@ def test_whoever_commits_in_between_is_not_written_over_blindly(run, waits):
     """The commit names the one it was compared with; another in between makes the push look again."""
     with HubServer(token=TOKEN) as server:
         push(run, server, folds=["sub01"], main=False)
-        (run / "folds" / "sub01" / "checkpoint" / "modeling_aullm.py").write_text("# changed\n")
+        fold = run / "folds" / "sub01"
+        (fold / "checkpoint" / "modeling_aullm.py").write_text("# changed\n")
+        finish_fold(fold, json.loads((fold / "fold.json").read_text()))
         repo = server.repos["model:me/demo"]
 
         def fault(method, path, count):
@@ -265,6 +267,7 @@ def test_no_folder_of_this_machine_is_published(run, waits):
     (folder / "config.json").write_text(
         json.dumps({"llm_name_or_path": "/home/me/models/Qwen2-1.5B", "text_config": {"_name_or_path": "/home/x/q"}})
     )
+    finish_fold(folder.parent, json.loads((folder.parent / "fold.json").read_text()))
     with HubServer(token=TOKEN) as server:
         push(run, server)
         everything = {

@@ -59,10 +59,8 @@ def spare_last_mlp(llm: nn.Module) -> None:
     """Have the last layer's MLP listen to `only`, where that is exact: it is given nothing but the rows (BLOOM's adds
     the residual itself), has no experts to spread them over, and no adapters, whose dropout may be told which rows
     there are."""
-    layers = next(
-        (part for part in llm.modules() if isinstance(part, nn.ModuleList) and hasattr(part[-1], "mlp")), None
-    )
-    mlp = None if layers is None else layers[-1].mlp
+    lists = [part for part in llm.modules() if isinstance(part, nn.ModuleList) and len(part)]
+    mlp = next((layers[-1].mlp for layers in lists if hasattr(layers[-1], "mlp")), None)
     if mlp is None or _take in mlp._forward_pre_hooks.values():
         return
     if len(inspect.signature(type(mlp).forward).parameters) != 2:  # itself, and the rows

@@ -17,15 +17,15 @@ def drawn_on_the_cpu(model: nn.Module) -> Iterator[None]:
         if parameter.requires_grad and parameter.device.type != "cpu"
     ]
     for part, name, parameter in away:
-        setattr(part, name, nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype)))
+        part.register_parameter(name, nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype)))
     try:
         yield
         with torch.no_grad():
             for part, name, parameter in away:
-                parameter.copy_(getattr(part, name))
+                parameter.copy_(part.get_parameter(name))
     finally:
         for part, name, parameter in away:
-            setattr(part, name, parameter)
+            part.register_parameter(name, parameter)
 
 
 __all__ = ["drawn_on_the_cpu"]

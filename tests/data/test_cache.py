@@ -1,5 +1,6 @@
 """Built once: a second load is the same data at once, and anything that could change it rebuilds."""
 
+import functools
 import os
 import time
 
@@ -127,10 +128,16 @@ def test_a_face_is_cropped_from_files(tmp_path, load, face_model):
 
 def test_the_synthetic_clips_are_cached_too(tmp_path, monkeypatch):
     from aullm_hf import load_clips
+    from aullm_hf.data import synthetic
 
     options = {"subjects": 2, "clips_per_subject": 2, "size": 32, "cache_dir": tmp_path / "cache"}
     first = load_clips("synthetic", **options)
-    monkeypatch.setattr("aullm_hf.data.synthetic.synthetic_clips", None)
+
+    @functools.wraps(synthetic.synthetic_clips)
+    def drawn_again(*_, **__):
+        raise AssertionError("the clips were drawn again")
+
+    monkeypatch.setattr(synthetic, "synthetic_clips", drawn_again)
     second = load_clips("synthetic", **options)
     assert first["clip_id"][:] == second["clip_id"][:] and len(second) == 4
     with pytest.raises(ValueError, match="no root"):

@@ -94,7 +94,9 @@ def test_the_checker_lets_honest_code_pass():
     assert offences(honest, SIBLINGS) == []
 
 
-RUNS_OTHER_PROGRAMS = {"training/benchmark.py", "training/run_info.py", "training/sweep.py"}  # git, and themselves
+RUNS_OTHER_PROGRAMS = {"training/benchmark_files.py", "training/benchmark_loso.py", "training/run_info.py",
+                       "training/sweep.py"}  # git, and themselves  # fmt: skip
+SAVE_AS_THE_REFERENCE_DOES = {"training/benchmark_files.py", "training/benchmark_reference.py"}  # to be timed
 FORBIDDEN_MODULES = {"pickle", "cPickle", "shelve", "marshal", "dill", "cloudpickle", "joblib", "ctypes", "telnetlib"}
 UNPICKLERS = {"torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle", "pandas.read_pickle", "yaml.load",
               "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "torch.jit.load", "torch.hub.load", "os.system",
@@ -112,7 +114,8 @@ def found_in(source: str, name: str) -> list[str]:
             found += ["imports subprocess"] * ("subprocess" in roots and name not in RUNS_OTHER_PROGRAMS)
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            found += [f"calls {called}"] * (called in UNPICKLERS | {"exec", "eval", "__import__"})
+            spared = called == "torch.save" and name in SAVE_AS_THE_REFERENCE_DOES
+            found += [f"calls {called}"] * (called in UNPICKLERS | {"exec", "eval", "__import__"} and not spared)
             for keyword in node.keywords:
                 said = f"{keyword.arg}={ast.unparse(keyword.value)}"
                 unsafe = ("shell=True", "allow_pickle=True", "weights_only=False", "trust_remote_code=True")

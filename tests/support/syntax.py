@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 LIBRARIES = {"numpy", "torch", "transformers", "peft", "safetensors", "huggingface_hub"}
 STANDARD = {"abc", "collections", "contextlib", "copy", "dataclasses", "difflib", "enum", "functools", "hashlib",
-            "importlib", "itertools", "logging", "math", "os", "re", "threading", "types", "typing",
+            "importlib", "inspect", "itertools", "json", "logging", "math", "os", "re", "threading", "types", "typing",
             "warnings"}  # fmt: skip
 OF_OS = {"PathLike", "fspath", "path"}
 NAMES = {"open", "exec", "eval", "compile", "__import__", "__builtins__", "__loader__", "__spec__", "breakpoint",
@@ -19,7 +19,7 @@ MEMBERS = {"open", "load", "loads", "save", "dump", "dumps", "system", "popen", 
            "genfromtxt", "loadtxt", "savetxt", "savez", "hub", "jit", "package", "serialization", "multiprocessing",
            "load_library", "import_module", "exec_module", "builtins", "__import__", "__builtins__", "__globals__",
            "__subclasses__", "__reduce__", "__reduce_ex__", "__setstate__", "__code__", "f_globals"}  # fmt: skip
-ALLOWED_MEMBERS = {"av.open", "importlib.import_module"}  # the latter with the word "av" alone
+ALLOWED_MEMBERS = {"av.open", "json.dumps", "importlib.import_module"}  # the last with the word "av" alone
 UNSAFE = {"trust_remote_code": True, "allow_pickle": True, "weights_only": False, "use_safetensors": False}
 LOOKED_UP = {"self", "config", "torch", "llm.config", "value", "frame", "llm", "out", "model.base_model.llm"}
 

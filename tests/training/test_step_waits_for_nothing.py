@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 
 from aullm_hf.data import load_clips
 from aullm_hf.model import AULLMVideoProcessor
+from aullm_hf.model.checking import check_within
 from support.tiny import tiny_model
 from support.tiny_run import tiny_yaml
 
@@ -104,6 +105,7 @@ def train(folder, clips, fields, *options, callbacks=()):
 )
 def test_nothing_is_asked_between_logged_steps(tmp_path, clips, monkeypatch, kind, options):
     fields, expected = MODELS[kind]
+    monkeypatch.setattr("aullm_hf.model.modeling_aullm.check_within", lambda *_: None)  # looks at values on CPUs alone
     with Asked(monkeypatch) as asked:
         each = EachStep(asked)
         train(tmp_path, clips, fields, *options, callbacks=[each])
@@ -111,6 +113,15 @@ def test_nothing_is_asked_between_logged_steps(tmp_path, clips, monkeypatch, kin
     logged = [step.pop("to log", 0) for step in each.steps]
     assert [bool(count) for count in logged] == [False, False, True, False]
     assert each.steps == [Counter(expected)] * 4
+
+
+def test_the_values_of_an_accelerators_batch_are_not_looked_at_in_training():
+    elsewhere = torch.full((2,), 9.0, device="meta")  # which has no values: to look at them is an error
+    check_within("labels", elsewhere, 0, 1, "0 or 1")
+    with torch.no_grad(), pytest.raises((RuntimeError, NotImplementedError)):
+        check_within("labels", elsewhere, 0, 1, "0 or 1")
+    with pytest.raises(ValueError, match=r"labels holds 9\.0"):
+        check_within("labels", torch.full((2,), 9.0), 0, 1, "0 or 1")
 
 
 def test_the_optimizer_is_fused_and_has_what_is_trained_and_nothing_else(tmp_path, clips):
