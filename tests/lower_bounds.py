@@ -7,6 +7,7 @@ tests' own summary.
 
 import argparse
 import configparser
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("data", "video", "viz", "train", "test")
+EXTRAS = ("data", "video", "viz", "train", "tracking", "test")
 CORE = ("tests/model", "tests/evaluation", "tests/data", "tests/training/test_train_resume.py",
         "tests/training/test_train_folds.py", "tests/inference/test_detecting.py")  # fmt: skip
 
@@ -45,7 +46,8 @@ def main() -> int:
     install = [python, "-m", "pip", "install", "--quiet", "--constraint", options.folder / "constraints.txt", *pins]
     subprocess.run(install, check=True)
     print("\n".join(pins))
-    return subprocess.run([python, "-m", "pytest", "-q", *options.tests], cwd=ROOT).returncode
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}  # the package itself is not installed there
+    return subprocess.run([python, "-m", "pytest", "-q", *options.tests], cwd=ROOT, env=environment).returncode
 
 
 def _name(requirement: str) -> str:
