@@ -5,7 +5,7 @@ parts of the batch, and its row says so.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -178,19 +178,7 @@ def package_step(pair: Pair, clips: Clips, clock: StepClock) -> Callable[[], Non
     optimizer = adam_with_l2(model.trained_parameters(), PUBLISHED)
     draws = [(row, 0, 0) for row in range(len(clips))]
     clock.listen(model.model.led, model.model.backbone, model.model.projector, model.classifier)
-
-    def step() -> None:
-        batch = {name: value.to(device) for name, value in batches(draws).items()}
-        clock.mark("batch")
-        loss = model(**batch).loss
-        clock.mark("head, loss")
-        loss.backward()
-        clock.mark("LED")
-        optimizer.step()
-        optimizer.zero_grad()
-        clock.mark("optimizer")
-
-    return step
+    return timed_step(model, optimizer, clock, device, lambda: [(batches(draws), 1.0)])
 
 
 def reference_step(pair: Pair, clips: Clips, clock: StepClock, parts: int) -> Callable[[], None]:
@@ -201,12 +189,27 @@ def reference_step(pair: Pair, clips: Clips, clock: StepClock, parts: int) -> Ca
     optimizer = torch.optim.Adam(trained, lr=PUBLISHED.learning_rate, weight_decay=PUBLISHED.weight_decay)
     clock.listen(model.led, model.backbone, model.projector, model.classifier)
 
-    def step() -> None:
+    def in_parts() -> Iterator[tuple[dict, float]]:
         for rows in np.array_split(np.arange(len(clips)), parts):
-            batch = default_collate([items[row] for row in rows])
+            yield default_collate([items[row] for row in rows]), len(rows) / len(clips)
+
+    return timed_step(model, optimizer, clock, device, in_parts)
+
+
+def timed_step(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    clock: StepClock,
+    device: torch.device,
+    batches: Callable[[], Iterable[tuple[dict, float]]],
+) -> Callable[[], None]:
+    """A step over the parts of a batch, each with its share of the clips."""
+
+    def step() -> None:
+        for batch, share in batches():
             batch = {name: value.to(device) for name, value in batch.items()}
             clock.mark("batch")
-            loss = model(**batch)["loss"] * (len(rows) / len(clips))
+            loss = model(**batch)["loss"] * share
             clock.mark("head, loss")
             loss.backward()
             clock.mark("LED")

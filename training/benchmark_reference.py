@@ -28,7 +28,7 @@ from aullm_hf.model.backbone import HighLevelHead, SqueezeExcitation
 from aullm_hf.model.checkpointing import freeze_llm, inject_lora
 from aullm_hf.model.evidence import EvidenceGate
 from aullm_hf.model.led import TemporalFilter
-from aullm_hf.model.losses import asymmetric_loss
+from aullm_hf.model.losses import configured_loss
 from aullm_hf.model.projectors import PROJECTORS, MultiGranularityProjector
 
 
@@ -128,18 +128,7 @@ class ReferenceDetector(nn.Module):
         logits = self.classifier(self.read(self.see(pixel_values)).float())
         if labels is None:
             return {"logits": logits}
-        return {"loss": self.loss(logits, labels), "logits": logits}
-
-    def loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        config = self.config
-        return asymmetric_loss(
-            logits,
-            labels,
-            gamma_pos=config.loss_gamma_pos,
-            gamma_neg=config.loss_gamma_neg,
-            margin=config.loss_margin,
-            focus_gradient=config.loss_focus_gradient,
-        )
+        return {"loss": configured_loss(self.config, logits, labels), "logits": logits}
 
 
 class ClipItems(Dataset):

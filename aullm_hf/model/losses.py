@@ -11,6 +11,8 @@ here.
 import torch
 from torch.nn.functional import logsigmoid
 
+from .configuration_aullm import AULLMConfig
+
 
 def _focus(base: torch.Tensor, exponent: float, with_gradient: bool) -> torch.Tensor | float:
     if exponent == 0:
@@ -48,4 +50,16 @@ def asymmetric_loss(
         return -(labels * positive + (1 - labels) * negative).sum(dim=-1).mean()
 
 
-__all__ = ["asymmetric_loss"]
+def configured_loss(config: AULLMConfig, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The asymmetric loss with the configuration's settings."""
+    return asymmetric_loss(
+        logits,
+        labels,
+        gamma_pos=config.loss_gamma_pos,
+        gamma_neg=config.loss_gamma_neg,
+        margin=config.loss_margin,
+        focus_gradient=config.loss_focus_gradient,
+    )
+
+
+__all__ = ["asymmetric_loss", "configured_loss"]

@@ -46,7 +46,7 @@ from .dropout import PairedDropout3d, share_noise
 from .evidence import EvidenceCells, EvidenceGate
 from .explaining import ClipExplanation, explain
 from .led import TemporalFilter
-from .losses import asymmetric_loss
+from .losses import configured_loss
 from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
 from .prompting import LLMReading, Prompt, compile_prompt
 from .reading_llm import spare_last_mlp
@@ -566,15 +566,7 @@ class AULLMForAUDetection(AULLMPreTrainedModel):
                 f"column each of {', '.join(self.config.labels)}."
             )
         check_within("labels", labels, 0, 1, "0 where an AU is absent and 1 where it is active")
-        config = self.config
-        return asymmetric_loss(
-            logits,
-            labels,
-            gamma_pos=config.loss_gamma_pos,
-            gamma_neg=config.loss_gamma_neg,
-            margin=config.loss_margin,
-            focus_gradient=config.loss_focus_gradient,
-        )
+        return configured_loss(self.config, logits, labels)
 
     def _terms(
         self,
