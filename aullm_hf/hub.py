@@ -199,9 +199,7 @@ def _main_files(run: Run, staging: Path, repo_id: str, labels: bool, right: str)
             if results
             else "no results.json"
         )
-        raise FileNotFoundError(
-            f"'{run.path}' has {found}; make it with `python training/evaluate.py {run.path}`, then push"
-        )
+        raise FileNotFoundError(f"'{run.path}' has {found}; make it with `aullm evaluate {run.path}`, then push")
     write_table(run.predictions if labels else without_labels(run.predictions), staging / "predictions.parquet")
     if run.inner is not None and labels:
         # (a, b) follow from few inner labels so exactly that with the inner scores they would give them back.

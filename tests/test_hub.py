@@ -225,5 +225,5 @@ def test_what_cannot_be_pushed_is_named(runs):
         ):
             push(runs / "tiny", server, folds=[])
         results.unlink()
-        with pytest.raises(FileNotFoundError, match=r"has no results.json; make it with `python training/evaluate.py"):
+        with pytest.raises(FileNotFoundError, match=r"has no results.json; make it with `aullm evaluate"):
             push(runs / "tiny", server, folds=[])

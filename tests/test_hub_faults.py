@@ -290,7 +290,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 from aullm_hf import hub_client
 from aullm_hf.inference import AUDetector
-from aullm_hf.inference.command import main
+from aullm_hf.commands.main import main
 import huggingface_hub.utils._http as http
 import torch
 

@@ -76,7 +76,7 @@ def test_a_thousand_clips(model, temporary):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 def test_a_hundred_folds(tmp_path, temporary, monkeypatch):
-    import fold
+    from aullm_hf.training import fold
 
     measured, original = [], fold.train_fold
 

@@ -44,7 +44,7 @@ def test_importing_the_package_imports_neither_torch_nor_transformers():
 
 HELP = """
 import sys
-from aullm_hf.inference.command import main
+from aullm_hf.commands.main import main
 try:
     main(["--help"])
 except SystemExit:

@@ -9,11 +9,11 @@ r"""How fast this package is beside the published loop's shape. Random weights o
     python training/benchmark.py --part files --shape 0.5b --dtype bfloat16                # save and load
     python training/benchmark.py --part estimate --shape 1.5b                              # of a GPU that is not here
 
-`reference` is the published loop's shape, written from its description (benchmark_reference.py says exactly what it
+`reference` is the published loop's shape, written from its description (benchmarks/reference.py says exactly what it
 does); `package` is this package; both run in one process, by turns, around one LLM. `headless` (--headless) is between
 them: the package's own pass (no head, no kept states, the last MLP for what is read alone), but the prompt once a
 clip. `rate` is the share of what a large matrix product reaches on this machine, which is measured first: the
-physical limit. Whole runs: benchmark_loso.py.
+physical limit. Whole runs: benchmarks/loso.py.
 """
 
 import argparse
@@ -22,13 +22,13 @@ import sys
 from pathlib import Path
 
 import torch
-from benchmark_estimate import estimate_rows
-from benchmark_files import saving_and_loading
-from benchmark_flops import matrix_rate
-from benchmark_folders import folder_rows
-from benchmark_passes import llm_row, llm_rows, pair_of, step_rows
-from benchmark_shapes import LAYOUTS, SHAPES
-from benchmark_timing import table, write_rows
+from benchmarks.estimate import estimate_rows
+from benchmarks.files import saving_and_loading
+from benchmarks.flops import matrix_rate
+from benchmarks.folders import folder_rows
+from benchmarks.passes import llm_row, llm_rows, pair_of, step_rows
+from benchmarks.shapes import LAYOUTS, SHAPES
+from benchmarks.timing import table, write_rows
 
 PARTS = ("llm", "step", "inference", "files", "estimate")
 

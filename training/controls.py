@@ -11,9 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-import train
+from aullm_hf.training.launch import main as train
 
-CONFIG = Path(__file__).parent.parent / "hub_configs" / "quickstart.yaml"
 CONTROLS = {"labels": ["--labels", "shuffled"], "onset": ["--frames", "onset"]}
 
 
@@ -22,7 +21,7 @@ def main(argv: list[str] | None = None, runs: Path = Path("runs")) -> int:
     failed = 0
     for name, option in CONTROLS.items():
         folder = runs / f"control-{name}"
-        if code := train.main(["--config", str(CONFIG), "--output_dir", str(folder), *option, *overrides]):
+        if code := train(["quickstart", "--output_dir", str(folder), *option, *overrides]):
             return code
         line, passed = verdict(folder)
         failed += not passed

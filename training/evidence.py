@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from aullm_hf.data.facs import au_name
-from aullm_hf.data.synthetic import draw_clips, motion_map, synthetic_plans
+from aullm_hf.data.synthetic.clips import draw_clips, motion_map, synthetic_plans
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 from aullm_hf.model.evidence import pixel_map
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from aullm_hf.model.configuration_aullm import CASME2_AUS, AULLMConfig, _check_bool, _check_number, _reject
+from ..model.configuration_aullm import CASME2_AUS, AULLMConfig, _check_bool, _check_number, _reject
 
 
 class BaselineConfig(PreTrainedConfig):

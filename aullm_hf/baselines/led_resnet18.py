@@ -7,8 +7,7 @@ known here: they are the channels of a 2-D ResNet18, which is trained from scrat
 import torch
 from torch import nn
 
-from aullm_hf.model.led import TemporalFilter
-
+from ..model.led import TemporalFilter
 from .configuration_baseline import BaselineConfig
 from .resnet import ResNet18, resnet
 

@@ -8,8 +8,7 @@ settings are not known here.
 import torch
 from torch import nn
 
-from aullm_hf.model.led import TemporalFilter
-
+from ..model.led import TemporalFilter
 from .configuration_baseline import BaselineConfig
 
 

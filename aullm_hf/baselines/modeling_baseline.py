@@ -15,10 +15,9 @@ from torch.nn import init
 from transformers import AutoConfig, AutoModel, PreTrainedModel, ResNetModel
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
-from aullm_hf.model.led import TemporalFilter
-from aullm_hf.model.modeling_aullm import AUDetectionOutput, AULLMForAUDetection
-from aullm_hf.model.starting import drawn_on_the_cpu
-
+from ..model.led import TemporalFilter
+from ..model.modeling_aullm import AUDetectionOutput, AULLMForAUDetection
+from ..model.starting import drawn_on_the_cpu
 from .at import AT
 from .configuration_baseline import BaselineConfig
 from .dvasp import DVASP

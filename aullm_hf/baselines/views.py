@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from aullm_hf.model.processing_aullm import AULLMVideoProcessor, _grey, evenly_spaced, read_frames, square
+from ..model.processing_aullm import AULLMVideoProcessor, _grey, evenly_spaced, read_frames, square
 
 PADDING = 16  # pixels around a frame, for its flow
 LBP_FRAMES = 10  # the usual normalisation in time; nearest frames in place of interpolated ones

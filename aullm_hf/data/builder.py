@@ -14,8 +14,8 @@ import numpy as np
 
 from .errors import ERROR, ClipError, DataError, FaceError, Problem, UnsafePathError, error_from
 from .faces import FaceFinder, FaceRecipe, crop_clip
-from .images import need_cv2, read_gray
-from .records import Record, Source
+from .reading.images import need_cv2, read_gray
+from .reading.records import Record, Source
 from .report import Report
 from .schema import clip_features
 
@@ -28,7 +28,7 @@ def default_workers() -> int:
 def gray_frames(record: Record, source: Source) -> Iterator[np.ndarray]:
     """The clip's frames, one at a time, all of one size."""
     if record.video is not None:
-        from .videos import read_video
+        from .reading.videos import read_video
 
         path = source.tree.absolute(record.video)
         yield from read_video(path, record.video, record.onset, record.offset, to_end=record.to_end)

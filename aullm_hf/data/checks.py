@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from .builder import check_frames, default_workers, gray_frames, in_order, problem_of, progress
 from .errors import DOUBT, ERROR, NOTE, DataError, FaceError, Problem
 from .faces import FaceFinder, FaceRecipe, first_face, to_gray
-from .known import KNOWN, Known
 from .labels import PUBLISHED_AUS
 from .loading import face_step, find_source
-from .records import Policies, Source
+from .published.counts import KNOWN, Known
+from .reading.records import Policies, Source
 from .report import Report
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from ..arguments import check_choice, check_number, check_path, check_whole, shown
 from .errors import ClipError, FaceError
-from .images import need_cv2
+from .reading.images import need_cv2
 
 HUB_REPO = "opencv/face_detection_yunet"
 HUB_FILE = "face_detection_yunet_2023mar.onnx"

@@ -6,13 +6,14 @@ from inspect import signature
 from pathlib import Path
 
 from ..arguments import check_choice, check_flag, check_path, check_whole, shown
-from . import casme, casme2, casme3, fourdme, mmew, own, samm, smic
 from .cache import cached, fingerprint
 from .exporting import as_clips, load_export
 from .faces import FaceFinder, FaceRecipe, find_face_model, model_digest
-from .records import Layout, Policies, Source
+from .published import casme, casme2, casme3, fourdme, mmew, samm, smic
+from .reading import own
+from .reading.matching import read_source
+from .reading.records import Layout, Policies, Source
 from .report import Report
-from .sources import read_source
 
 LAYOUTS: dict[str, Layout] = {
     module.LAYOUT.name: module.LAYOUT for module in (casme, casme2, samm, smic, mmew, fourdme, casme3)
@@ -159,7 +160,7 @@ def load_source(
 
 def _synthetic(*, size: int, workers: int | None, cache_dir, rebuild: bool, **options):
     """The embedded benchmark, kept in the same cache as the rest."""
-    from .synthetic import synthetic_clips
+    from .synthetic.clips import synthetic_clips
 
     options["size"] = size
     for option, value in options.items():

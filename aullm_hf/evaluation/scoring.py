@@ -313,7 +313,7 @@ def _check(table: pd.DataFrame, aus: Sequence[str]) -> None:
     if missing := [f"y_{au}" for au in aus if f"y_{au}" not in table.columns]:
         raise ValueError(
             f"the table has no {_some(missing)}: labels of licensed data are not published. "
-            "Join your own copy with `python training/evaluate.py PREDICTIONS --labels NAME --root ROOT`"
+            "Join your own copy with `aullm evaluate PREDICTIONS --labels NAME --root ROOT`"
         )
     scores = table[[f"z_{au}" for au in aus]].to_numpy(dtype=np.float64)
     if not np.isfinite(scores).all():

@@ -5,7 +5,7 @@ from importlib import import_module
 _HOME_OF = {
     "AUDetector": "detecting",
     "detect_aus": "detecting",
-    "ReadClip": "reading",
+    "ReadClip": "reading.clips",
     "name_aus": "results",
 }
 

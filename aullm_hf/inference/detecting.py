@@ -16,13 +16,13 @@ from transformers import PreTrainedModel
 from ..arguments import check_choice, check_number, check_path, check_whole, shown
 from ..data.faces import FaceFinder, FaceRecipe
 from ..model import AULLMForAUDetection, AULLMVideoProcessor
-from .ahead import read_ahead
 from .checkpoints import commit_of, opening
-from .cropping import Look
-from .reading import ReadClip, Reader
+from .reading.clips import ReadClip, Reader
+from .reading.cropping import Look
+from .reading.prefetching import read_ahead
+from .reading.sources import Source, sources_of
+from .reading.windows import check_window
 from .results import table_of
-from .sources import Source, sources_of
-from .windows import check_window
 
 FACE_MODES = ("align", "follow", "none")
 FACES = ("largest", "all")

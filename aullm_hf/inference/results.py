@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.facs import au_info
-from .reading import ReadClip
+from .reading.clips import ReadClip
 
 BOX = ("box_x", "box_y", "box_w", "box_h")
 CLIP_COLUMNS = ("source", "clip", "face_id", "start", "end", "fps", "frames_read", "face_found", *BOX, "reason",

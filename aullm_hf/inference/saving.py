@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from ..version import __version__
+from .reading.sources import Source
 from .results import columns_of, disarmed, kind_of, name_aus, typed
-from .sources import Source
 
 FORMATS = (".csv", ".parquet", ".json", ".jsonl")
 AT_ONCE = 2_000  # rows in memory while the results are written

@@ -21,7 +21,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 
 from .configuration_aullm import AULLMConfig
 from .dropout import PairedDropout
-from .relations import prior_mask
+from .graph import prior_mask
 
 ADAPTER = "default"
 _QUIET = threading.Lock()  # transformers' verbosity is global: one load at a time lowers it

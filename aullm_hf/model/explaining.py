@@ -14,7 +14,7 @@ import torch
 
 from .checking import shown
 from .evidence import pixel_map, typical
-from .relations import RELATIONS
+from .graph import RELATIONS
 
 
 @dataclass

@@ -45,12 +45,12 @@ from .counterfactual import evidence_loss, intervene, invariance_loss
 from .dropout import PairedDropout3d, share_noise
 from .evidence import EvidenceCells, EvidenceGate
 from .explaining import ClipExplanation, explain
+from .graph import GraphReading, RelationGraph, RelationLayer, prior_mask
 from .led import TemporalFilter
 from .losses import configured_loss
 from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
 from .prompting import LLMReading, Prompt, compile_prompt
 from .reading_llm import spare_last_mlp
-from .relations import GraphReading, RelationGraph, RelationLayer, prior_mask
 from .starting import drawn_on_the_cpu
 
 _HUB_KEYS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")

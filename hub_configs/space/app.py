@@ -11,8 +11,8 @@ def main() -> None:
     if not model:
         raise SystemExit("AULLM_MODEL is not set; give this Space the variable AULLM_MODEL, such as me/casme2-aullm.")
     from aullm_hf.inference import AUDetector
-    from aullm_hf.inference.demo import Demo, Limits
-    from aullm_hf.inference.demo_page import launch
+    from aullm_hf.inference.demo.analysis import Demo, Limits
+    from aullm_hf.inference.demo.page import launch
 
     detector = AUDetector(model, revision=os.environ.get("AULLM_REVISION"))
     limits = Limits(megabytes=20, seconds=20)  # strangers' clips on a shared machine

@@ -2,8 +2,7 @@
 
 import pytest
 
-import support.tiny_run  # noqa: F401  (puts training/ on the path)
-from support.scripts import load_script
+from support.commands import verb
 
 WRONG = {
     "no such option": ["--nonsense"],
@@ -12,22 +11,21 @@ WRONG = {
     "text that is no name": ["{}[]"],
     "a very long name": ["x" * 5000],
 }
-SCRIPTS = ("train", "evaluate", "compare", "sweep", "push")
+VERBS = ("train", "evaluate", "compare", "sweep", "push")
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_scripts(script, wrong, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize("script", VERBS)
+def test_verbs_of_runs(script, wrong, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = ["--config", *WRONG[wrong]] if script == "train" and wrong != "no such option" else WRONG[wrong]
-    arguments = [*arguments, "--repo", "me/x"] if script == "push" else arguments
-    _refused(load_script(script).main, arguments, capsys)
+    arguments = [*WRONG[wrong], "--repo", "me/x"] if script == "push" else WRONG[wrong]
+    _refused(verb(script), arguments, capsys)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("command", ["predict", "explain", "info"])
 def test_aullm(command, wrong, capsys, tmp_path, monkeypatch):
-    from aullm_hf.inference.command import main
+    from aullm_hf.commands.main import main
 
     monkeypatch.chdir(tmp_path)
     model = ["--model", WRONG[wrong][0]] if wrong != "no such option" else WRONG[wrong]
@@ -37,10 +35,8 @@ def test_aullm(command, wrong, capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("command", ["check", "build"])
 def test_data(command, wrong, capsys, tmp_path, monkeypatch):
-    from aullm_hf.data.__main__ import main
-
     monkeypatch.chdir(tmp_path)
-    _refused(main, [command, "casme2", *WRONG[wrong]], capsys, allowed=(1, 2))  # 1: the data is what is wrong
+    _refused(verb("data"), [command, "casme2", *WRONG[wrong]], capsys, allowed=(1, 2))  # 1: the data is what is wrong
 
 
 def _refused(main, arguments, capsys, allowed=(2,)):

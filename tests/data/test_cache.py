@@ -128,7 +128,7 @@ def test_a_face_is_cropped_from_files(tmp_path, load, face_model):
 
 def test_the_synthetic_clips_are_cached_too(tmp_path, monkeypatch):
     from aullm_hf import load_clips
-    from aullm_hf.data import synthetic
+    from aullm_hf.data.synthetic import clips as synthetic
 
     options = {"subjects": 2, "clips_per_subject": 2, "size": 32, "cache_dir": tmp_path / "cache"}
     first = load_clips("synthetic", **options)

@@ -1,4 +1,4 @@
-"""`python -m aullm_hf.data`: everything wrong with a copy in one run, as a table and as JSON."""
+"""`aullm data`: everything wrong with a copy in one run, as a table and as JSON."""
 
 import json
 import shutil
@@ -6,13 +6,15 @@ import shutil
 import pytest
 
 from aullm_hf.data import check_clips
-from aullm_hf.data.__main__ import main
-from aullm_hf.data.known import KNOWN
-from aullm_hf.data.synthetic_trees import TREES, write_tree
+from aullm_hf.data.published.counts import KNOWN
+from support.commands import verb
+from support.trees.trees import TREES, write_tree
+
+data = verb("data")
 
 
 def test_a_whole_copy_passes(casme2, capsys, tmp_path):
-    assert main(["check", "casme2", str(casme2), "--json", str(tmp_path / "out.json"), "--workers", "1"]) == 0
+    assert data(["check", "casme2", str(casme2), "--json", str(tmp_path / "out.json"), "--workers", "1"]) == 0
     shown = capsys.readouterr().out
     content = json.loads((tmp_path / "out.json").read_text())
     assert "all clips can be used" in shown and content["ok"] is True
@@ -29,22 +31,22 @@ def test_every_problem_is_in_one_run(casme2, capsys, tmp_path):
     for name in ("reg_img8.jpg", "reg_img9.jpg"):
         (folder / "sub01" / "EP01_2" / name).write_bytes(b"no image")
     shutil.rmtree(folder / "sub02")
-    assert main(["check", "casme2", str(casme2), "--json", "-", "--workers", "1"]) == 1
+    assert data(["check", "casme2", str(casme2), "--json", "-", "--workers", "1"]) == 1
     content = json.loads(capsys.readouterr().out)
     assert not content["ok"] and content["levels"]["error"] == 2
     messages = " ".join(problem["message"] for problem in content["problems"])
     for said in ("no folder of subject 02", "reg_img8.jpg", "reg_img9.jpg", "1 of 10 frames are missing: 48"):
         assert said in messages
     assert content["clips"] == 1
-    main(["check", "casme2", str(casme2), "--workers", "1"])
+    data(["check", "casme2", str(casme2), "--workers", "1"])
     shown = capsys.readouterr().out
     assert "unusable: 2" in shown and "some clips cannot be used" in shown and "asked for at" in shown
 
 
 def test_a_root_that_cannot_be_read_is_a_finding(tmp_path, capsys):
-    assert main(["check", "samm", str(tmp_path)]) == 1
+    assert data(["check", "samm", str(tmp_path)]) == 1
     assert "no table with the header of SAMM" in capsys.readouterr().out
-    assert main(["check", "casme9", str(tmp_path)]) == 2
+    assert data(["check", "casme9", str(tmp_path)]) == 2
     assert "there is no data set 'casme9'" in capsys.readouterr().err
 
 
@@ -72,7 +74,7 @@ def test_build_writes_parquet_or_a_folder(samm, tmp_path, capsys):
 
     for out in ("clips.parquet", "folder"):
         arguments = ["build", "samm", str(samm), "--face", "none", "--cache-dir", str(tmp_path / "c")]
-        assert main([*arguments, "--out", str(tmp_path / out)]) == 0
+        assert data([*arguments, "--out", str(tmp_path / out)]) == 0
         assert "3 clips of 3 subjects" in capsys.readouterr().out
         assert load_clips(tmp_path / out)["clip_id"][:] == [
             "samm/006/006_1_2/5562",
@@ -94,9 +96,9 @@ def test_a_preview_is_drawn(casme2, tmp_path, capsys):
         "--cache-dir",
         str(tmp_path / "c"),
     ]
-    assert main([*arguments, "--out", str(out), "--clips", "1", "--amplitude", "4"]) == 0
+    assert data([*arguments, "--out", str(out), "--clips", "1", "--amplitude", "4"]) == 0
     assert out.read_bytes().startswith(b"\x89PNG") and "1 clips" in capsys.readouterr().out
-    assert main([*arguments, "--out", str(out), "--clip", "casme2/02/nope/1"]) == 2
+    assert data([*arguments, "--out", str(out), "--clip", "casme2/02/nope/1"]) == 2
     assert "'casme2/02/nope/1' is not in the data set" in capsys.readouterr().err
 
 
@@ -110,5 +112,5 @@ def test_what_is_known_adds_up():
 
 def test_help_has_commands_to_copy(capsys):
     with pytest.raises(SystemExit):
-        main(["--help"])
+        data(["--help"])
     assert "check casme2 /data/CASME2" in capsys.readouterr().out

@@ -135,7 +135,7 @@ def test_a_table_without_its_columns(tmp_path, load):
 
 def test_a_folder_is_searched_for_videos_once_however_many_rows_ask(tmp_path, monkeypatch):
     """Looking at every file again for every row made a cached load of 250 clips take seconds."""
-    from aullm_hf.data import folders
+    from aullm_hf.data.reading import folders
 
     for name in ("a.mp4", "b.MP4", "c.jpg"):
         (tmp_path / name).touch()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aullm_hf.data.preview import draw_clips, moments, motion
-from aullm_hf.data.synthetic import synthetic_clips
+from aullm_hf.data.synthetic.clips import synthetic_clips
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ import zlib
 import openpyxl
 import pytest
 
-from aullm_hf.data import AnnotationError, ClipError, DataError, UnsafePathError, folders, images, report_of, tables
-from aullm_hf.data.folders import Tree, natural, safe_name
+from aullm_hf.data import AnnotationError, ClipError, DataError, UnsafePathError, report_of
+from aullm_hf.data.reading import folders, images, tables
+from aullm_hf.data.reading.folders import Tree, natural, safe_name
 from support.clip_trees import CASME2_HEADER, write_frames, write_xlsx
 
 TABLE = "CASME2-coding-20190701.xlsx"

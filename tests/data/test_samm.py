@@ -2,7 +2,7 @@ import openpyxl
 import pytest
 
 from aullm_hf.data import report_of
-from aullm_hf.data.corrections import Corrections, all_corrections
+from aullm_hf.data.reading.corrections import Corrections, all_corrections
 from support.clip_trees import SAMM_ROWS, samm_tree
 
 TABLE = "SAMM_Micro_FACS_Codes_v2.xlsx"

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aullm_hf.data.schema import clip_features
-from aullm_hf.data.synthetic import draw_clips, motion_map, synthetic_clips
-from aullm_hf.data.synthetic_domains import DOMAINS
-from aullm_hf.data.synthetic_drawing import draw_clip
-from aullm_hf.data.synthetic_faces import Window
-from aullm_hf.data.synthetic_motion import AMPLITUDE, FIELDS, au_field, time_course
-from aullm_hf.data.synthetic_plans import DIFFICULTIES, EASY_AUS, synthetic_plans
+from aullm_hf.data.synthetic.clips import draw_clips, motion_map, synthetic_clips
+from aullm_hf.data.synthetic.domains import DOMAINS
+from aullm_hf.data.synthetic.drawing import draw_clip
+from aullm_hf.data.synthetic.faces import Window
+from aullm_hf.data.synthetic.motion import AMPLITUDE, FIELDS, au_field, time_course
+from aullm_hf.data.synthetic.plans import DIFFICULTIES, EASY_AUS, synthetic_plans
 from support.probes import average_precision, chance_interval, leave_one_out, six
 
 SMALL = {"subjects": 2, "clips_per_subject": 2, "fps": 30.0}
@@ -47,7 +47,7 @@ def test_one_seed_one_benchmark(difficulty, domain):
 
 def test_the_same_in_another_process():
     code = (
-        "import hashlib, numpy as np; from aullm_hf.data.synthetic import draw_clips, synthetic_plans;"
+        "import hashlib, numpy as np; from aullm_hf.data.synthetic.clips import draw_clips, synthetic_plans;"
         f"plans = synthetic_plans(difficulty='hard', **{SMALL});"
         "print(hashlib.sha256(b''.join(f.tobytes() for f in draw_clips(plans))).hexdigest())"
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aullm_hf.data import report_of
-from aullm_hf.data.synthetic_trees import TREES, write_tree
+from support.trees.trees import TREES, write_tree
 
 POLICIES = [
     {},

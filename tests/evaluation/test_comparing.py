@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from aullm_hf.evaluation import read_run, score_predictions, write_table
-from aullm_hf.evaluation.comparing import Benchmark, Entry, benchmarks, differences, holm, two_sided
-from aullm_hf.evaluation.comparison_tables import ablation_table, comparison_table, notes, tidy_comparison, title
+from aullm_hf.evaluation.comparison.comparing import Benchmark, Entry, benchmarks, differences, holm, two_sided
+from aullm_hf.evaluation.comparison.tables import ablation_table, comparison_table, notes, tidy_comparison, title
 from aullm_hf.evaluation.counting import resample_subjects
 from support.fake_run import fake_run
 

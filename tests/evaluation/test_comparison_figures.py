@@ -7,8 +7,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from aullm_hf.evaluation import read_run
-from aullm_hf.evaluation.comparing import Entry, benchmarks
-from aullm_hf.evaluation.comparison_figures import (
+from aullm_hf.evaluation.comparison.comparing import Entry, benchmarks
+from aullm_hf.evaluation.comparison.figures import (
     COLOURS,
     LINES,
     MARKERS,
@@ -88,7 +88,7 @@ def test_co_occurrence_counts_what_is_active_together(benchmark):
 
 
 def test_with_many_runs_the_reference_and_the_best_are_drawn(benchmark, monkeypatch):
-    from aullm_hf.evaluation import comparison_figures
+    from aullm_hf.evaluation.comparison import figures as comparison_figures
 
     monkeypatch.setattr(comparison_figures, "MOST", 2)
     worst = min(benchmark.entries, key=lambda entry: entry.mean_ap)

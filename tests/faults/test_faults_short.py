@@ -12,13 +12,13 @@ import signal
 
 import pytest
 import torch
-from finite import LossWatch
-from run_files import locked, seal, set_damaged_aside
 from safetensors.torch import load_file
 
 from aullm_hf.inference.checkpoints import opening
+from aullm_hf.training.nonfinite import LossWatch
+from aullm_hf.training.run_state import locked, seal, set_damaged_aside
+from support.commands import aullm
 from support.faults import at_step, no_number, raising, small_memory, spoiled_weights
-from support.scripts import load_script
 from support.tiny_run import forked, killed_at, tables, tiny_yaml, train
 
 OTHERS = {"sub01", "sub03"}
@@ -52,7 +52,7 @@ def failure(run, fold="sub02"):
 
 
 def test_a_loss_that_is_no_number_stops_its_fold_and_no_other(config, undisturbed, tmp_path, capsys, monkeypatch):
-    from clips_in_memory import Batches
+    from aullm_hf.training.batches import Batches
 
     run, shown, collate = tmp_path / "run", {}, Batches.__call__
 
@@ -186,10 +186,10 @@ def _no_space(*_, **__):
 
 # What is being written when the disk is full.
 WRITERS = {
-    "optimizer of a checkpoint": ("fold_trainer", "save_state"),
-    "a fold's table": ("fold", "write_table"),
-    "a fold's last file": ("run_files", "write_json"),
-    "the run's tables": ("aullm_hf.evaluation", "assemble_run"),
+    "optimizer of a checkpoint": ("aullm_hf.training.trainer", "save_state"),
+    "a fold's table": ("aullm_hf.training.fold", "write_table"),
+    "a fold's last file": ("aullm_hf.training.run_state", "write_json"),
+    "the run's tables": ("aullm_hf.training.loop", "assemble_run"),
 }
 
 
@@ -205,7 +205,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(
         patched.setattr(importlib.import_module(module), name, _no_space)
         assert train(config, copy) == 1
     err = capsys.readouterr().err
-    assert "train.py: No space left on device: 'somewhere'. Mend that first." in err and "Traceback" not in err
+    assert "aullm train: No space left on device: 'somewhere'. Mend that first." in err and "Traceback" not in err
     assert not list(copy.rglob("*.partial"))
     assert train(config, copy) == 0
     assert tables(copy) == tables(undisturbed)
@@ -299,7 +299,7 @@ def test_a_manifest_that_was_cut_is_refused_with_what_to_do(config, undisturbed,
 
 def test_a_checkpoint_that_was_flipped_while_nobody_trained_is_not_believed(config, undisturbed, tmp_path, capsys):
     run = tmp_path / "run"
-    assert killed_at("fold", "_calibrate", 1, train, config, run, "--folds", "sub01") == -9
+    assert killed_at("aullm_hf.training.fold", "_calibrate", 1, train, config, run, "--folds", "sub01") == -9
     (kept,) = (run / "folds/sub01/work").glob("checkpoint-*")
     _flip(kept / "optimizer.safetensors")
     assert train(config, run) == 0
@@ -310,7 +310,7 @@ def test_a_checkpoint_that_was_flipped_while_nobody_trained_is_not_believed(conf
 def test_a_checkpoint_without_our_optimizer_is_not_gone_on_from(config, undisturbed, tmp_path, capsys):
     """As versions before wrote it: with its weights alone the optimizer and the schedule would begin anew, unseen."""
     run = tmp_path / "run"
-    assert killed_at("fold_trainer", "seal", 1, train, config, run, "--folds", "sub01", after=True) == -9
+    assert killed_at("aullm_hf.training.trainer", "seal", 1, train, config, run, "--folds", "sub01", after=True) == -9
     kept = run / "folds/sub01/work/checkpoint-2"
     (kept / "optimizer.safetensors").rename(kept / "optimizer.pt")
     (kept / "sealed.json").unlink()
@@ -330,12 +330,11 @@ def test_a_base_llm_that_was_flipped_is_made_again(config, undisturbed, copy, ca
 
 
 def test_what_reads_a_run_afterwards_tells_a_flipped_byte(copy, monkeypatch, capsys):
-    script = load_script("evaluate")
-    monkeypatch.setattr(script, "write_report", lambda *_, **__: {})
+    monkeypatch.setattr("aullm_hf.commands.evaluate.write_report", lambda *_, **__: {})
     checkpoint = copy / "folds" / "sub02" / "checkpoint"
     with opening(checkpoint):
         pass
-    script.main([str(copy)])
+    assert aullm("evaluate", copy) == 0
     assert "Warning" not in capsys.readouterr().err
     _flip(checkpoint / "model.safetensors")
     with pytest.raises(ValueError, match=r"model.safetensors does not have its checksum"), opening(checkpoint):
@@ -344,11 +343,10 @@ def test_what_reads_a_run_afterwards_tells_a_flipped_byte(copy, monkeypatch, cap
         there.chdir(checkpoint)
         with opening("."):
             pass
-    script.main([str(copy)])  # the tables are whole
+    assert aullm("evaluate", copy) == 0  # the tables are whole
     assert "sub02 was damaged after it was finished: checkpoint/model.safetensors" in capsys.readouterr().err
     _flip(copy / "folds" / "sub01" / "predictions.parquet")
-    with pytest.raises(SystemExit):
-        script.main([str(copy)])
+    assert aullm("evaluate", copy) == 2
     (copy / "folds" / "sub03" / "fold.json").write_text('{"files": []}')
     with pytest.raises(ValueError, match=r"fold.json cannot be read"), opening(copy / "folds/sub03/checkpoint"):
         pass
@@ -386,7 +384,7 @@ def test_leftovers_of_the_dead_are_no_obstacle(config, undisturbed, copy):
 
 def test_a_run_goes_on_elsewhere(config, undisturbed, tmp_path):
     """Copied in the middle of a fold, under another name."""
-    assert killed_at("fold_trainer", "seal", 2, train, config, tmp_path / "run", after=True) == -9
+    assert killed_at("aullm_hf.training.trainer", "seal", 2, train, config, tmp_path / "run", after=True) == -9
     moved = shutil.move(tmp_path / "run", tmp_path / "elsewhere")
     assert train(config, moved) == 0
     assert tables(moved) == tables(undisturbed)

@@ -21,7 +21,6 @@ SUBJECTS = 4
 WAYS = {  # of launching a run: how many processes, and with which options
     "one process": (1, ()),
     "two processes, folds side by side": (2, ("--fold_parallel",)),
-    "two folds in a step": (1, ("--folds_per_step", "2")),
 }
 
 
@@ -73,8 +72,7 @@ def _send(process, number) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_ended_at_random(soak, config, undisturbed, seconds, tmp_path, way, number):
     row = soak.row(f"{number.name}, {way}")
-    options = WAYS[way][1] if way == "two folds in a step" else ()
-    run = Disturbed(config, tmp_path / "run", undisturbed, row, options)
+    run = Disturbed(config, tmp_path / "run", undisturbed, row)
     for chance in soak.tries(row):
         processes = _launch(config, run.run, way)
         time.sleep(chance.uniform(0.02, 0.6) * seconds)

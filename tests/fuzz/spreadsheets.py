@@ -9,9 +9,9 @@ import openpyxl
 import pandas as pd
 
 from aullm_hf.data import AnnotationError
-from aullm_hf.data.casme2 import LAYOUT
-from aullm_hf.data.tables import find_header, missing_columns, read_sheets
-from aullm_hf.inference.sources import sources_of
+from aullm_hf.data.published.casme2 import LAYOUT
+from aullm_hf.data.reading.tables import find_header, missing_columns, read_sheets
+from aullm_hf.inference.reading.sources import sources_of
 from support.clip_trees import CASME2_HEADER
 from support.refusals import outcome
 

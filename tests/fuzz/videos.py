@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from aullm_hf.data.images import read_image
-from aullm_hf.data.videos import probe_video, read_video
-from aullm_hf.inference.frames import VideoFrames
+from aullm_hf.data.reading.images import read_image
+from aullm_hf.data.reading.videos import probe_video, read_video
+from aullm_hf.inference.reading.frames import VideoFrames
 from aullm_hf.model import AULLMVideoProcessor
 from support.refusals import outcome
 from support.videos import write_video

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from aullm_hf.inference.ahead import read_ahead
+from aullm_hf.inference.reading.prefetching import read_ahead
 
 
 def flat(entries):

@@ -17,9 +17,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from aullm_hf.inference.command import main
-from aullm_hf.inference.demo import Demo, DemoError, Limits, check_upload, table_csv, trained_on_synthetic
-from aullm_hf.inference.demo_page import build_page, forget, result_html
+from aullm_hf.commands.main import main
+from aullm_hf.inference.demo.analysis import Demo, DemoError, Limits, check_upload, table_csv, trained_on_synthetic
+from aullm_hf.inference.demo.page import build_page, forget, result_html
 from support.videos import noise, write_video
 
 ROOT = Path(__file__).parents[2]
@@ -238,7 +238,7 @@ def test_without_gradio_the_extra_is_named(demo, monkeypatch):
 
 
 def test_the_page_is_this_machines_alone_unless_asked(checkpoint, monkeypatch, capsys):
-    from aullm_hf.inference import demo_page
+    from aullm_hf.inference.demo import page as demo_page
 
     served = []
     monkeypatch.setattr(demo_page, "launch", lambda demo, **where: served.append((demo.limits, where)))

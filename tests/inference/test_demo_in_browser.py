@@ -150,7 +150,7 @@ def served(checkpoint, tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "aullm_hf.inference.command", "demo", "--model", checkpoint, "--port", str(port),
+    command = [sys.executable, "-m", "aullm_hf", "demo", "--model", checkpoint, "--port", str(port),
                "--max_mb", "1"]  # fmt: skip
     with (folder / "log").open("w") as log:
         env = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

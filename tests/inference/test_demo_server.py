@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from aullm_hf.inference.demo import Demo, DemoError, Limits, check_upload
-from aullm_hf.inference.demo_bounds import _stored
-from aullm_hf.inference.demo_page import bounds, build_page
+from aullm_hf.inference.demo.analysis import Demo, DemoError, Limits, check_upload
+from aullm_hf.inference.demo.bounds import _stored
+from aullm_hf.inference.demo.page import bounds, build_page
 from support.videos import noise, write_video
 
 LIMITS = Limits(megabytes=1, waiting=4, upload_seconds=2)

@@ -105,7 +105,7 @@ def test_every_source_has_its_rows_in_order_whatever_the_batches(tmp_path, make_
         assert table["source"].tolist() == expected["source"].tolist()
         assert table["reason"].tolist() == expected["reason"].tolist()
         np.testing.assert_allclose(table[P].to_numpy(), expected[P].to_numpy(), atol=1e-6)
-        from aullm_hf.inference.sources import sources_of
+        from aullm_hf.inference.reading.sources import sources_of
 
         each = list(detector.detect_each(list(sources_of(sources))))
         assert [source.name for source, _ in each] == [str(source) for source in sources]
@@ -202,7 +202,7 @@ def test_threads_share_a_detector(make_detector):
 
 
 def test_an_error_nobody_foresaw_is_a_row_too(make_detector, monkeypatch, caplog):
-    from aullm_hf.inference import reading
+    from aullm_hf.inference.reading import clips as reading
 
     def broken(*_):
         raise RuntimeError("an odd file")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from aullm_hf.commands.explain import explain_clips
+from aullm_hf.commands.main import main
 from aullm_hf.inference import AUDetector
-from aullm_hf.inference.command import main
-from aullm_hf.inference.explain_command import explain_clips
-from aullm_hf.inference.wording import entry, sentence, whereabouts
+from aullm_hf.inference.pictures.wording import entry, sentence, whereabouts
 from aullm_hf.model import AULLMVideoProcessor
 from aullm_hf.model.explaining import Neighbour
 from support.explanations import evidence, peak

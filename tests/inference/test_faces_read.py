@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aullm_hf.data.faces import FaceFinder, FaceRecipe, crop_clip, to_gray
-from aullm_hf.inference import frames as frames_module
+from aullm_hf.inference.reading import frames as frames_module
 from aullm_hf.model.processing_aullm import evenly_spaced
 from support.videos import moving, write_folder, write_video
 

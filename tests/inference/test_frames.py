@@ -8,10 +8,10 @@ import pytest
 
 from aullm_hf.data.errors import ClipError
 from aullm_hf.data.faces import to_gray
-from aullm_hf.data.images import read_gray
-from aullm_hf.data.videos import read_video
-from aullm_hf.inference import frames as frames_module
-from aullm_hf.inference.frames import (
+from aullm_hf.data.reading.images import read_gray
+from aullm_hf.data.reading.videos import read_video
+from aullm_hf.inference.reading import frames as frames_module
+from aullm_hf.inference.reading.frames import (
     ArrayFrames,
     MiscountedError,
     VideoFrames,
@@ -21,7 +21,7 @@ from aullm_hf.inference.frames import (
     open_frames,
     part_of,
 )
-from aullm_hf.inference.sources import Source
+from aullm_hf.inference.reading.sources import Source
 from aullm_hf.model import AULLMVideoProcessor
 from support.videos import noise, write_folder, write_video
 

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from aullm_hf.data.facs import AUS as FACS
-from aullm_hf.inference.drawing import au_number, muscle_of, on_shade, save_figure, shade, spelled_out
-from aullm_hf.inference.face_map import MUSCLES, Band, band_shape, face_map, ring_shape, spread
-from aullm_hf.inference.film_strip import attention_over_time, film_strip, on_frames
-from aullm_hf.inference.pictures import PICTURES, clearest, clip_pictures, explain_clip, title_of
-from aullm_hf.inference.probability_bars import probability_bars
-from aullm_hf.inference.reading import ReadClip
-from aullm_hf.inference.relation_graph import relation_graph
-from aullm_hf.inference.timeline import merged, timeline, window_spans
+from aullm_hf.inference.pictures.clip_pictures import PICTURES, clearest, clip_pictures, explain_clip, title_of
+from aullm_hf.inference.pictures.drawing import au_number, muscle_of, on_shade, save_figure, shade, spelled_out
+from aullm_hf.inference.pictures.face_map import MUSCLES, Band, band_shape, face_map, ring_shape, spread
+from aullm_hf.inference.pictures.film_strip import attention_over_time, film_strip, on_frames
+from aullm_hf.inference.pictures.probability_bars import probability_bars
+from aullm_hf.inference.pictures.relation_graph import relation_graph
+from aullm_hf.inference.pictures.timeline import merged, timeline, window_spans
+from aullm_hf.inference.reading.clips import ReadClip
 from aullm_hf.model.explaining import pixel_map
 from support.explanations import AUS, RELATIONS, explanation, peak
 from support.tiny import clips as random_clips
@@ -102,7 +102,7 @@ def test_a_picture_is_saved_as_what_its_name_says(tmp_path):
 
 def test_nothing_global_is_touched():
     code = (
-        "import sys; from aullm_hf.inference.probability_bars import probability_bars; "
+        "import sys; from aullm_hf.inference.pictures.probability_bars import probability_bars; "
         "probability_bars({'AU1': 0.5}, {'AU1': 0.5}); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aullm_hf.inference.command import main
+from aullm_hf.commands.main import main
 from support.videos import moving, noise, write_folder, write_video
 
-AULLM = [sys.executable, "-m", "aullm_hf.inference.command"]
+AULLM = [sys.executable, "-m", "aullm_hf"]
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_a_stopped_run_keeps_its_rows_and_goes_on(tmp_path, checkpoint, capsys):
 def test_help_is_quick_and_imports_no_torch():
     code = (
         "import sys, time; start = time.process_time()\n"
-        "from aullm_hf.inference.command import main\n"
+        "from aullm_hf.commands.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
         "assert not {'torch', 'transformers', 'numpy', 'cv2', 'av'} & set(sys.modules), 'heavy'\n"

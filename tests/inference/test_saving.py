@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from aullm_hf.inference import saving
+from aullm_hf.inference.reading.sources import sources_of
 from aullm_hf.inference.saving import Results, ResultsError, journal_of
-from aullm_hf.inference.sources import sources_of
 from support.videos import noise, write_video
 
 SETTINGS = {"model": "m", "window": None}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aullm_hf.inference.sources import sources_of
+from aullm_hf.inference.reading.sources import sources_of
 from support.videos import noise, write_folder, write_video
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from aullm_hf.data.faces import Face
-from aullm_hf.inference.tracking import PATIENCE, Identities, Track, look_times, overlap, within
+from aullm_hf.inference.reading.tracking import PATIENCE, Identities, Track, look_times, overlap, within
 
 
 def face(x, y=100.0, size=80.0) -> Face:

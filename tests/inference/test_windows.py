@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aullm_hf.inference.windows import LONGEST_CLIP, MICRO, check_window, spans
+from aullm_hf.inference.reading.windows import LONGEST_CLIP, MICRO, check_window, spans
 
 rising = st.lists(st.integers(1, 400), min_size=1, max_size=120).map(lambda gaps: np.cumsum(gaps) / 1000)
 

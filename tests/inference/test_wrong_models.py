@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
+from aullm_hf.commands.main import main
 from aullm_hf.inference import AUDetector
-from aullm_hf.inference.command import main
 
 COMMANDS = {
     "predict": ["clip.mp4", "--out", "aus.csv", "--model"],

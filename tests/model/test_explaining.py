@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from aullm_hf.model.relations import RELATIONS
+from aullm_hf.model.graph import RELATIONS
 from support.tiny import SUBSETS, clips, tiny_model
 
 KINDS = {

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from aullm_hf.data.facs import AUS
 from aullm_hf.model import AULLMForAUDetection
+from aullm_hf.model.graph import RELATIONS, RelationLayer, prior_mask
 from aullm_hf.model.relation_prior import FACS_PRIOR, edges_from_labels, facs_edges
-from aullm_hf.model.relations import RELATIONS, RelationLayer, prior_mask
 from support.tiny import clips, tiny_config, tiny_model
 
 FACE = [au for au, info in AUS.items() if info.muscle]

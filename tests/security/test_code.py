@@ -94,9 +94,9 @@ def test_the_checker_lets_honest_code_pass():
     assert offences(honest, SIBLINGS) == []
 
 
-RUNS_OTHER_PROGRAMS = {"training/benchmark_files.py", "training/benchmark_loso.py", "training/run_info.py",
-                       "training/sweep.py"}  # git, and themselves  # fmt: skip
-SAVE_AS_THE_REFERENCE_DOES = {"training/benchmark_files.py", "training/benchmark_reference.py"}  # to be timed
+RUNS_OTHER_PROGRAMS = {"training/benchmarks/files.py", "training/benchmarks/loso.py", "aullm_hf/training/run_info.py",
+                       "aullm_hf/training/sweep.py"}  # git, and themselves  # fmt: skip
+SAVE_AS_THE_REFERENCE_DOES = {"training/benchmarks/files.py", "training/benchmarks/reference.py"}  # to be timed
 FORBIDDEN_MODULES = {"pickle", "cPickle", "shelve", "marshal", "dill", "cloudpickle", "joblib", "ctypes", "telnetlib"}
 UNPICKLERS = {"torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle", "pandas.read_pickle", "yaml.load",
               "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "torch.jit.load", "torch.hub.load", "os.system",

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
+from aullm_hf.commands.main import main
 from aullm_hf.data import AnnotationError, DataError
-from aullm_hf.data.tables import read_sheets
-from aullm_hf.data.videos import open_video
+from aullm_hf.data.reading.tables import read_sheets
+from aullm_hf.data.reading.videos import open_video
 from aullm_hf.evaluation.run_folder import read_run
 from aullm_hf.inference import AUDetector
-from aullm_hf.inference.command import main
 from aullm_hf.inference.results import disarmed
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 from support.clip_trees import casme2_tree
@@ -293,7 +293,7 @@ def test_arrays_of_objects_are_no_clips(tmp_path, payload, saved):
 
 
 def test_a_video_of_absurd_size_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
-    from aullm_hf.data import videos
+    from aullm_hf.data.reading import videos
 
     path = write_video(tmp_path / "x.avi", noise(4, 64, 64), rate=25)
     monkeypatch.setattr(videos, "MAX_PIXELS", 64 * 64 - 1)

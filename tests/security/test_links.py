@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aullm_hf.data import DataError
-from aullm_hf.data.folders import Tree
-from aullm_hf.inference.frames import open_frames
-from aullm_hf.inference.sources import sources_of
+from aullm_hf.data.reading.folders import Tree
+from aullm_hf.inference.reading.frames import open_frames
+from aullm_hf.inference.reading.sources import sources_of
 
 NAMES = ("a", "b", "img1.png", "img2.png", "v.avi")
 TARGETS = ("..", ".", "a", "b", "../a", "a/b", "../..", "../../outside", "../outside/v.avi", "../outside/img1.png",

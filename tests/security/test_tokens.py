@@ -40,7 +40,7 @@ def test_a_token_on_the_command_line_is_refused_and_not_shown(given, tmp_path, c
 def test_a_run_does_not_push_itself(tmp_path, capsys):
     path = tiny_yaml(tmp_path, training={"push_to_hub": True})
     assert train(path, tmp_path / "run") == 2
-    assert "training/push.py RUN --repo" in capsys.readouterr().err
+    assert "aullm push RUN --repo" in capsys.readouterr().err
 
 
 def test_what_is_published_of_a_configuration_holds_no_secret():

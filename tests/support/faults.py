@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-import fold_trainer
 import torch
 from transformers import Trainer
+
+from aullm_hf.training import trainer as fold_trainer
 
 
 @contextmanager

@@ -12,8 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TRAINING = ROOT / "training"
 
-# At the end of the path, so that training/evaluate.py does not stand in for the library of that name.
-if str(TRAINING) not in sys.path:
+if str(TRAINING) not in sys.path:  # for `benchmarks`
     sys.path.append(str(TRAINING))
 
 TINY_RUN = {
@@ -63,13 +62,13 @@ def baseline_yaml(folder: Path, kind: str, **training) -> Path:
 
 
 def train(config: Path, run: Path, *options: str, report: bool = False) -> int:
-    """train.py in this process; the tables are put together, figures and card only with `report`."""
+    """`aullm train` in this process; the tables are put together, figures and card only with `report`."""
     from unittest.mock import patch
 
-    import train as script
+    from aullm_hf.training.launch import main
 
-    with patch("aullm_hf.evaluation.write_report", _no_report) if not report else nullcontext():
-        return script.main(["--config", str(config), "--output_dir", str(run), *options])
+    with patch("aullm_hf.training.loop.write_report", _no_report) if not report else nullcontext():
+        return main(["--config", str(config), "--output_dir", str(run), *options])
 
 
 def _no_report(run: Path) -> None:

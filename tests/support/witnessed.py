@@ -73,17 +73,16 @@ def everything(server) -> None:
 
     import aullm_hf
     from support import clip_trees
+    from support.commands import aullm
     from support.hub_server import reach_the_server  # noqa: F401  (its client is the real one here)
-    from support.scripts import load_script
     from support.tiny_run import tiny_yaml, train
     from support.videos import noise, write_video
 
     clip_trees.casme2_tree(FOLDER / "casme2")
-    from aullm_hf.data.__main__ import main as data
 
-    assert data(["build", "casme2", str(FOLDER / "casme2"), "--face", "none"]) == 0
+    assert aullm("data", "build", "casme2", FOLDER / "casme2", "--face", "none") == 0
 
-    import fold_trainer
+    from aullm_hf.training import trainer as fold_trainer
 
     config, run = tiny_yaml(FOLDER, training={"num_train_epochs": 2}), FOLDER / "run"
     seal, sealed = fold_trainer.seal, []
@@ -101,8 +100,8 @@ def everything(server) -> None:
     assert sealed, "training was not stopped"
     fold_trainer.seal = seal
     assert train(config, run, "--final_fit", report=True) == 0
-    load_script("evaluate").main([str(run), "--resamples", "5"])
-    load_script("push").main([str(run), "--repo", "me/run"])
+    assert aullm("evaluate", run, "--resamples", "5") == 0
+    assert aullm("push", run, "--repo", "me/run") == 0
 
     from transformers import AutoModel, AutoProcessor, pipeline
 
@@ -115,7 +114,7 @@ def everything(server) -> None:
     pipeline(model="me/run", **at)(clip)
 
     video = str(write_video(FOLDER / "clip.avi", noise(12, 16, 16), rate=50))
-    from aullm_hf.inference.command import main as aullm
+    from aullm_hf.commands.main import main as aullm
 
     named = ["--model", "me/run", "--revision", "fold-sub01"]
     assert aullm(["predict", video, *named, "--out", str(FOLDER / "aus.csv"), "--no_face"]) == 0
@@ -123,8 +122,8 @@ def everything(server) -> None:
     assert aullm(["info", "me/run", "--revision", "fold-sub01"]) == 0
     assert aullm_hf.detect_aus(video, "me/run", revision="fold-sub01", face="none")["reason"].eq("").all()
     from aullm_hf.inference import AUDetector
-    from aullm_hf.inference.demo import Demo
-    from aullm_hf.inference.demo_page import result_html
+    from aullm_hf.inference.demo.analysis import Demo
+    from aullm_hf.inference.demo.page import result_html
 
     demo = Demo(AUDetector("me/run", revision="fold-sub01", face="none"))
     assert "AU12" in result_html(demo.analyse_upload(video, cropped=True))

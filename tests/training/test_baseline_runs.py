@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from run_config import ConfigError, load_run_config
-from run_model import model_config
 
 from aullm_hf.baselines import ARCHITECTURES, BaselineForAUDetection, BaselineVideoProcessor
 from aullm_hf.data import load_clips
 from aullm_hf.evaluation import read_run, score_predictions
+from aullm_hf.training.model import model_config
+from aullm_hf.training.settings import ConfigError, load_run_config
 from support.tiny_run import ROOT, baseline_yaml, killed_at, tables, train
 
 AUS = ["AU1", "AU4", "AU12"]
@@ -51,9 +51,21 @@ def test_a_killed_student_goes_on_with_the_same_teacher(moment, call, tmp_path):
     config = baseline_yaml(tmp_path, "at", save_steps=1)
     train(config, tmp_path / "whole", "--folds", "sub01")
     if moment.startswith("between"):
-        killed_at("fold", "replace_folder", call, train, config, tmp_path / "cut", "--folds", "sub01", after=True)
+        killed_at(
+            "aullm_hf.training.fold",
+            "replace_folder",
+            call,
+            train,
+            config,
+            tmp_path / "cut",
+            "--folds",
+            "sub01",
+            after=True,
+        )
     else:
-        killed_at("fold_trainer", "seal", call, train, config, tmp_path / "cut", "--folds", "sub01", after=True)
+        killed_at(
+            "aullm_hf.training.trainer", "seal", call, train, config, tmp_path / "cut", "--folds", "sub01", after=True
+        )
     assert (tmp_path / "cut/folds/sub01/work/teacher0/checkpoint/model.safetensors").is_file()
     assert not (tmp_path / "cut/folds/sub01/fold.json").is_file()
     train(config, tmp_path / "cut", "--folds", "sub01")
@@ -64,13 +76,13 @@ def test_a_killed_student_goes_on_with_the_same_teacher(moment, call, tmp_path):
 
 def test_no_teacher_sees_the_test_subject(tmp_path, monkeypatch):
     """Teachers train on the rows of their student, and on no others."""
-    import fold
+    from aullm_hf.training import fold
 
     seen, original = [], fold._fit
 
-    def watched(shop, job, rows, work, callbacks):
-        seen.append((shop.model.config.architecture, tuple(rows)))
-        return original(shop, job, rows, work, callbacks)
+    def watched(context, job, rows, work, callbacks):
+        seen.append((context.model.config.architecture, tuple(rows)))
+        return original(context, job, rows, work, callbacks)
 
     monkeypatch.setattr(fold, "_fit", watched)
     train(baseline_yaml(tmp_path, "sp"), tmp_path / "run", "--folds", "sub01")

@@ -3,17 +3,17 @@
 import json
 
 import benchmark
-import benchmark_files
-import benchmark_flops
-import benchmark_passes
 import pytest
 import torch
-from benchmark_estimate import Assumed, estimate_rows, step_work
-from benchmark_flops import counted, llm_flops, matrix_rate
-from benchmark_passes import package_tokens, pair_of, parts_of_batch, random_clips, reference_step, tokens_of
-from benchmark_reference import ClipItems
-from benchmark_shapes import LAYOUTS
-from benchmark_timing import PARTS, StepClock, table
+from benchmarks import files as benchmark_files
+from benchmarks import flops as benchmark_flops
+from benchmarks import passes as benchmark_passes
+from benchmarks.estimate import Assumed, estimate_rows, step_work
+from benchmarks.flops import counted, llm_flops, matrix_rate
+from benchmarks.passes import package_tokens, pair_of, parts_of_batch, random_clips, reference_step, tokens_of
+from benchmarks.reference import ClipItems
+from benchmarks.shapes import LAYOUTS
+from benchmarks.timing import PARTS, StepClock, table
 
 from aullm_hf.model.processing_aullm import AULLMVideoProcessor
 

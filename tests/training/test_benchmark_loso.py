@@ -3,10 +3,10 @@
 import json
 import os
 
-import benchmark_loso
 import datasets
 import pytest
-from benchmark_loso import _training_span, draw_clips
+from benchmarks import loso as benchmark_loso
+from benchmarks.loso import _training_span, draw_clips
 
 SMALL = "--subjects 3 --clips_per_subject 4 --epochs 1".split()
 

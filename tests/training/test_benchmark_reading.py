@@ -12,8 +12,8 @@ SMALL = ("--shape", "tiny", "--frames", "8", "--width", "64", "--height", "48", 
 
 
 def benchmark(*options: str) -> str:
-    command = [sys.executable, "training/benchmark_reading.py", *SMALL, *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "benchmarks.reading", *SMALL, *options]
+    done = subprocess.run(command, cwd=ROOT / "training", capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 

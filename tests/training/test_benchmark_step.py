@@ -3,9 +3,9 @@
 import json
 import math
 
-import benchmark_step
 import pytest
 import torch
+from benchmarks import modules as benchmark_step
 
 
 def _tokens(model, clips: int) -> int:

@@ -2,9 +2,9 @@
 
 import json
 
-import benchmark_vision
 import torch
-from benchmark_vision import InThreeDimensions, VisionPart
+from benchmarks import vision as benchmark_vision
+from benchmarks.vision import InThreeDimensions, VisionPart
 
 from support.tiny import clips, tiny_config
 

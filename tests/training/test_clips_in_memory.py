@@ -8,11 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clips_in_memory import Augmentation, Batches, Clips, ClipSampler, Resident, balanced_weights, clips_of, home_of
-from uniforms import uniforms
 
 from aullm_hf.data import load_clips
 from aullm_hf.model.processing_aullm import AULLMVideoProcessor, sample_last_frame
+from aullm_hf.training.batches import (
+    Augmentation,
+    Batches,
+    Clips,
+    ClipSampler,
+    Resident,
+    balanced_weights,
+    clips_of,
+    home_of,
+)
+from aullm_hf.training.uniforms import uniforms
 
 
 @pytest.fixture(scope="module")
@@ -146,13 +155,11 @@ def test_clips_that_would_fill_a_device_stay_in_memory_and_it_is_said_once(clips
 
 
 ELSEWHERE = """
-import sys
-sys.path.append("training")
 import numpy as np, torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 _setup_privateuseone_for_python_backend("elsewhere")
-from clips_in_memory import Augmentation, Batches, Clips, Resident, Views
+from aullm_hf.training.batches import Augmentation, Batches, Clips, Resident, Views
 from aullm_hf.baselines.views import BaselineVideoProcessor
 from aullm_hf.model.processing_aullm import AULLMVideoProcessor
 

@@ -1,14 +1,14 @@
-"""compare.py from the command line: what it writes, and what it refuses."""
+"""aullm compare from the command line: what it writes, and what it refuses."""
 
 import json
 
 import pandas as pd
 import pytest
 
+from support.commands import verb
 from support.fake_run import fake_run
-from support.scripts import load_script
 
-compare = load_script("compare")
+compare = verb("compare")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def runs(tmp_path_factory):
 def test_table_markdown_latex_and_csv_agree(runs, tmp_path, capsys):
     whole, led = runs
     options = ["--out", str(tmp_path), "--resamples", "50", "--no_figures"]
-    assert compare.main([f"AU-LLM={whole}", str(led), *options]) == 0
+    assert compare([f"AU-LLM={whole}", str(led), *options]) == 0
     text = (tmp_path / "comparison.md").read_text()
     assert text in capsys.readouterr().out
     rows = [line for line in text.splitlines() if line.startswith(("| LED-SSSNet", "| AU-LLM"))]
@@ -42,7 +42,7 @@ def test_table_markdown_latex_and_csv_agree(runs, tmp_path, capsys):
 
 def test_one_metric_and_rule_can_be_asked_for(runs, tmp_path):
     options = ["--out", str(tmp_path), "--resamples", "20", "--no_figures", "--f1", "f1_macro", "--rule", "at_0.5"]
-    assert compare.main([str(runs[0]), *options]) == 0
+    assert compare([str(runs[0]), *options]) == 0
     text = (tmp_path / "comparison.md").read_text()
     assert "macro F1" in text and "at 0.5, before calibration" in text and "Table 1b" not in text
 
@@ -50,7 +50,7 @@ def test_one_metric_and_rule_can_be_asked_for(runs, tmp_path):
 def test_synthetic_and_real_runs_are_never_in_one_table(runs, tmp_path):
     real = fake_run(tmp_path / "real", dataset="casme2", licensed=True)
     options = ["--out", str(tmp_path / "out"), "--resamples", "20", "--no_figures"]
-    assert compare.main([f"synthetic={runs[0]}", f"real={real}", *options]) == 0
+    assert compare([f"synthetic={runs[0]}", f"real={real}", *options]) == 0
     tables = (tmp_path / "out" / "comparison.md").read_text().split("## ")[1:]
     for table in tables:
         assert ("| synthetic |" in table) == ("SYNTHETIC" in table) and ("| real |" in table) == ("real data" in table)
@@ -66,5 +66,5 @@ def test_synthetic_and_real_runs_are_never_in_one_table(runs, tmp_path):
 )
 def test_what_cannot_be_compared_is_said(runs, tmp_path, capsys, words, message):
     words = [word.format(run=runs[0]) for word in words]
-    assert compare.main([*words, "--out", str(tmp_path), "--resamples", "5"]) == 2
+    assert compare([*words, "--out", str(tmp_path), "--resamples", "5"]) == 2
     assert message in capsys.readouterr().err

@@ -2,14 +2,14 @@
 
 import json
 
-import fold
 import pandas as pd
 import pytest
 import torch
-from compiling import compiled_parts
 from safetensors import safe_open
 from torch._dynamo.utils import counters
 
+from aullm_hf.training import loop
+from aullm_hf.training.compiling import compiled_parts
 from support.tiny import tiny_model
 from support.tiny_run import tiny_yaml, train
 
@@ -30,13 +30,13 @@ def plain(tmp_path_factory):
 
 def _compiled_run(folder, monkeypatch, *options):
     """A run, and how many graphs had been compiled at the end of each of its folds."""
-    graphs, original = [], fold.train_fold
+    graphs, original = [], loop.train_fold
 
     def counted(*args, **kwargs):
         original(*args, **kwargs)
         graphs.append(counters["stats"]["unique_graphs"])
 
-    monkeypatch.setattr(fold, "train_fold", counted)
+    monkeypatch.setattr(loop, "train_fold", counted)
     torch._dynamo.reset()
     counters.clear()
     assert train(tiny_yaml(folder), folder / "run", *FOLDS, "--torch_compile", "true", *options) == 0

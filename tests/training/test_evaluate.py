@@ -5,11 +5,12 @@ import shutil
 import pandas as pd
 import pytest
 
+from aullm_hf.commands.evaluate import load_labels
 from aullm_hf.evaluation import without_labels, write_report
+from support.commands import aullm
 from support.fake_run import AUS, fake_dataset, fake_run
-from support.scripts import load_script
 
-evaluate = load_script("evaluate")
+EVALUATE = "aullm_hf.commands.evaluate"
 FEW = ["--resamples", "20"]
 
 
@@ -34,8 +35,15 @@ def published(casme2, tmp_path):
 def own_copy(monkeypatch):
     """The reader's own copy of the data, as the data room would load it; tests may change it."""
     copy = fake_dataset(3, 12, AUS, dataset="casme2")
-    monkeypatch.setattr(evaluate, "load_labels", lambda names, roots, info: copy)
+    monkeypatch.setattr(f"{EVALUATE}.load_labels", lambda names, roots, info: copy)
     return copy
+
+
+def evaluated(run, *options):
+    """What `aullm evaluate` writes."""
+    assert aullm("evaluate", run, *options, *FEW) == 0
+    out = options[options.index("--out") + 1] if "--out" in options else run
+    return json.loads((out / "results.json").read_text())
 
 
 def test_a_run_is_put_together_scored_and_printed(casme2, tmp_path, capsys):
@@ -43,7 +51,7 @@ def test_a_run_is_put_together_scored_and_printed(casme2, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "casme2")
     for name in ("predictions.parquet", "inner.parquet", "folds.json", "results.json"):
         (tmp_path / "casme2" / name).unlink()
-    results = evaluate.main([str(tmp_path / "casme2"), *FEW])
+    results = evaluated(tmp_path / "casme2")
     assert results == expected
     shown = capsys.readouterr().out
     assert shown.startswith("3 finished folds") and "f1 calibrated" in shown and "AU12" in shown
@@ -54,7 +62,7 @@ def test_a_run_is_put_together_scored_and_printed(casme2, tmp_path, capsys):
 def test_labels_are_joined_by_clip_id_and_give_the_run_s_figures(casme2, published, own_copy):
     for column, values in own_copy.items():
         own_copy[column] = values[::-1]  # order must not matter
-    results = evaluate.main([str(published), "--labels", "casme2", "--root", "/data/CASME2", *FEW])
+    results = evaluated(published, "--labels", "casme2", "--root", "/data/CASME2")
     assert results.pop("checks")["calibration_follows_from_inner"] is None  # the inner clips are not published
     assert results == {key: value for key, value in casme2[1].items() if key != "checks"}
     assert "y_AU1" not in pd.read_parquet(published / "predictions.parquet").columns
@@ -62,8 +70,7 @@ def test_labels_are_joined_by_clip_id_and_give_the_run_s_figures(casme2, publish
 
 def refused(arguments, capsys, match):
     """Exit status 2, and one line that says it."""
-    with pytest.raises(SystemExit, match="2"):
-        evaluate.main(arguments)
+    assert aullm("evaluate", *arguments) == 2
     said = capsys.readouterr().err
     assert re.search(match, said) and said.count("\n") == 1
 
@@ -74,9 +81,9 @@ def test_without_labels_it_says_how_to_get_them(published, capsys):
 
 def test_other_labels_are_refused_unless_wanted(casme2, published, own_copy, capsys):
     own_copy["aus"][0] = [12] if own_copy["aus"][0] != [12] else [4]
-    asked = [str(published), "--labels", "casme2", "--root", "/data/CASME2", *FEW]
+    asked = [published, "--labels", "casme2", "--root", "/data/CASME2", *FEW]
     refused(asked, capsys, r"these labels have the fingerprint .* another release, other policies")
-    assert evaluate.main([*asked, "--any_labels"])["per_au"] != casme2[1]["per_au"]
+    assert evaluated(*asked, "--any_labels")["per_au"] != casme2[1]["per_au"]
 
 
 def test_labels_come_from_the_data_room_with_the_run_s_policies(tmp_path, monkeypatch):
@@ -84,9 +91,7 @@ def test_labels_come_from_the_data_room_with_the_run_s_policies(tmp_path, monkey
     clip_trees = pytest.importorskip("support.clip_trees")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     root = clip_trees.casme2_tree(tmp_path / "CASME2")
-    labels = evaluate.load_labels(
-        ["casme2"], [str(root)], {"config": {"data": {"either": "drop", "root": "/elsewhere"}}}
-    )
+    labels = load_labels(["casme2"], [str(root)], {"config": {"data": {"either": "drop", "root": "/elsewhere"}}})
     assert set(labels) == {"dataset", "clip_id", "aus"} and len(labels["aus"]) == len(labels["clip_id"]) > 0
     assert set(labels["dataset"]) == {"casme2"} and labels["clip_id"][0].startswith("casme2/")
 
@@ -101,7 +106,7 @@ def test_missing_clips_are_named(published, own_copy, capsys):
 def test_a_predictions_file_alone_is_scored_as_far_as_it_goes(casme2, tmp_path):
     table = pd.read_parquet(casme2[0] / "predictions.parquet")
     table.to_csv(tmp_path / "mine.csv", index=False)
-    results = evaluate.main([str(tmp_path / "mine.csv"), "--out", str(tmp_path / "out"), *FEW])
+    results = evaluated(tmp_path / "mine.csv", "--out", tmp_path / "out")
     assert results["mean"]["at_0.5"] == casme2[1]["mean"]["at_0.5"]
     assert "calibrated" not in results["rules"] and results["data"] == "casme2"
     written = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -116,6 +121,5 @@ def test_arguments_that_do_not_fit_are_errors(tmp_path, capsys):
             "2 --labels and 1 --root; give one root a name",
         ),
     ):
-        with pytest.raises(SystemExit):
-            evaluate.main(arguments)
+        assert aullm("evaluate", *arguments) == 2
         assert said in capsys.readouterr().err

@@ -6,7 +6,7 @@ import evidence
 import pytest
 import torch
 
-from aullm_hf.data.synthetic import motion_map
+from aullm_hf.data.synthetic.clips import motion_map
 from aullm_hf.model.evidence import pixel_map
 from aullm_hf.model.explaining import AUEvidence, ClipExplanation
 from support.tiny import tiny_model

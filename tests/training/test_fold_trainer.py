@@ -7,12 +7,12 @@ import socket
 import numpy as np
 import pytest
 import torch
-from clips_in_memory import Batches, clips_of
-from fold_trainer import FoldTrainer
-from parameter_groups import group_of, parameter_groups
-from run_config import load_run_config
 from transformers import TrainerCallback
 
+from aullm_hf.training.batches import Batches, clips_of
+from aullm_hf.training.optimizer import group_of, parameter_groups
+from aullm_hf.training.settings import load_run_config
+from aullm_hf.training.trainer import FoldTrainer
 from support.tiny import tiny_model
 from support.tiny_run import tiny_yaml
 

@@ -1,9 +1,10 @@
 """The memory plan: its counts are the model's own, and ways of holding it relate as they must."""
 
-import memory_plan
 import pytest
 import torch
-from memory_plan import NF4, QWEN2, TRAINED, activation_bytes, qwen2_detector, step_memory, weights_of
+
+from aullm_hf.training import memory as memory_plan
+from aullm_hf.training.memory import NF4, QWEN2, TRAINED, activation_bytes, qwen2_detector, step_memory, weights_of
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_activations_grow_with_the_tokens(seven):
 
 def test_activations_are_about_what_autograd_keeps():
     """To a factor of two, against what a pass of a small LLM packs away for its backward pass, adapters and all."""
-    from benchmark_shapes import detector_config
+    from benchmarks.shapes import detector_config
 
     from aullm_hf.model import AULLMForAUDetection
 

@@ -1,11 +1,13 @@
+import re
+
 import pytest
 
 from aullm_hf.evaluation import write_report
+from support.commands import verb
 from support.fake_run import fake_run
 from support.hub_server import HubServer, reach_the_server
-from support.scripts import load_script
 
-push = load_script("push")
+push = verb("push")
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,7 @@ def run(tmp_path_factory):
 def server(monkeypatch):
     reach_the_server(monkeypatch)
     with HubServer(token="hf_test") as server:
-        monkeypatch.setattr(push, "push_run", _pushing_to(server.url))
+        monkeypatch.setattr("aullm_hf.hub.push_run", _pushing_to(server.url))
         yield server
 
 
@@ -30,29 +32,30 @@ def _pushing_to(url):
 
 
 def test_it_pushes_and_says_what(run, server, capsys):
-    push.main([str(run), "--repo", "me/samm"])
+    push([str(run), "--repo", "me/samm"])
     shown = capsys.readouterr().out
     assert "fold-sub01: 5 files sent, 0 already there" in shown
     assert "main: " in shown and "left out: inner.parquet, figures/precision_recall.png" in shown
     assert shown.endswith(f"{server.url}/me/samm\n")
-    push.main([str(run), "--repo", "me/samm"])
+    push([str(run), "--repo", "me/samm"])
     assert "fold-sub01: 0 files sent, 5 already there" in capsys.readouterr().out
     assert server.repos["model:me/samm"]["visibility"] == "private"
 
 
 def test_one_fold_and_no_main(run, server):
-    push.main([str(run), "--repo", "me/samm", "--folds", "sub02", "--no_main", "--public"])
+    push([str(run), "--repo", "me/samm", "--folds", "sub02", "--no_main", "--public"])
     assert sorted(server.repos["model:me/samm"]["branches"]) == ["fold-sub02", "main"]
     assert list(server.files("me/samm")) == [".gitattributes"]
     assert server.repos["model:me/samm"]["visibility"] == "public"
 
 
 def test_errors_end_it_with_a_line(run, server, capsys):
-    with pytest.raises(SystemExit, match=r"^2$"):
-        push.main([str(run), "--repo", "me/samm", "--push_labels"])
+    assert push([str(run), "--repo", "me/samm", "--push_labels"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("push.py: push_labels=True for licensed data (samm) needs the statement")
+    assert said.startswith("aullm push: push_labels=True for licensed data (samm) needs the statement")
     assert len(said.splitlines()) == 1
     server.token = "another"
-    with pytest.raises(SystemExit, match=r"push.py: could not create the repository of 'me/samm'.*hf auth login"):
-        push.main([str(run), "--repo", "me/samm"])
+    assert push([str(run), "--repo", "me/samm"]) == 1
+    assert re.search(
+        r"aullm push: could not create the repository of 'me/samm'.*hf auth login", capsys.readouterr().err
+    )

@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from saved_state import load_state, random_state, save_state, set_random_state
 
+from aullm_hf.training.checkpoints import load_state, random_state, save_state, set_random_state
 from support.tiny_run import forked, killed_at, tables, tiny_yaml, train
 
 _KEYS = st.one_of(st.integers(-3, 300), st.text(max_size=4))
@@ -109,9 +109,9 @@ def _without_pickle(function, *args):
 
 
 def _evaluate_and_predict(run):
-    from support.scripts import load_script
+    from support.commands import aullm
 
-    load_script("evaluate").main([str(run), "--resamples", "10"])
+    aullm("evaluate", run, "--resamples", "10")
     clip = np.zeros((8, 16, 16), dtype=np.uint8)
     from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 
@@ -125,7 +125,7 @@ def test_training_stops_goes_on_and_is_scored_without_a_pickle(tmp_path):
     config = tiny_yaml(tmp_path)
     train(config, tmp_path / "undisturbed")
     run = tmp_path / "run"
-    assert killed_at("fold_trainer", "seal", 2, _without_pickle, train, config, run, after=True) == -9
+    assert killed_at("aullm_hf.training.trainer", "seal", 2, _without_pickle, train, config, run, after=True) == -9
     kept = {path.suffix for path in run.glob("folds/*/work/checkpoint-*/*")}
     assert kept == {".safetensors", ".json", ".py"}
     assert forked(_without_pickle, train, config, run) == 0

@@ -8,15 +8,15 @@ from collections import Counter
 
 import pytest
 import torch
-from clips_in_memory import Batches, clips_of
-from fold_trainer import FoldTrainer, trained_parameters
-from run_config import load_run_config
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
 
 from aullm_hf.data import load_clips
 from aullm_hf.model import AULLMVideoProcessor
 from aullm_hf.model.checking import check_within
+from aullm_hf.training.batches import Batches, clips_of
+from aullm_hf.training.settings import load_run_config
+from aullm_hf.training.trainer import FoldTrainer, trained_parameters
 from support.tiny import tiny_model
 from support.tiny_run import tiny_yaml
 

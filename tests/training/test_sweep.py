@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from run_config import load_run_config
 
+from aullm_hf.training.settings import load_run_config
+from support.commands import verb
 from support.fake_run import fake_run
-from support.scripts import load_script
 from support.tiny_run import ROOT, baseline_yaml
 
-sweep = load_script("sweep")
+sweep = verb("sweep")
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_every_combination_is_one_run(listed, capsys):
         {"name": "B", "recipe": "recipes/tiny.yaml"},
     ]
     path = listed(runs=runs, vary={"difficulty": ["standard", "hard"]}, seeds=[1, 2], set={"subjects": 4})
-    assert sweep.main([str(path), "--dry_run", "--root", "x"]) == 0
+    assert sweep([str(path), "--dry_run", "--root", "x"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("--output_dir ")[1].split()[0].split("/")[-1] for line in lines] == [
         "a-standard", "b-standard", "a-hard", "b-hard"
@@ -51,7 +51,7 @@ def test_every_combination_is_one_run(listed, capsys):
 def test_what_a_list_sets_arrives_in_train_py_as_it_stands(listed, capsys):
     wanted = {"backbone_channels": [4, 8], "aus": ["AU4", "AU12"], "datasets": ["synthetic-casme2", "synthetic-samm"]}
     path = listed(set=wanted | {"include_last": True})
-    assert sweep.main([str(path), "--dry_run"]) == 0
+    assert sweep([str(path), "--dry_run"]) == 0
     words = shlex.split(capsys.readouterr().out)
     config = load_run_config(words[words.index("--config") + 1], words[words.index("--output_dir") :])
     assert config.model.backbone_channels == [4, 8] and config.training.include_last is True
@@ -64,18 +64,18 @@ def test_a_failed_run_is_named_and_the_others_go_on(listed, tmp_path, capsys, mo
     def played(command, stdout, **_):
         folder = Path(command[command.index("--output_dir") + 1])
         if "broken" in command[command.index("--config") + 1]:
-            stdout.write("train.py: model_kind is 'vgg'\n")
+            stdout.write("aullm train: model_kind is 'vgg'\n")
             return SimpleNamespace(returncode=2)
         (fake_run(folder) / "results.json").write_text("{}")
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(sweep.subprocess, "run", played)
-    monkeypatch.setattr("aullm_hf.evaluation.comparison_figures.write_comparison_figures", lambda *_: [])
+    monkeypatch.setattr("aullm_hf.training.sweep.subprocess.run", played)
+    monkeypatch.setattr("aullm_hf.evaluation.comparison.figures.write_comparison_figures", lambda *_: [])
     recipes = {"A": "recipes/tiny.yaml", "bad": "recipes/broken.yaml", "C": "recipes/tiny.yaml"}
     runs = [{"name": name, "recipe": recipe} for name, recipe in recipes.items()]
-    assert sweep.main([str(listed(runs=runs, reference="C")), "--jobs", "2"]) == 1
+    assert sweep([str(listed(runs=runs, reference="C")), "--jobs", "2"]) == 1
     said = capsys.readouterr()
-    assert "FAILED: bad (bad): train.py: model_kind is 'vgg' All of it: " in said.err
+    assert "FAILED: bad (bad): aullm train: model_kind is 'vgg' All of it: " in said.err
     assert "a: finished" in said.out and "bad: FAILED (exit 2)" in said.out
     comparison = (tmp_path / "out" / "comparison" / "comparison.md").read_text()
     assert "| A |" in comparison and "minus C" in comparison and "| bad |" not in comparison
@@ -84,12 +84,12 @@ def test_a_failed_run_is_named_and_the_others_go_on(listed, tmp_path, capsys, mo
 @pytest.mark.slow
 def test_runs_are_made_once_and_compared_with_all_their_seeds(listed, tmp_path):
     path = listed(seeds=[1, 2])
-    assert sweep.main([str(path)]) == 0
+    assert sweep([str(path)]) == 0
     entries = json.loads((tmp_path / "out" / "flow" / "folds.json").read_text())
     assert sorted({entry["seed"] for entry in entries}) == [1, 2]
     fold = tmp_path / "out" / "flow" / "folds" / "sub01-seed1" / "fold.json"
     before = fold.stat().st_mtime_ns
-    assert sweep.main([str(path)]) == 0
+    assert sweep([str(path)]) == 0
     assert fold.stat().st_mtime_ns == before  # not trained again
     assert "| flow |" in (tmp_path / "out" / "comparison" / "comparison.md").read_text()
 
@@ -105,13 +105,13 @@ def test_runs_are_made_once_and_compared_with_all_their_seeds(listed, tmp_path):
     ],
 )
 def test_a_list_that_is_wrong_says_what_is_allowed(listed, capsys, content, message):
-    assert sweep.main([str(listed(**content)), "--dry_run"]) == 2
+    assert sweep([str(listed(**content)), "--dry_run"]) == 2
     assert re.search(message, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "hub_configs" / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_list_can_be_planned(path, capsys):
-    assert sweep.main([str(path), "--dry_run"]) == 0
+    assert sweep([str(path), "--dry_run"]) == 0
     content = yaml.safe_load(path.read_text())
     assert content["reference"] in {run["name"] for run in content["runs"]}
     assert f"runs/sweeps/{path.stem}/" in capsys.readouterr().out

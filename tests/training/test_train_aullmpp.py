@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from run_config import load_run_config
 
 from aullm_hf.evaluation.run_folder import read_json, read_table
 from aullm_hf.model import AULLMForAUDetection
 from aullm_hf.model.relation_prior import edges_from_labels
+from aullm_hf.training.settings import load_run_config
 from support.tiny_run import tiny_yaml, train
 
 AUS = [1, 4, 12]
@@ -59,9 +59,9 @@ def test_the_prior_is_that_of_the_folds_training_clips_and_of_no_others(run, con
 
 
 def test_rates_reach_the_modules(config):
-    from fold_trainer import trained_parameters
-    from parameter_groups import parameter_groups
-    from run_model import build_model
+    from aullm_hf.training.model import build_model
+    from aullm_hf.training.optimizer import parameter_groups
+    from aullm_hf.training.trainer import trained_parameters
 
     settings = load_run_config(config, ["--graph_learning_rate", "0.02", "--projector_learning_rate", "0.03"])
     model = build_model(settings.model, AUS, config.parent / "rates", 1)

@@ -4,10 +4,10 @@ import dataclasses
 import re
 
 import pytest
-import run_config
 import yaml
-from run_config import ConfigError, load_run_config
 
+from aullm_hf.training import settings as run_config
+from aullm_hf.training.settings import ConfigError, load_run_config
 from support.tiny_run import ROOT, tiny_yaml
 
 
@@ -77,7 +77,10 @@ def test_errors_name_the_field_and_what_is_allowed(tmp_path, content, message):
 def test_unknown_options_suggest_the_nearest(config):
     with pytest.raises(ConfigError, match=r"does not know '--num_train_epoch'. Did you mean `num_train_epochs`?"):
         load_run_config(config, ["--num_train_epoch", "3"])
-    with pytest.raises(ConfigError, match=r"There is no file .*quickstrt.yaml. Did you mean `quickstart`?"):
+    with pytest.raises(
+        ConfigError,
+        match=r"There is no file .*quickstrt.yaml', and no recipe of that name. Did you mean `quickstart`?",
+    ):
         load_run_config(ROOT / "hub_configs" / "quickstrt.yaml")
 
 

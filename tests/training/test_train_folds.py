@@ -102,9 +102,9 @@ def test_calibration_follows_from_the_inner_clips_alone(run):
 
 def test_what_a_subject_shows_changes_nothing_in_the_model_that_is_tested_on_it(config, run, tmp_path, monkeypatch):
     """A mark in the test subject's frames and other labels for it: weights, calibration and thresholds stay."""
-    import clips_in_memory
+    from aullm_hf.training import loop
 
-    original = clips_in_memory.clips_of
+    original = loop.clips_of
 
     def planted(dataset, aus):
         clips = original(dataset, aus)
@@ -114,7 +114,7 @@ def test_what_a_subject_shows_changes_nothing_in_the_model_that_is_tested_on_it(
             labels[row] = 1 - labels[row]
         return replace(clips, frames=frames, labels=labels)
 
-    monkeypatch.setattr(clips_in_memory, "clips_of", planted)
+    monkeypatch.setattr(loop, "clips_of", planted)
     assert train(config, tmp_path / "run", "--folds", "sub02") == 0
     before, after = run / "folds" / "sub02", tmp_path / "run" / "folds" / "sub02"
     for name in ("checkpoint/model.safetensors", "checkpoint/config.json", "inner.parquet", "log.json"):
@@ -168,8 +168,8 @@ def test_across_domains_subjects_carry_their_data_sets_name(tmp_path):
 
 def test_shuffled_labels_are_the_same_labels_elsewhere(config, tmp_path):
     assert train(config, tmp_path / "run", "--labels", "shuffled", "--folds", "sub01") == 0
-    from run_config import load_run_config
-    from run_data import load_run_data
+    from aullm_hf.training.data import load_run_data
+    from aullm_hf.training.settings import load_run_config
 
     data = load_run_data(load_run_config(config, ["--labels", "shuffled"]).data, 16)
     plain = _clips()
@@ -180,7 +180,7 @@ def test_shuffled_labels_are_the_same_labels_elsewhere(config, tmp_path):
 
 def test_errors_come_as_one_line(config, tmp_path, capsys):
     assert train(config, tmp_path / "run", "--projector", "midd") == 2
-    assert "train.py: The model section: AULLMConfig.projector is 'midd'; allowed" in capsys.readouterr().err
+    assert "aullm train: The model section: AULLMConfig.projector is 'midd'; allowed" in capsys.readouterr().err
     assert train(config, tmp_path / "run", "--datasets", "casme2") == 2
     assert "casme2 is handed out by its owners: say where you unpacked it with --root" in capsys.readouterr().err
 

@@ -62,7 +62,7 @@ def test_accelerate_on_cpus_says_that_it_started_one(tmp_path):
 
 def _remember(memory):
     """RSS after every fold."""
-    import run_files
+    from aullm_hf.training import run_state as run_files
 
     original = run_files.finish
 
@@ -76,7 +76,7 @@ def _remember(memory):
 
 @pytest.mark.slow
 def test_memory_after_twenty_six_folds_is_that_of_the_first(tmp_path, monkeypatch):
-    import fold
+    from aullm_hf.training import fold
 
     memory = []
     monkeypatch.setattr(fold, "finish", _remember(memory))
@@ -90,7 +90,8 @@ def test_memory_after_twenty_six_folds_is_that_of_the_first(tmp_path, monkeypatc
 
 def test_nothing_of_a_fold_outlives_it(tmp_path):
     import torch
-    from fold_trainer import FoldTrainer
+
+    from aullm_hf.training.trainer import FoldTrainer
 
     def left():
         gc.collect()

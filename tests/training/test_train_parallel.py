@@ -6,10 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fold import Job
-from jobs import looked_through, ours
-from processes import Place
 
+from aullm_hf.training.distributed import Place
+from aullm_hf.training.fold import Job
+from aullm_hf.training.jobs import assigned_jobs, jobs_to_inspect
 from support.tiny_run import forked, tables, tiny_yaml, train
 
 
@@ -62,7 +62,7 @@ def test_two_parts_of_a_job_array(config, alone, tmp_path, capsys):
 
 
 def test_named_folds_and_a_fold_in_other_hands(config, tmp_path, capsys):
-    from run_files import locked
+    from aullm_hf.training.run_state import locked
 
     run = tmp_path / "run"
     with locked(run, "sub02", wait=False) as had:
@@ -103,5 +103,5 @@ def test_every_fold_is_looked_through_by_one_process(folds, count):
         SimpleNamespace(folds=None, shard=None, fold_parallel=True, place=Place(rank, rank, count))
         for rank in range(count)
     ]
-    looked_at = [job.name for launch in launches for job in looked_through(ours(jobs, launch), launch)]
+    looked_at = [job.name for launch in launches for job in jobs_to_inspect(assigned_jobs(jobs, launch), launch)]
     assert sorted(looked_at) == [job.name for job in jobs]

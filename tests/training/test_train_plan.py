@@ -4,10 +4,10 @@ import re
 
 import pytest
 import yaml
-from processes import asked_for
-from run_config import load_run_config
-from stand_in import stand_in_table
 
+from aullm_hf.training.distributed import requested_processes
+from aullm_hf.training.settings import load_run_config
+from aullm_hf.training.stand_in import stand_in_table
 from support.tiny_run import ROOT, tiny_yaml, train
 
 CONFIGS = sorted((ROOT / "hub_configs").glob("*.yaml"))
@@ -26,21 +26,6 @@ def test_every_recipe_can_be_planned(path, tmp_path, capsys):
     for word in ("clips ", "folds ", "positives ", "steps ", "trained ", "frozen ", "memory ", "disk "):
         assert f"\n{word}" in plan
     assert ("STAND-IN" in plan) == ("synthetic" not in plan)
-
-
-def test_folds_in_one_step_share_the_frozen_llm_alone(tmp_path, capsys):
-    path = ROOT / "hub_configs" / "casme2-qwen2-code.yaml"
-    one, four = (
-        re.search(
-            r"about ([\d.]+) GB .* \(frozen ([\d.]+) GB.*trained ([\d.]+) GB.*activations ([\d.]+) GB(.*)\);",
-            _plan(path, tmp_path / "run", capsys, "--folds_per_step", count),
-        )
-        for count in ("1", "4")
-    )
-    assert one.groups()[1:4] == four.groups()[1:4] and "these two for each of 4 folds" in four[5]
-    frozen, trained, activations = (float(number) for number in one.groups()[1:4])
-    assert float(one[1]) == pytest.approx(frozen + trained + activations, abs=0.2)
-    assert float(four[1]) == pytest.approx(frozen + 4 * (trained + activations), abs=0.8)
 
 
 def test_every_published_run_has_a_file():
@@ -116,4 +101,4 @@ def test_an_llm_that_is_not_there_says_what_to_do(tmp_path, capsys):
     ],
 )
 def test_the_launchers_wish_is_read_from_its_command(command, count):
-    assert asked_for(command.split()) == count
+    assert requested_processes(command.split()) == count

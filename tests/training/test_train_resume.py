@@ -26,14 +26,14 @@ def _seconds(run):
 # What is being written when the kill comes: a checkpoint of the Trainer's, its seal, the old one's deletion, the final
 # checkpoint, the tables, the fold's last file, the deletion of what is not needed any more, the assembled table.
 MOMENTS = {
-    "optimizer state not written": ("fold_trainer", "save_state", 1, False),
-    "unsealed checkpoint": ("fold_trainer", "seal", 2, False),
-    "sealed, the old one still there": ("fold_trainer", "seal", 2, True),
-    "final checkpoint not in place": ("fold", "replace_folder", 1, False),
-    "test table written": ("fold", "write_table", 3, True),
-    "before fold.json": ("fold", "finish", 2, False),
-    "fold.json there, leftovers too": ("run_files", "sync", 1, True),
-    "before the tables": ("aullm_hf.evaluation", "assemble_run", 1, False),
+    "optimizer state not written": ("aullm_hf.training.trainer", "save_state", 1, False),
+    "unsealed checkpoint": ("aullm_hf.training.trainer", "seal", 2, False),
+    "sealed, the old one still there": ("aullm_hf.training.trainer", "seal", 2, True),
+    "final checkpoint not in place": ("aullm_hf.training.fold", "replace_folder", 1, False),
+    "test table written": ("aullm_hf.training.fold", "write_table", 3, True),
+    "before fold.json": ("aullm_hf.training.fold", "finish", 2, False),
+    "fold.json there, leftovers too": ("aullm_hf.training.run_state", "sync", 1, True),
+    "before the tables": ("aullm_hf.training.loop", "assemble_run", 1, False),
 }
 
 
@@ -53,7 +53,7 @@ def test_the_first_half_of_a_refit_is_not_trained_again(config, tmp_path):
     options = ["--inner", "refit", "--folds", "sub01"]
     train(config, tmp_path / "undisturbed", *options)
     run = tmp_path / "run"
-    assert killed_at("fold", "_fit", 2, train, config, run, *options) == -9
+    assert killed_at("aullm_hf.training.fold", "_fit", 2, train, config, run, *options) == -9
     kept = run / "folds" / "sub01" / "work" / "choose" / "calibration.json"
     assert kept.is_file()
     assert train(config, run, *options) == 0

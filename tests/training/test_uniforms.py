@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from uniforms import uniforms
+
+from aullm_hf.training.uniforms import uniforms
 
 WORD = st.integers(-(2**63), 2**63 - 1)
 MASK = 2**64 - 1

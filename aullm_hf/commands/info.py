@@ -1,0 +1,159 @@
+"""`aullm info`: what a model is, without loading its weights."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ..data.errors import tame
+
+EXAMPLES = """examples:
+  aullm info me/casme2-aullm
+  aullm info me/casme2-aullm --revision fold-sub01
+  aullm info runs/quickstart/folds/sub01/checkpoint --json"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, EXAMPLES
+    parser.add_argument("model", metavar="MODEL", help="a folder with a checkpoint, or a repository on the Hub")
+    parser.add_argument("--revision", help="branch, tag or commit of the repository")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    facts = facts_of(options.model, options.revision)
+    print(json.dumps(facts, indent=2, ensure_ascii=False) if options.json else text_of(facts))
+    return 0
+
+
+def facts_of(model: str, revision: str | None = None) -> dict[str, Any]:
+    """Everything that a user of the numbers should know, from the checkpoint's own files."""
+    from ..inference.checkpoints import opening
+
+    with opening(model, revision):
+        return _facts_of(model, revision)
+
+
+def _facts_of(model: str, revision: str | None) -> dict[str, Any]:
+    from ..data.facs import au_info
+    from ..inference.checkpoints import commit_of
+    from ..model import AULLMConfig, AULLMVideoProcessor
+
+    found, _ = AULLMConfig.get_config_dict(model, revision=revision)
+    if found.get("model_type") != "aullm":
+        raise ValueError(f"{model!r} holds a model of type {found.get('model_type')!r}, not an AU-LLM checkpoint")
+    config = AULLMConfig.from_pretrained(model, revision=revision)
+    processor = AULLMVideoProcessor.from_pretrained(model, revision=revision)
+    aus = []
+    for label in config.labels:
+        info = au_info(int(label.removeprefix("AU")))
+        own = {"au": label, "name": info.name, "muscle": info.muscle, "place": info.place}
+        aus.append(own | {"threshold": config.thresholds[label], "calibration": config.calibration[label]})
+    parameters, size = _weights(model, revision)
+    text = config.text_config
+    return {
+        "model": model,
+        "revision": commit_of(model, revision),
+        "aus": aus,
+        "input": {
+            "frames": processor.num_frames,
+            "size": processor.size,
+            "value_range": processor.value_range,
+            "face": processor.face,
+        },
+        "llm": {
+            "name": config.llm_name_or_path,
+            "revision": config.llm_revision,
+            "dtype": config.llm_dtype,
+            "type": text.model_type,
+            "hidden_size": text.hidden_size,
+            "layers": text.num_hidden_layers,
+            "lora": config.lora,
+            "inside": config.save_base_weights,
+        },
+        "projector": config.projector,
+        "graph": config.graph,
+        "prompt": config.prompt_template,
+        "parameters_in_checkpoint": parameters,
+        "bytes_in_checkpoint": size,
+        "trained_on": _trained_on(model, revision),
+    }
+
+
+def text_of(facts: dict[str, Any]) -> str:
+    """For a person."""
+    width = max(len(au["name"]) for au in facts["aus"])
+    face, llm = facts["input"]["face"], facts["llm"]
+    at = f" at {facts['revision']}" if facts["revision"] else ""
+    lines = [f"{facts['model']}{at}", "", "Action Units, active from the threshold on (a calibrated probability):"]
+    for au in facts["aus"]:
+        a, b = au["calibration"]
+        muscle = f"  {au['muscle']}" if au["muscle"] else ""
+        lines.append(
+            f"  {au['au']:<5} {au['name']:<{width}}  threshold {au['threshold']:.3f}  "
+            f"probability sigmoid({a:.3g} z {b:+.3g}){muscle}"
+        )
+    size = facts["input"]["size"]
+    lines += ["", f"Input: {facts['input']['frames']} gray frames of {size} x {size} pixels, spread over the clip"]
+    if face and face.get("face") == "align":
+        lines.append(
+            f"Faces: found in the clip's first frame and aligned by one transform to the template {face['template']}; "
+            f"detector {face['detector'][:12] or 'not recorded'}"
+        )
+    else:
+        lines.append("Faces: the clips came cropped; nothing is cut out unless asked for (--face align)")
+    where = "inside the checkpoint" if llm["inside"] else f"{llm['name']}, revision {llm['revision'] or 'not pinned'}"
+    lines.append(
+        f"LLM: {where} ({llm['type']}, {llm['layers']} layers of {llm['hidden_size']}, {llm['dtype'] or 'as stored'})"
+    )
+    lora = llm["lora"]
+    lines.append(f"LoRA: rank {lora['r']} on {', '.join(lora['target_modules'])}" if lora else "LoRA: none")
+    lines.append(f"Projector: {facts['projector']}{', with a graph of AU relations' if facts['graph'] else ''}")
+    lines.append(f"Prompt: {facts['prompt']}")
+    if facts["parameters_in_checkpoint"]:
+        megabytes = facts["bytes_in_checkpoint"] / 1e6
+        lines.append(f"Checkpoint: {facts['parameters_in_checkpoint']:,} parameters, {megabytes:.1f} MB")
+    lines.append(f"Trained on: {facts['trained_on'] or 'there is no card that says it'}")
+    return "\n".join(map(tame, lines))  # a stranger's configuration must not steer the terminal
+
+
+def _file(model: str, name: str, revision: str | None) -> Path | None:
+    from transformers.utils import cached_file
+
+    found = cached_file(model, name, revision=revision, _raise_exceptions_for_missing_entries=False)
+    return Path(found) if found else None
+
+
+def _weights(model: str, revision: str | None) -> tuple[int | None, int | None]:
+    """(parameters, bytes) of the checkpoint's one file of weights, from its header."""
+    from math import prod
+
+    from safetensors import safe_open
+
+    path = _file(model, "model.safetensors", revision)
+    if path is None:
+        return None, None
+    with safe_open(path, framework="numpy") as file:
+        return sum(prod(file.get_slice(name).get_shape()) for name in file.keys()), path.stat().st_size
+
+
+def _trained_on(model: str, revision: str | None) -> str | None:
+    """The data sets that the card names, in its metadata or in the line of its table."""
+    from huggingface_hub import ModelCard
+
+    path = _file(model, "README.md", revision)
+    if path is None:
+        return None
+    try:
+        card = ModelCard.load(path)
+    except Exception:  # of the many ways in which a card can be none
+        return None
+    named = [card.data.datasets] if isinstance(card.data.datasets, str) else list(card.data.datasets or [])
+    named += [result.dataset_name for result in card.data.eval_results or []]
+    if named := [name for name in named if isinstance(name, str)]:
+        return ", ".join(dict.fromkeys(named))
+    for line in card.text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 2 and cells[0] == "Data":
+            return cells[1]
+    return None

@@ -1,0 +1,1 @@
+"""From tables, folders, images and videos to records: one per clip."""

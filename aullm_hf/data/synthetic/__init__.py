@@ -1,0 +1,1 @@
+"""The synthetic benchmark: parametric faces whose AUs move as muscles do."""

@@ -1,0 +1,1 @@
+"""Many runs side by side: paired differences, tables and figures."""

@@ -1,0 +1,277 @@
+"""What the demo page does with a clip: look whether it may be read, analyse it, and forget it. No page in here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ...data.errors import DataError
+from ...data.facs import au_name
+from ...data.reading.folders import IMAGE_SUFFIXES
+from ...data.reading.images import check_image
+from ...data.reading.videos import SAFE_READING
+from ..detecting import AUDetector
+from ..pictures.clip_pictures import clearest, clip_pictures, explain_clip, title_of
+from ..pictures.timeline import timeline
+from ..pictures.wording import sentence
+from ..reading.clips import ReadClip
+from ..reading.sources import Source
+from ..results import disarmed, name_aus
+
+NARROW = 4.3  # inches: at a phone's width the smallest letters of a picture are still 9 pixels high
+SYNTHETIC_TAG = "synthetic-data"  # of the cards of models that have seen drawn faces only
+
+
+class DemoError(ValueError):
+    """Why there is no analysis, in words for the person at the page."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a visitor may ask for."""
+
+    megabytes: int = 50
+    seconds: float = 60.0
+    frames: int = 20_000
+    side: int = 4096  # pixels of a frame
+    pixels: int = 16_000_000_000  # of all frames: a minute of 4K at 30 frames a second
+    waiting: int = 8  # visitors in the queue; one clip is analysed at a time
+    upload_seconds: float = 300.0
+
+
+@dataclass
+class Analysis:
+    """What is shown of a clip. Nothing of it lies on a disk."""
+
+    title: str
+    rows: pd.DataFrame  # a row a window, failures too
+    named: pd.DataFrame  # a row a window and AU, with names and muscles: what is downloaded
+    clip: ReadClip  # the window that was explained
+    face: np.ndarray  # (H, W) uint8, the aligned face of its first frame
+    aus: pd.DataFrame  # the rows of `named` of that window
+    pictures: dict[str, Any]  # name -> Figure
+    sentences: list[str]
+    remarks: list[str]
+
+
+class Demo:
+    """A detector with what a page needs beside it: examples, limits, and a reader for clips cropped already."""
+
+    def __init__(self, detector: AUDetector, limits: Limits | None = None):
+        self.detector, self.limits = detector, limits or Limits()
+        self.takes_crops = (detector.processor.face or {"face": "none"})["face"] == "none"  # as it was trained
+        self.synthetic = trained_on_synthetic(detector)
+        self._readers = {self.takes_crops: detector}
+        self._lock = Lock()
+
+    def _reader(self, cropped: bool) -> AUDetector:
+        with self._lock:
+            if cropped not in self._readers:
+                other = AUDetector(
+                    self.detector.model,
+                    processor=self.detector.processor,
+                    device=self.detector.device,
+                    face="none" if cropped else "align",
+                )
+                other.name, other.revision = self.detector.name, self.detector.revision
+                self._readers[cropped] = other
+            return self._readers[cropped]
+
+    def analyse_upload(self, path: str | Path | None, *, cropped: bool) -> Analysis:
+        """A file somebody sent. It is the caller's to delete."""
+        if path is None:
+            raise DemoError("There is no clip yet: upload or record one, or choose an example.")
+        path = Path(path)
+        check_upload(path, self.limits)
+        return self.analyse(Source(path.name, path), cropped=cropped)
+
+    def analyse_example(self, name: str | None) -> Analysis:
+        if name not in (examples := self.examples()):
+            raise DemoError("Choose one of the examples first.")
+        frames, fps = examples[name]()
+        return self.analyse(Source(name, frames=frames, fps=fps), cropped=True)
+
+    def analyse(self, source: Source, *, cropped: bool) -> Analysis:
+        try:
+            detector = self._reader(cropped)
+            clips = list(detector.read(source))
+        except (DataError, ImportError) as error:
+            raise DemoError(str(error)) from error
+        return analysis_of(detector, clips, source.name)
+
+    def examples(self) -> dict[str, Callable[[], tuple[np.ndarray, float]]]:
+        """Name -> what draws it: frames and how many of them a second has."""
+        return synthetic_examples(self.detector.processor.size, tuple(self.detector.labels))
+
+
+def analysis_of(detector: AUDetector, clips: list[ReadClip], name: str) -> Analysis:
+    """Everything the page shows, from what was read of one source."""
+    rows = detector.rows(clips)
+    if all(clip.reason for clip in clips):
+        reasons = "; ".join(dict.fromkeys(clip.reason for clip in clips)) or "nothing was in it"
+        raise DemoError(f"“{name}” could not be analysed. The reason: {reasons}.")
+    at = clearest(rows, detector.labels, 1)[0]
+    clip = clips[at]
+    frames, explanation = explain_clip(detector, clip)
+    span = None if clip.start is None or clip.end is None else (clip.start, clip.end)
+    pictures = clip_pictures(frames, explanation, span=span, width=NARROW)
+    same_face = (rows["face_id"] == clip.face_id) | rows["reason"].ne("")
+    if same_face.sum() > 1 and rows.loc[same_face, "start"].notna().all():
+        pictures["timeline"] = timeline(rows[same_face], width=NARROW)
+    named = name_aus(rows)
+    remarks = list(dict.fromkeys(each.warning for each in clips if each.warning))
+    if failed := sum(bool(each.reason) for each in clips):
+        reasons = "; ".join(dict.fromkeys(each.reason for each in clips if each.reason))
+        remarks.append(f"{failed} of {len(clips)} windows could not be read: {reasons}")
+    return Analysis(
+        title=title_of(replace(clip, source=name), len(clips)),
+        rows=rows,
+        named=named,
+        clip=clip,
+        face=frames[0],
+        aus=named.iloc[at * len(detector.labels) : (at + 1) * len(detector.labels)],
+        pictures=pictures,
+        sentences=[sentence(one) for one in explanation.evidence],
+        remarks=remarks,
+    )
+
+
+def check_upload(path: Path, limits: Limits) -> None:
+    """Refuse what would take too long, from the file's packets alone. What is no video is left to the reader."""
+    if not path.is_file():
+        raise DemoError("The clip is no longer here: clips are deleted after use. Please send it again.")
+    if path.stat().st_size > limits.megabytes << 20:
+        raise DemoError(
+            f"The clip has {path.stat().st_size / 2**20:.1f} MB; at most {limits.megabytes} MB are taken here."
+        )
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        try:
+            size = check_image(path.read_bytes(), path.name)
+        except DataError as error:
+            raise DemoError(str(error)) from error
+        return check_side(*size, limits)
+    try:
+        import av
+    except ImportError as error:
+        raise DemoError('Reading videos needs PyAV, which is missing here: pip install "aullm-hf[video]".') from error
+    try:
+        with av.open(str(path.absolute()), metadata_errors="replace", options=SAFE_READING) as container:
+            if not container.streams.video or (stream := container.streams.video[0]).codec_context is None:
+                return
+            height, width = stream.codec_context.height, stream.codec_context.width
+            check_side(height, width, limits)
+            most = min(limits.frames, limits.pixels // max(height * width, 1))
+            frames, first, last = 0, None, None
+            for packet in container.demux(stream):
+                frames += packet.size > 0
+                if packet.pts is not None and packet.size:
+                    first = packet.pts if first is None else min(first, packet.pts)
+                    last = packet.pts if last is None else max(last, packet.pts)
+                seconds = 0.0 if first is None else float((last - first) * stream.time_base)
+                if seconds > limits.seconds or frames > most:
+                    raise DemoError(
+                        f"The clip lasts over {limits.seconds:g} s or has over {most} frames, more than is "
+                        "taken here. Cut it, or use `aullm predict` on your own machine."
+                    )
+    except (av.error.FFmpegError, OSError):
+        return
+
+
+def check_side(height: int, width: int, limits: Limits) -> None:
+    if max(height, width) > limits.side:
+        raise DemoError(f"Its frames have {width} x {height} pixels; at most {limits.side} a side are taken here.")
+
+
+@lru_cache(maxsize=4)
+def synthetic_examples(size: int, labels: tuple[str, ...]) -> dict[str, Callable[[], tuple[np.ndarray, float]]]:
+    """Drawn faces that show what the model knows: four clips, in one of which nothing happens, and a recording."""
+    from ...data.synthetic.clips import synthetic_plans
+
+    drawn = size if 128 % size == 0 else 128  # the processor does the rest
+    known = {int(label.removeprefix("AU")) for label in labels}
+    people = synthetic_plans(subjects=3, clips_per_subject=12, seed=7)
+    people = [plan for number in range(12) for plan in people[number::12]]  # person after person, clip after clip
+    chosen: dict[frozenset[int], Any] = {}
+    for plan in people:
+        if len(shown := frozenset(plan.aus) & known) <= 2:
+            chosen.setdefault(shown, plan)
+    moving = [(shown, plan) for shown, plan in chosen.items() if shown]
+    examples = {_example_name("Clip", shown): partial(_drawn, plan, drawn) for shown, plan in moving[:3]}
+    if still := chosen.get(frozenset()):
+        examples["Clip: nothing moves"] = partial(_drawn, still, drawn)
+    for shown, plan in moving[-1:]:
+        examples[_example_name("Recording of 9 s", shown)] = partial(_drawn_recording, plan, drawn)
+    return examples
+
+
+def _example_name(what: str, shown: frozenset[int]) -> str:
+    return f"{what}: {' and '.join(au_name(au) for au in sorted(shown))}"
+
+
+def _drawn(plan: Any, size: int) -> tuple[np.ndarray, float]:
+    from ...data.synthetic.clips import draw_clips
+
+    return next(iter(draw_clips([plan], size=size))), float(plan.fps)
+
+
+def _drawn_recording(plan: Any, size: int, seconds: float = 9.0, times: int = 4) -> tuple[np.ndarray, float]:
+    """The clip there and back with rests between: a still face that moves now and then."""
+    frames, fps = _drawn(plan, size)
+    there_and_back = np.concatenate([frames, frames[::-1]])
+    rest = max(round((seconds * fps - times * len(there_and_back)) / (times + 1)), 1)
+    still = np.repeat(frames[:1], rest, axis=0)
+    return np.concatenate([still, *[there_and_back, still] * times]), fps
+
+
+def trained_on_synthetic(detector: AUDetector) -> bool | None:
+    """Whether the model has seen drawn faces only: its card says so, or its LLM is a random one. None: nobody says."""
+    if str(detector.model.config.llm_name_or_path or "").startswith("tiny:"):
+        return True
+    for card in _cards(detector):
+        return SYNTHETIC_TAG in card
+    return None
+
+
+def _cards(detector: AUDetector):
+    """The model's card: beside the checkpoint, in the run's folder above it, or on the Hub."""
+    folder = Path(detector.name)
+    if folder.is_dir():
+        for place in (folder, *folder.resolve().parents[:3]):
+            card = place / "README.md"
+            if card.is_file() and (head := _head_of(card)):
+                yield head
+                return
+        return
+    if "/" not in detector.name:  # a model in memory, not a repository
+        return
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = hf_hub_download(detector.name, "README.md", revision=detector.revision)
+    except Exception:  # no card, or no network: nobody says
+        return
+    if head := _head_of(Path(path)):
+        yield head
+
+
+def _head_of(card: Path) -> str:
+    """The card's metadata; empty where it has none."""
+    text = card.read_text(encoding="utf-8", errors="replace")
+    return text.split("---")[1] if text.startswith("---") else ""
+
+
+def table_csv(analysis: Analysis) -> str:
+    """The table as it is downloaded: a row a window and AU, with the AUs' names and muscles."""
+    return disarmed(analysis.named).to_csv(index=False)
+
+
+def limits_line(limits: Limits) -> str:
+    return f"At most {limits.megabytes} MB and {limits.seconds:g} seconds."
+
+
+__all__ = ["Analysis", "Demo", "DemoError", "Limits", "analysis_of", "check_upload", "table_csv"]

@@ -1,0 +1,109 @@
+"""An explanation in words: what was found, where and when, and what would have been said without it."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...data.facs import au_info
+from .drawing import au_number, spelled_out
+from .film_strip import METHODS
+
+if TYPE_CHECKING:
+    from ...model.explaining import AUEvidence, ClipExplanation
+
+SMALL = 0.01  # a change of probability that is not worth a sentence
+HEIGHTS, SIDES = ("upper", "middle", "lower"), ("left", "middle", "right")
+
+
+def sentence(evidence: "AUEvidence") -> str:
+    """One AU of one clip, for a reader who knows no numbers."""
+    said = "is active" if evidence.active else "is not active"
+    parts = [
+        f"{spelled_out(evidence.au)} {said}: its probability is {evidence.probability:.2f} and its threshold "
+        f"{evidence.threshold:.2f}."
+    ]
+    place = whereabouts(np.asarray(evidence.cells.float().cpu()))
+    source = METHODS.get(evidence.method, evidence.method)
+    if place is None:
+        parts.append(f"No place stands out as evidence for it ({source}).")
+    else:
+        parts.append(f"The evidence for it is strongest in {place} ({source}).")
+    without = evidence.probability - evidence.counterfactual
+    parts.append(_change("Without that evidence", evidence.counterfactual, without))
+    heard = [one for one in evidence.neighbours if abs(one.effect) >= SMALL]
+    if heard:
+        most = max(heard, key=lambda one: abs(one.effect))
+        did = "raised" if most.effect > 0 else "lowered"
+        parts.append(f"Of its neighbours {spelled_out(most.au)} ({most.relation}) {did} it most, by "
+                     f"{abs(most.effect):.2f}.")  # fmt: skip
+    elif evidence.neighbours:
+        parts.append("None of its neighbours changed it noticeably.")
+    return " ".join(parts)
+
+
+def _change(condition: str, fall: float, value: float) -> str:
+    if abs(fall) < SMALL:
+        return f"{condition} it would stay where it is."
+    return f"{condition} it would {'fall' if fall > 0 else 'rise'} to {value:.2f}."
+
+
+def whereabouts(cells: np.ndarray) -> str | None:
+    """Evidence (T', H', W') -> "the lower right of the picture, early in the clip"; None where all cells are alike.
+
+    Of the nine parts of the picture, the one that holds most of what reaches half of the strongest evidence. Left and
+    right are the picture's.
+    """
+    if np.ptp(cells) <= 1e-6 * max(float(cells.max()), 1e-12):
+        return None
+    strong = np.where(cells >= 0.5 * cells.max(), cells, 0.0)
+    parts = {
+        (height, side): column.sum()
+        for height, row in zip(HEIGHTS, np.array_split(strong, 3, axis=1), strict=True)
+        for side, column in zip(SIDES, np.array_split(row, 3, axis=2), strict=True)
+    }
+    height, side = max(parts, key=parts.get)
+    spot = "the middle of the picture" if height == side == "middle" else f"the {height} {side} of the picture"
+    if len(cells) < 2:
+        return spot
+    over_time = strong.sum(axis=(1, 2))
+    centre = float((over_time * (np.arange(len(cells)) + 0.5)).sum() / over_time.sum() / len(cells))
+    when = "early in the clip" if centre < 0.4 else "late in the clip" if centre > 0.6 else "throughout the clip"
+    return f"{spot}, {when}"
+
+
+def entry(evidence: "AUEvidence") -> dict:
+    """One AU of one clip, for a program."""
+    info = au_info(au_number(evidence.au))
+    return {
+        "au": evidence.au,
+        "name": info.name,
+        "muscle": info.muscle,
+        "probability": round(evidence.probability, 6),
+        "threshold": round(evidence.threshold, 6),
+        "active": evidence.active,
+        "method": evidence.method,
+        "counterfactual": round(evidence.counterfactual, 6),
+        "neighbours": [
+            {
+                "au": one.au,
+                "name": au_info(au_number(one.au)).name,
+                "relation": one.relation,
+                "strength": round(one.strength, 6),
+                "effect": round(one.effect, 6),
+            }
+            for one in evidence.neighbours
+        ],
+        "sentence": sentence(evidence),
+    }
+
+
+def entries(explanation: "ClipExplanation") -> dict:
+    """A clip's probabilities and thresholds, and what is known of the AUs that were explained."""
+    return {
+        "probabilities": {label: round(explanation.probabilities[label], 6) for label in explanation.labels},
+        "thresholds": {label: round(explanation.thresholds[label], 6) for label in explanation.labels},
+        "aus": [entry(one) for one in explanation.evidence],
+    }
+
+
+__all__ = ["entries", "entry", "sentence", "whereabouts"]

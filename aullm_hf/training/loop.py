@@ -1,0 +1,222 @@
+"""A launch from its settings to the report: data, model, every assigned fold, the final fit, the tables."""
+
+import gc
+import sys
+from collections import deque
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+
+import datasets
+import transformers
+
+from ..data import DataError
+from ..evaluation import assemble_run, write_report
+from ..evaluation.run_folder import DamagedFold
+from . import distributed
+from .batches import Resident, Views, clips_of
+from .compiling import compile_parts
+from .data import aus_of_run, load_run_data
+from .dry_run import print_plan
+from .failures import NOT_WRITABLE, Failures, attempt, file_trouble
+from .fold import Job, RunContext, train_final, train_fold
+from .jobs import assigned_jobs, final_calibration, jobs_of, jobs_to_inspect, steps_of
+from .launch import PROG, Launch
+from .model import build_model, draws_nothing, processor_of
+from .progress import Progress
+from .run_info import run_info
+from .run_state import is_finished, is_reported, locked, open_run, set_damaged_aside, set_reported
+from .settings import ConfigError, RunConfig, load_run_config
+from .signals import STOPPER, Stopped
+
+GO_ON = "Nothing that was finished is lost: give the same command again, and it goes on where it was."
+
+
+def main(launch: Launch, overrides: Sequence[str]) -> int:
+    """The whole launch; the exit status, and every refusal in one line."""
+    quiet_libraries()
+    try:
+        with STOPPER.listening():
+            config = load_run_config(launch.config, overrides)
+            return print_plan(config, launch) if launch.dry_run else run(config, launch)
+    except (ConfigError, DataError) as error:
+        return refuse(error, 2)
+    except KeyboardInterrupt:
+        return refuse(f"interrupted. {GO_ON}", 130)
+    except Stopped as stop:
+        return refuse(f"stopped by {stop}. {GO_ON}", 128 + stop.number)
+    except Exception as error:
+        if (trouble := file_trouble(error)) is None:
+            raise
+        place = f": '{trouble.filename}'" if trouble.filename else ""
+        return refuse(
+            f"{trouble.strerror}{place}. Mend that first. {GO_ON}", 2 if trouble.errno in NOT_WRITABLE else 1
+        )
+
+
+def run(config: RunConfig, launch: Launch) -> int:
+    """Train what this launch takes of the run, and report once every fold is there."""
+    if launch.place.rank == 0 and not launch.fold_parallel:
+        distributed.warn_if_alone(launch.place)
+
+    aus = aus_of_run(config.data)
+    with config.training.main_process_first(desc="data, LLM and run.json"):
+        data = load_run_data(config.data, config.model.image_size)
+        clips = clips_of(data.clips, aus)
+        config.folder.mkdir(parents=True, exist_ok=True)
+        model = build_model(config.model, aus, config.folder, config.seeds[0])
+        open_run(config.folder, run_info(config, data, clips, aus, model), config.plain, config.identity)
+
+    compile_parts(model, config.training)
+    jobs = jobs_of(config, clips.table, aus)
+    assigned = assigned_jobs(jobs, launch)
+    if config.training.process_index == 0:
+        folders = [job.folder for job in jobs_to_inspect(assigned, launch)]
+        folders += [config.folder / "final"] * launch.final_fit
+        set_damaged_aside(config.folder, folders, retrain=launch.retrain_damaged)
+
+    processor = processor_of(model.config, config.training, data.face)
+    only_onset, device = config.data.frames == "onset", config.training.device
+    fixed = draws_nothing(processor)
+    context = RunContext(
+        model=model,
+        processor=processor,
+        clips=clips,
+        training=config.training,
+        inner=config.protocol.inner,
+        only_onset=only_onset,
+        run_name=config.name,
+        logs=config.folder / "logs",
+        resident=None if fixed else Resident.of(clips, device),
+        views=Views(clips, processor, device=device, only_onset=only_onset) if fixed else None,
+    )
+    failures = Failures([job.folder for job in assigned] + [config.folder / "final"])
+    train_jobs(context, assigned, failures, config, launch)
+    if launch.final_fit:
+        fit_final(context, jobs, config, launch)
+    if not config.training.should_save:
+        return 0
+    code = report(jobs, config)
+    if not (failed := failures.reasons()):
+        return code
+    tried = f"{len(assigned)} folds" + (" and the final fit" if launch.final_fit else "")
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+    return refuse(
+        f"{len(failed)} of {tried} failed: {reasons}. The same command tries them again, from their last good "
+        "checkpoint.",
+        1,
+    )
+
+
+def train_jobs(
+    context: RunContext, jobs: Sequence[Job], failures: Failures, config: RunConfig, launch: Launch
+) -> None:
+    """Take free folds until none is left.
+
+    Folds that other processes held are tried a second time, in case those processes died. Processes that were launched
+    together wait for each other.
+    """
+    gc.collect()
+    gc.freeze()  # what is there by now stays; collecting after every fold need not look at it again
+    speaks = config.training.process_index == 0 and launch.place.rank == 0
+    progress = Progress(len(jobs), steps_of(config, jobs), speak=speaks)
+    take = partial(take_jobs, context, config=config, failures=failures, progress=progress)
+    held = take(deque(jobs))
+    take(held, second_pass=True, wait=launch.fold_parallel and launch.place.count > 1)
+    progress.close()
+
+
+def take_jobs(
+    context: RunContext,
+    left: deque[Job],
+    *,
+    config: RunConfig,
+    failures: Failures,
+    progress: Progress,
+    second_pass: bool = False,
+    wait: bool = False,
+) -> deque[Job]:
+    """Train those that are free; those in other processes' hands. The first process of a data-parallel run chooses."""
+    chooses = config.training.process_index == 0
+    held: deque[Job] = deque()
+    while left:
+        job = left.popleft()
+        with lock_if(chooses, config, job.name, wait=wait) as free:
+            begun, failed = context.clock(), None
+            takes = chooses and free and not is_finished(job.folder) and not failures.has(job.folder)
+            takes = distributed.broadcast_from_first(int(takes))
+            if takes:
+                callbacks = [progress.start(job.name)]
+                failed = attempt(partial(train_fold, job=job, callbacks=callbacks), context, job.folder)
+            if not distributed.broadcast_from_first(int(bool(free))) and not second_pass:
+                held.append(job)
+                continue
+            progress.finish(job.name, context.clock() - begun, skipped=not takes or failed is not None)
+    return held
+
+
+def fit_final(context: RunContext, jobs: Sequence[Job], config: RunConfig, launch: Launch) -> None:
+    """One more training, on every subject, once the folds are there to calibrate it."""
+    waits = config.protocol.inner != "none" and launch.folds != ["none"]
+    chooses = config.training.process_index == 0
+    unfinished = chooses and waits and any(not is_finished(job.folder) for job in jobs)
+    if distributed.broadcast_from_first(int(unfinished)):
+        print(
+            "The final fit waits for the last fold, whose predictions calibrate it. "
+            "`--folds none --final_fit` trains it now, without calibration."
+        )
+        return
+    with lock_if(chooses, config, "final", wait=False) as free:
+        if distributed.broadcast_from_first(int(chooses and free and not is_finished(config.folder / "final"))):
+            calibration = final_calibration(jobs, config, context.model.config.labels)
+            train = partial(
+                train_final,
+                rows=range(len(context.clips)),
+                seed=config.seeds[0],
+                run_dir=config.folder,
+                calibration=calibration,
+            )
+            attempt(train, context, config.folder / "final")
+
+
+def report(jobs: Sequence[Job], config: RunConfig) -> int:
+    """Whoever finishes last puts the tables together and writes the report; once, unless something has changed."""
+    missing = [job.name for job in jobs if not is_finished(job.folder)]
+    if missing:
+        print(
+            f"{len(jobs) - len(missing)} of {len(jobs)} folds are finished; to come, or in other hands: "
+            f"{', '.join(missing[:5])}{' ..' if len(missing) > 5 else ''}. Whoever finishes last writes the tables; "
+            f"`aullm evaluate {config.folder}` scores what is there."
+        )
+        return 0
+    folders = [job.folder for job in jobs]
+    with locked(config.folder, "report", wait=True):
+        if not is_reported(config.folder, folders):
+            try:
+                assemble_run(config.folder)
+            except DamagedFold as error:
+                return refuse(error, 2)
+            write_report(config.folder)
+            set_reported(config.folder, folders)
+    print((config.folder / "tables" / "results.txt").read_text(encoding="utf-8"))
+    print(
+        f"\nEverything is in {config.folder}: predictions, tables, figures, card (README.md), one checkpoint per fold."
+    )
+    return 0
+
+
+def lock_if(chooses: bool, config: RunConfig, name: str, *, wait: bool):
+    """The run's lock for the process that chooses; for the others of a data-parallel run no lock at all."""
+    return locked(config.folder, name, wait=wait) if chooses else nullcontext(False)
+
+
+def refuse(message: object, status: int) -> int:
+    print(f"{PROG}: {message}", file=sys.stderr, flush=True)
+    return status
+
+
+def quiet_libraries() -> None:
+    """Library chatter belongs to debugging; progress and the table are ours."""
+    transformers.logging.set_verbosity_warning()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()

@@ -1,0 +1,147 @@
+"""The run's model and its processor. An LLM is loaded once, for all folds, with what is trained around it."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import torch
+import yaml
+
+from ..baselines import ARCHITECTURES, BaselineConfig, BaselineForAUDetection, BaselineVideoProcessor
+from ..baselines.linear_svm import LinearSVM
+from ..hub_client import UNREACHABLE, be_patient
+from ..model import AULLMConfig, AULLMForAUDetection, AULLMVideoProcessor
+from ..tiny_llm import build_tiny_llm
+from .run_state import is_sealed, locked, replace_folder, seal
+from .settings import ConfigError
+
+TINY = "tiny:"
+AUGMENTATIONS = ("augment_flip", "augment_shift", "augment_zoom", "augment_brightness")
+# What the owners state for the LLMs of the published recipes.
+LICENCES = {
+    "Qwen/Qwen2-1.5B": "apache-2.0",
+    "Qwen/Qwen2.5-1.5B": "apache-2.0",
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": "mit",
+}
+
+
+def model_config(settings, aus: list[int]) -> AULLMConfig | BaselineConfig:
+    """The configuration that the run's model section describes."""
+    kind = settings.model_kind
+    if kind != "aullm" and kind not in ARCHITECTURES:
+        raise ConfigError(f"model_kind is {kind!r}; allowed: 'aullm', {', '.join(map(repr, ARCHITECTURES))}.")
+    baseline = is_baseline(settings)
+    config = BaselineConfig if baseline else AULLMConfig
+    given = {"architecture": kind} if baseline else {}
+    elsewhere = ("model_kind",) if baseline else ("model_kind", "tiny_llm")
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in config.__annotations__:
+            given[field.name] = value
+        elif field.name not in elsewhere and value != _default_of(field):
+            raise ConfigError(f"{field.name} is {value!r}, which {kind} has no use for: take it out of the recipe.")
+    if not baseline and settings.llm_name_or_path is None:
+        raise ConfigError("llm_name_or_path is missing in the model section: a Hub name, a folder, or tiny:qwen2.")
+    try:
+        return config(aus=aus, **given)
+    except ValueError as error:
+        raise ConfigError(f"The model section: {error}") from error
+
+
+def _default_of(field: dataclasses.Field):
+    return field.default_factory() if field.default is dataclasses.MISSING else field.default
+
+
+def is_baseline(settings) -> bool:
+    return settings.model_kind in ARCHITECTURES
+
+
+def is_tiny(settings) -> bool:
+    return settings.llm_name_or_path.startswith(TINY)
+
+
+def tiny_sizes(settings) -> dict:
+    sizes = settings.tiny_llm or {}
+    return yaml.safe_load(sizes) if isinstance(sizes, str) else dict(sizes)
+
+
+def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForAUDetection | BaselineForAUDetection:
+    """The model, on the CPU, its trained weights fresh from `seed`.
+
+    A tiny LLM is built beside the run, once; where the checkpoint holds the LLM too (`save_base_weights`), it goes by
+    its name, so that no folder of this machine is named in what may be published.
+    """
+    config = model_config(settings, aus)
+    if is_baseline(settings):
+        model = BaselineForAUDetection(config)
+        model.reset_trained(seed)
+        return model
+    if not is_tiny(settings):
+        be_patient()
+        try:
+            return AULLMForAUDetection.from_base_llm(config, seed=seed)
+        except UNREACHABLE as error:  # no such LLM, no right to it, no network
+            raise ConfigError(f"llm_name_or_path: {settings.llm_name_or_path!r}: {error}") from error
+    folder = run_dir.resolve() / "base_llm"
+    with locked(run_dir, "base_llm", wait=True):
+        if not is_sealed(folder):
+            partial = folder.with_name(".base_llm.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            build_tiny_llm(partial, family=settings.llm_name_or_path.removeprefix(TINY), **tiny_sizes(settings))
+            seal(partial)
+            replace_folder(partial, folder)
+    model = AULLMForAUDetection.from_base_llm(config, str(folder), seed=seed)
+    if config.save_base_weights:
+        model.config.llm_name_or_path = settings.llm_name_or_path
+    return model
+
+
+def base_llm_of(settings, model) -> dict | None:
+    """The LLM as run.json and the card name it; a baseline has none."""
+    if is_baseline(settings):
+        return None
+    name = settings.llm_name_or_path
+    said = {"name": name, "revision": model.config.llm_revision}
+    if is_tiny(settings):
+        return said | {"licence": "none: random weights, made on the spot"}
+    return said | ({"licence": LICENCES[name]} if name in LICENCES else {})
+
+
+def processor_of(config, training, face: dict | None) -> AULLMVideoProcessor:
+    """How clips become pixel values, as it is saved with every checkpoint."""
+    settings = {"value_range": training.value_range, "include_last": training.include_last, "face": face}
+    if isinstance(config, BaselineConfig):
+        processor = BaselineVideoProcessor.for_config(config, view=ARCHITECTURES[config.architecture].view, **settings)
+        if draws_nothing(processor) and (given := [name for name in AUGMENTATIONS if getattr(training, name)]):
+            raise ConfigError(
+                f"{given[0]} is {getattr(training, given[0])}, but {config.architecture} sees the same of a clip in "
+                "every step (it reads no frames): leave it at 0."
+            )
+        return processor
+    return AULLMVideoProcessor.for_config(config, **settings)
+
+
+def draws_nothing(processor: AULLMVideoProcessor) -> bool:
+    """Whether the model is shown the same of a clip in every step, so that it can be made once."""
+    return isinstance(processor, BaselineVideoProcessor) and processor.view != "frames"
+
+
+def trainings_by_gradient(settings) -> int:
+    """How many networks are trained for one that is tested: its teachers come first; a solver needs no steps."""
+    if not is_baseline(settings):
+        return 1
+    network = ARCHITECTURES[settings.model_kind]
+    return 0 if issubclass(network, LinearSVM) else 1 + len(getattr(network, "teachers", ()))
+
+
+@torch.no_grad()
+def logits_of(model, batches, rows, batch_size: int, autocast) -> torch.Tensor:
+    """The logits of whole clips, (n, n_AU) float32, in the order of `rows` and always in the same batches."""
+    model.eval()
+    device = model.classifier.weight.device
+    found = []
+    for start in range(0, len(rows), batch_size):
+        pixels = batches.whole(rows[start : start + batch_size])["pixel_values"].to(device)
+        with autocast():
+            found.append(model(pixels).logits.float().cpu())
+    return torch.cat(found)

@@ -1,0 +1,244 @@
+"""The run folder while it is being written: the manifest, the locks, what is whole and what was cut short.
+
+    run.json, config.yaml       what the run is, and what train.py takes to do it again; written first
+    .locks/<fold>.lock          held by the process that trains the fold; a dead process holds nothing
+    folds/<fold>/work/          the Trainer's checkpoints, sealed one by one, gone when the fold ends
+    folds/<fold>/fold.json      written last, with every file's checksum: a fold is finished exactly when it is there
+    folds/<fold>/failed.json    why it failed, until it is finished
+    damaged/<fold>-<n>/         a finished fold that was changed afterwards, as it was found
+
+The locks are the operating system's (flock), so the kernel frees those of a killed process. On a network file system
+they hold between machines only where it supports flock (NFS v4, Lustre with `-o flock`); where it does not, give each
+job its own part with `--fold_shard`, which needs no lock.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from ..checksums import checksum, checksums, damage
+from ..evaluation.run_folder import fold_damage, has_its_digest, read_json, with_digest, write_json, write_text
+from .settings import ConfigError, differences
+
+SEAL = "sealed.json"
+OPTIMIZER = "optimizer.safetensors"  # of a checkpoint
+REPORTED = ".locks/report.json"  # of which folds the tables are, and their checksums
+FAILED = "failed.json"  # in a fold's folder: why it could not be finished
+
+
+# -------------------------------------------------------------------- locks
+
+
+@contextmanager
+def locked(run_dir: Path, name: str, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock of the run; yields whether it was had (always, with `wait`)."""
+    path = run_dir / ".locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(str(path), timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+# -------------------------------------------------------------------- the manifest
+
+
+def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -> None:
+    """Write run.json, or join the run that is there; another run's folder is refused with what differs."""
+    with locked(run_dir, "run", wait=True):
+        path = run_dir / "run.json"
+        if not path.exists():
+            write_text(yaml.safe_dump(plain, sort_keys=False), run_dir / "config.yaml")
+            write_json(with_digest({**info, "identity": identity}), path)
+            return
+        there = _manifest(path)
+        lines = differences(identity, there["identity"])
+        for name in ("fingerprint", "labels_fingerprint"):
+            if there["data"][name] != info["data"][name]:
+                lines.append(f"the data: {name} here {info['data'][name][:16]}, there {there['data'][name][:16]}")
+        if lines:
+            raise ConfigError(
+                f"{run_dir} holds another run: " + "; ".join(lines) + ". Choose another folder with --output_dir, or "
+                "delete that one."
+            )
+        if there["versions"] != info["versions"]:
+            old, new = there["versions"], info["versions"]
+            changed = ", ".join(f"{name} {old.get(name)} -> {new[name]}" for name in new if old.get(name) != new[name])
+            print(f"Warning: the run was begun with other versions ({changed}): its folds may differ in bits.")
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        there = read_json(path)
+        whole = {"identity", "data", "versions"} <= set(there) and has_its_digest(there)
+    except (ValueError, TypeError) as error:
+        whole, said = False, str(error)
+    else:
+        said = f"'{path}' was changed or does not say what the run is"
+    if not whole:
+        raise ConfigError(
+            f"{said}, so it cannot be told whether this is the same run. Put a copy of it back; or, if {path.parent} "
+            "certainly is this command's (config.yaml there is its configuration), delete run.json: it is written "
+            "anew, and every finished fold is kept."
+        )
+    return there
+
+
+# -------------------------------------------------------------------- a fold
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the fold's work is done; a launch that begins has looked for damage (`set_damaged_aside`)."""
+    return (folder / "fold.json").is_file()
+
+
+def set_damaged_aside(run_dir: Path, folders: Iterable[Path], *, retrain: bool) -> None:
+    """Refuse finished folds whose files are not as they were, or move them away to be trained again.
+
+    Other launches may be at it too: one that already has set a fold aside may be training it by now.
+    """
+    finished = [folder for folder in folders if is_finished(folder)]
+    damaged = {folder: found for folder in finished if (found := fold_damage(folder))}
+    if damaged and not retrain:
+        raise ConfigError(
+            "damaged after they were finished: "
+            + "; ".join(f"{folder} ({', '.join(found[:3])})" for folder, found in damaged.items())
+            + ". Put the files back, or give the same command with --retrain_damaged, which trains these folds again "
+            f"and keeps what there is under {run_dir / 'damaged'}."
+        )
+    for folder, found in damaged.items():
+        with locked(run_dir, folder.name, wait=False) as free:
+            if not (free and is_finished(folder) and fold_damage(folder)):
+                continue
+            aside = next(path for n in count(1) if not (path := run_dir / "damaged" / f"{folder.name}-{n}").exists())
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(folder, aside)
+        print(f"{folder} is trained again ({', '.join(found[:3])}); what there was is kept: {aside}", flush=True)
+    for folder in finished:
+        if folder not in damaged:  # killed before it was gone
+            shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def finish(folder: Path, entry: dict[str, Any]) -> None:
+    """Write fold.json, with a checksum of every file beside it; then the Trainer's checkpoints may go."""
+    clear_partials(folder)
+    (folder / FAILED).unlink(missing_ok=True)
+    files = checksums(folder, leave_out=("work", "fold.json"))
+    write_json(with_digest({**entry, "files": files}), folder / "fold.json")
+    sync(folder)
+    shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def clear_partials(folder: Path) -> None:
+    """Delete what killed processes have left half written; the caller holds the lock under which it is written."""
+    for cut_short in folder.glob(".*.partial"):
+        shutil.rmtree(cut_short) if cut_short.is_dir() else cut_short.unlink()
+
+
+def replace_folder(partial: Path, folder: Path) -> None:
+    """Put a folder that is whole in its place."""
+    for file in sorted(path for path in partial.rglob("*") if path.is_file()):
+        sync(file)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written, so that a power cut does not undo it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+# -------------------------------------------------------------------- the report
+
+
+def is_reported(run_dir: Path, folders: Iterable[Path]) -> bool:
+    """Whether tables, figures and card are those of these folds, and as they were written: by content, not by time."""
+    try:
+        record = read_json(run_dir / REPORTED)
+        there = record["folds"] == _fold_marks(folders) and not damage(run_dir, record["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return there and (run_dir / "README.md").is_file()  # which people may edit
+
+
+def set_reported(run_dir: Path, folders: Iterable[Path]) -> None:
+    files = [run_dir / name for name in ("predictions.parquet", "inner.parquet", "folds.json", "results.json")]
+    files += sorted([*run_dir.glob("tables/*"), *run_dir.glob("figures/*")])
+    written = {file.relative_to(run_dir).as_posix(): checksum(file) for file in files if file.is_file()}
+    for folder in (run_dir, run_dir / "tables", run_dir / "figures"):
+        clear_partials(folder)
+    write_json({"folds": _fold_marks(folders), "files": written}, run_dir / REPORTED)
+
+
+def _fold_marks(folders: Iterable[Path]) -> dict[str, str]:
+    return {folder.name: checksum(folder / "fold.json")["sha256"] for folder in folders}
+
+
+# -------------------------------------------------------------------- the Trainer's checkpoints
+
+
+def seal(folder: Path) -> None:
+    """Mark a folder as whole: the Trainer writes in place, so a cut checkpoint looks like any other."""
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        sync(file)
+    write_json(checksums(folder, leave_out=(SEAL,)), folder / SEAL)
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether the folder is as it was when it was sealed. One that was changed since is named."""
+    if not (folder / SEAL).is_file():
+        return False
+    try:
+        known = read_json(folder / SEAL)
+        found = damage(folder, known)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        known, found = {}, [f"{SEAL} cannot be read"]
+    if found:
+        print(f"{folder} is damaged and not used: {', '.join(found[:3])}.", flush=True)
+    return bool(known) and not found
+
+
+def sealed_checkpoint(work: Path) -> Path | None:
+    """The latest whole checkpoint that a training can go on from."""
+    numbered = {path: path.name.rpartition("-")[2] for path in work.glob("checkpoint-*")}
+    found = sorted(
+        (path for path, step in numbered.items() if step.isdecimal()), key=lambda path: -int(numbered[path])
+    )
+    return next((path for path in found if is_sealed(path) and _has_its_optimizer(path)), None)
+
+
+def _has_its_optimizer(checkpoint: Path) -> bool:
+    """Weights alone would go on as another training: with a schedule and an optimizer that begin anew."""
+    if not (there := (checkpoint / OPTIMIZER).is_file()):
+        print(f"{checkpoint} has no {OPTIMIZER} (another version wrote it) and is not used.", flush=True)
+    return there
+
+
+def newest_checkpoint(work: Path) -> Path | None:
+    """The latest whole checkpoint; the others are deleted."""
+    newest = sealed_checkpoint(work)
+    drop_checkpoints(work, but=newest)
+    return newest
+
+
+def drop_checkpoints(work: Path, but: Path | None) -> None:
+    for path in work.glob("checkpoint-*"):
+        if path != but:
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,129 @@
+"""What saving and loading a fold costs: seconds, bytes on disk, and the highest memory of a fresh process that loads.
+
+The package writes what was trained and names the LLM; the reference writes its whole state_dict with torch.save, and
+builds and fills the whole model to read it. `fold into memory` is another fold of a run whose LLM is loaded already.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from aullm_hf.model import AULLMConfig, AULLMForAUDetection
+from aullm_hf.tiny_llm import build_tiny_llm
+from benchmarks.reference import ReferenceDetector, load_causal
+from benchmarks.shapes import causal_llm
+
+LOAD = """
+import json, sys, time
+import torch
+from benchmarks.reference import ReferenceDetector, load_causal
+from aullm_hf.model import AULLMConfig, AULLMForAUDetection
+from aullm_hf.model.checkpointing import load_trained
+
+def memory(which):  # VmRSS now, VmHWM at its highest (getrusage would count the parent's, from before the exec)
+    lines = open("/proc/self/status").read().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(which))
+
+folder, said = sys.argv[1], {{}}
+before, start = memory("VmRSS"), time.perf_counter()
+{load}
+said["seconds"], peak = time.perf_counter() - start, memory("VmHWM")
+weights = sum(p.numel() * p.element_size() for p in model.parameters())
+size = model.config.image_size
+with torch.no_grad():
+    model(torch.rand(1, 6, 1, size, size))
+said |= {{"weights_mb": weights / 2**20, "peak_over_weights": (peak - before) / weights,
+          "peak_with_first_forward_over_weights": (memory("VmHWM") - before) / weights}}
+{after}
+print(json.dumps(said))
+"""
+PACKAGE = {
+    "load": 'model = AULLMForAUDetection.from_pretrained(f"{folder}/fold")',
+    "after": """
+start = time.perf_counter()
+load_trained(model, f"{folder}/fold")
+said["seconds_llm_in_memory"] = time.perf_counter() - start
+""",
+}
+REFERENCE = {
+    "load": """
+config = AULLMConfig.from_pretrained(f"{folder}/fold")
+model = ReferenceDetector(config, load_causal(f"{folder}/base", config)).eval()
+model.load_state_dict(torch.load(f"{folder}/reference.pt", weights_only=True))
+""",
+    "after": "",
+}
+
+
+def in_fresh_process(script: dict[str, str], folder: Path) -> dict:
+    """What the loading script says."""
+    here = str(Path(__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])}
+    command = [sys.executable, "-c", LOAD.format(**script), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"the process that loads failed: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def write_base(folder: Path, shape: str, dtype: str) -> Path:
+    """A random LLM of the shape, with a tokenizer, as it would come from the Hub."""
+    base, tokenizer_from = folder / "base", build_tiny_llm(folder / "tokenizer")
+    causal_llm(shape, dtype).save_pretrained(base)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (base / name).write_bytes((tokenizer_from / name).read_bytes())
+    return base
+
+
+def saving_and_loading(shape: str, dtype: str) -> tuple[list[dict], dict]:
+    """Rows of reference against package, and the figures that are promised of loading."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        base = write_base(folder, shape, dtype)
+        config = AULLMConfig()
+        trained, wanted, package = save_package(config, base, folder / "fold")
+        save = {"reference": save_reference(trained, base, folder / "reference.pt"), "package": package}
+        loaded = {"reference": in_fresh_process(REFERENCE, folder), "package": in_fresh_process(PACKAGE, folder)}
+        written = (folder / "fold" / "model.safetensors").stat().st_size
+        size = {"reference": (folder / "reference.pt").stat().st_size, "package": written}
+    said = {"shape": shape, "dtype": dtype}
+    load = {who: one["seconds"] for who, one in loaded.items()}
+    memory = loaded["package"]["seconds_llm_in_memory"]
+    rows = [
+        said | _against("save a fold, s", save),
+        said | _against("a fold's checkpoint, MB", {who: count / 2**20 for who, count in size.items()}),
+        said | _against("load, fresh process, s", load),
+        said | _against("fold into memory, s", {"reference": load["reference"], "package": memory}),
+        said | _against("peak of loading / weights", {who: one["peak_over_weights"] for who, one in loaded.items()}),
+    ]
+    return rows, said | loaded["package"] | {"checkpoint_over_trained": written / wanted}
+
+
+def save_package(config: AULLMConfig, base: Path, folder: Path) -> tuple[AULLMConfig, int, float]:
+    """The saved model's configuration, the bytes of what it trains, and the seconds of saving it."""
+    model = AULLMForAUDetection.from_base_llm(config, str(base))
+    ignored = set(model._keys_to_ignore_on_save)
+    wanted = sum(t.numel() * t.element_size() for name, t in model.state_dict().items() if name not in ignored)
+    return model.config, wanted, _seconds(lambda: model.save_pretrained(folder))
+
+
+def save_reference(config: AULLMConfig, base: Path, file: Path) -> float:
+    model = ReferenceDetector(config, load_causal(base, config))
+    return _seconds(lambda: torch.save(model.state_dict(), file))
+
+
+def _seconds(run) -> float:
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
+
+
+def _against(what: str, found: dict[str, float]) -> dict:
+    ratio = found["reference"] / found["package"]
+    return {"what": what, "reference": found["reference"], "package": found["package"], "ratio": ratio}
