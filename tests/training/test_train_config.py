@@ -79,7 +79,7 @@ def test_unknown_options_suggest_the_nearest(config):
         load_run_config(config, ["--num_train_epoch", "3"])
     with pytest.raises(
         ConfigError,
-        match=r"There is no file .*quickstrt.yaml', and no recipe of that name. Did you mean `quickstart`?",
+        match=r"There is no file .*quickstrt.yaml', .* Did you mean `quickstart`?",
     ):
         load_run_config(ROOT / "hub_configs" / "quickstrt.yaml")
 
