@@ -1,8 +1,8 @@
 """Built clips as Arrow files in the `datasets` cache, keyed by everything that can change them.
 
-The key is a digest of the source files (names, sizes, modification times), the options and the code of this room, so a
-changed frame, option or fix rebuilds, and so does a file of the cache that is not as it was written; nothing else
-does. Of many processes one builds and the others wait.
+The key is a digest of the source files (names, sizes, modification times), the options and the code that makes the
+clips. A changed frame, option or fix rebuilds, and so does a damaged file of the cache; nothing else does. Of many
+processes one builds and the others wait.
 """
 
 import hashlib
@@ -21,29 +21,33 @@ logger = logging.getLogger(__name__)
 
 SEAL = "checksums.json"
 ROOM = Path(__file__).parent
-# Code of this room that makes no clips: what looks at them, writes them out, or counts them.
-MAKES_NO_CLIPS = frozenset({"__init__.py", "checks.py", "preview.py", "exporting.py", "published/counts.py"})
+# The code behind the two kinds of clips. Real ones: all of this room but what only looks at clips, writes them out or
+# counts them, and but the synthetic wing. Synthetic ones: their wing and what it imports.
+NOT_OF_REAL_CLIPS = ("__init__.py", "checks.py", "preview.py", "exporting.py", "published/counts.py", "synthetic/")
+OF_SYNTHETIC_CLIPS = ("synthetic/", "schema.py", "labels.py", "facs.py")
 
 
 @remember
-def code_fingerprint() -> str:
+def code_fingerprint(synthetic: bool, room: Path = ROOM) -> str:
     """Digest of the source that makes clips: a fixed parser or crop must not meet clips built before the fix."""
     digest = hashlib.sha256()
-    for name in code_files(ROOM):
-        digest.update(name.encode() + b"\0" + (ROOM / name).read_bytes() + b"\0")
+    for name in code_files(synthetic, room):
+        digest.update(name.encode() + b"\0" + (room / name).read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def code_files(room: Path) -> list[str]:
-    """The files below the room that decide what a clip looks like, by their relative names."""
-    names = (path.relative_to(room).as_posix() for path in room.rglob("*") if path.suffix in (".py", ".json"))
-    return sorted(name for name in names if name not in MAKES_NO_CLIPS)
+def code_files(synthetic: bool, room: Path = ROOM) -> list[str]:
+    """The files below the room, by their relative names, that decide what a clip of this kind looks like."""
+    names = sorted(path.relative_to(room).as_posix() for path in room.rglob("*") if path.suffix in (".py", ".json"))
+    if synthetic:
+        return [name for name in names if name.startswith(OF_SYNTHETIC_CLIPS)]
+    return [name for name in names if not name.startswith(NOT_OF_REAL_CLIPS)]
 
 
 def fingerprint(*, name: str, options: dict, files: list[tuple[str, int, int]] = ()) -> str:
     """`files`: (relative name, size, mtime in ns) of all that is read."""
     digest = hashlib.sha256()
-    digest.update(json.dumps([name, options, code_fingerprint()], sort_keys=True).encode())
+    digest.update(json.dumps([name, options, code_fingerprint(name == "synthetic")], sort_keys=True).encode())
     for entry in sorted(files):
         digest.update(repr(entry).encode("utf-8", "surrogateescape") + b"\n")
     return digest.hexdigest()[:32]

@@ -1,14 +1,17 @@
 """Built once: a second load is the same data at once, and anything that could change it rebuilds."""
 
+import ast
 import functools
 import os
+import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from aullm_hf.data import FaceError, frames_only, label_matrix, report_of
+from aullm_hf.data import FaceError, cache, frames_only, label_matrix, report_of
 
 
 def built(tmp_path, name="casme2"):
@@ -38,9 +41,65 @@ def test_a_changed_frame_table_option_or_code_rebuilds(casme2, load, tmp_path, m
     load("casme2", casme2, ref="drop")
     load("casme2", casme2, fit="crop")
     assert len(built(tmp_path)) == 6
-    monkeypatch.setattr("aullm_hf.data.cache.code_fingerprint", lambda: "another version")
+    monkeypatch.setattr("aullm_hf.data.cache.code_fingerprint", lambda synthetic: "another version")
     load("casme2", casme2)
     assert len(built(tmp_path)) == 7
+
+
+REAL, SYNTHETIC = False, True
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("builder.py", {REAL}),
+        ("faces.py", {REAL}),
+        ("annotations.py", {REAL}),
+        ("schema.py", {REAL, SYNTHETIC}),
+        ("labels.py", {REAL, SYNTHETIC}),
+        ("reading/tables.py", {REAL}),
+        ("reading/corrections.json", {REAL}),
+        ("published/samm.py", {REAL}),
+        ("published/a_new_data_set.py", {REAL}),
+        ("synthetic/drawing.py", {SYNTHETIC}),
+        ("synthetic/a_new_setting.py", {SYNTHETIC}),
+        ("__init__.py", set()),
+        ("checks.py", set()),
+        ("preview.py", set()),
+        ("exporting.py", set()),
+        ("published/counts.py", set()),
+        ("README.md", set()),
+        ("../../tests/support/trees/forms.py", set()),
+        ("../evaluation/scoring.py", set()),
+    ],
+)
+def test_the_key_holds_the_code_that_makes_the_clips_and_no_other(tmp_path, file, changes):
+    room = tmp_path / "aullm_hf" / "data"
+    shutil.copytree(cache.ROOM, room, ignore=shutil.ignore_patterns("__pycache__"))
+    before = [cache.code_fingerprint.__wrapped__(kind, room) for kind in (REAL, SYNTHETIC)]
+    assert before == [cache.code_fingerprint(kind) for kind in (REAL, SYNTHETIC)]  # wherever the package lies
+    path = room / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{path.read_text() if path.is_file() else ''}\n# changed\n")
+    after = [cache.code_fingerprint.__wrapped__(kind, room) for kind in (REAL, SYNTHETIC)]
+    assert {kind for kind in (REAL, SYNTHETIC) if after[kind] != before[kind]} == changes
+
+
+def test_what_the_synthetic_clips_are_made_by_is_what_their_wing_imports():
+    """From the imports themselves, so that a new one is not forgotten."""
+    seen, left = set(), ["synthetic/clips.py"]
+    while left:
+        name = left.pop()
+        if name in seen or not (cache.ROOM / name).is_file():
+            continue
+        seen.add(name)
+        for node in ast.walk(ast.parse((cache.ROOM / name).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                folder = Path(name).parents[node.level - 1] if node.level <= len(Path(name).parents) else None
+                if folder is not None:
+                    modules = [node.module] if node.module else [alias.name for alias in node.names]
+                    left += [(folder / f"{module.replace('.', '/')}.py").as_posix() for module in modules]
+    assert seen <= set(cache.code_files(SYNTHETIC)), "these make synthetic clips and are not in their key"
 
 
 def test_a_failed_build_leaves_nothing_behind(casme2, load, tmp_path):
