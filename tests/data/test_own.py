@@ -57,6 +57,23 @@ def test_frames_and_videos_with_a_csv(own, load):
     assert named[0]["clip_id"] == "lab/anna/smile/2" and named[0]["dataset"] == "lab"
 
 
+@pytest.mark.parametrize(
+    ("apex", "said"),
+    [
+        (9, "the apex 9 lies outside onset 2 .. offset 7"),
+        (2, "the apex 2 is the onset"),
+        ("top", "apex is 'top', which is not a frame number; loaded without an apex"),
+    ],
+)
+def test_a_doubtful_apex_is_a_doubt_as_in_the_published_tables(own, load, apex, said):
+    write_csv(own / "clips.csv", [["clip", "subject", "onset", "apex", "offset"], ["smile", "anna", 2, apex, 7]])
+    clips = load("own", own)
+    (doubt,) = report_of(clips).doubts
+    assert doubt.message == said and doubt.row == 2
+    write_csv(own / "clips.csv", [["clip", "subject", "onset", "apex", "offset"], ["smile", "anna", 2, "", 7]])
+    assert report_of(load("own", own)).doubts == []
+
+
 def test_all_frames_are_taken_without_onset_and_offset(tmp_path, load):
     write_frames(tmp_path / "t" / "x", "img{}.jpg", range(5, 15))
     write_xlsx(tmp_path / "t" / "labels.xlsx", [["Subject", "Clip", "AU4", "AU12"], ["a", "x", 1, 0]])
@@ -90,14 +107,18 @@ def test_parquet_with_lists_and_unlabelled_clips(tmp_path, load):
         (["smile", "anna", "", 2, 7, 200], "aus is empty"),
         (["smile", "anna", "6x", 2, 7, 200], "6X"),
         (["smile", "anna", "6", "x", 7, 200], "onset is 'x'"),
-        (["smile", "anna", "6", 7, 2, 200], "a clip has 2 to 5,000"),
+        (["smile", "anna", "6", 7, 2, 200], "the offset 2 lies before the onset 7"),
         (["smile", "anna", "6", 50, 60, 200], "holds frames 1..8"),
         (["smile", "anna", "6", 2, 7, "fast"], "fps is 'fast'"),
         (["videos/b.mp4", "anna", "6", 2, 70, ""], "has the frames 1..12, the table asks for 2..70"),
         (["smile", "anna", "4 or 6", 2, 7, 200], "either='first'"),
+        (["smile", "anna", "6", 3, 3, 200], "onset and offset are both 3: one frame shows no motion"),
+        (["smile", "anna", "6", 8, "", 200], "onset and offset are both 8: one frame shows no motion"),
+        (["empty", "anna", "6", "", "", 200], "anna/empty holds no numbered images"),
     ],
 )
 def test_bad_rows_are_named(own, load, row, said):
+    (own / "anna" / "empty").mkdir()
     header = ["clip", "subject", "aus", "onset", "offset", "fps"]
     write_csv(own / "clips.csv", [header, ["smile", "anna", "6+12", 2, 7, 200], row])
     with pytest.raises(DataError, match=said) as caught:

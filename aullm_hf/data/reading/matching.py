@@ -5,7 +5,17 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import DOUBT, ERROR, NOTE, AnnotationError, ClipError, DataError, error_from
 from .folders import Tree, natural
-from .records import Findings, Layout, Policies, Record, Source, attach_frames, read_rows, table_fingerprint
+from .records import (
+    Findings,
+    Layout,
+    Policies,
+    Record,
+    Source,
+    attach_frames,
+    table_fingerprint,
+    without_duplicates,
+)
+from .rows import read_rows
 from .tables import OLD_SUFFIXES, TABLE_SUFFIXES, Sheet, Table, find_header, missing_columns, plain, read_sheets
 
 TABLE_DEPTH = 3
@@ -27,6 +37,7 @@ def read_source(layout: Layout, root, policies: Policies, spread: Callable[[Tabl
     rows = len(table.rows)
     table = spread(table) if spread else table
     records, corrections = read_rows(layout, table, policies, found)
+    records = without_duplicates(records, found)
     images = find_images(layout, tree, policies, found)
     source = Source(
         name=layout.name,

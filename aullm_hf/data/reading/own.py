@@ -8,17 +8,11 @@ frames are taken.
 
 import os
 import re
-from dataclasses import dataclass
 
-from ..annotations import au_numbers, parse_aus
-from ..errors import DOUBT, ERROR, NOTE, AnnotationError, ClipError, DataError, UnsafePathError, error_from, printable
-from ..facs import AUS
-from .cells import frame_number, not_annotated, shown, text_of
+from ..errors import ERROR, NOTE, AnnotationError, ClipError, DataError, UnsafePathError, error_from
 from .folders import Tree, safe_name
 from .matching import find_table
 from .records import (
-    MAX_CLIP_FRAMES,
-    MIN_FRAMES,
     Findings,
     Layout,
     Policies,
@@ -28,11 +22,10 @@ from .records import (
     table_fingerprint,
     without_duplicates,
 )
-from .tables import Table, is_blank, plain
+from .rows import one_hot_columns, order_problem, read_rows
 from .videos import VIDEO_SUFFIXES, probe_video
 
 _NEVER = re.compile(r"(?!)")  # no folder's name stops the search for the table
-_ONE_HOT = re.compile(r"au0*(\d{1,2})")
 
 COLUMNS = {
     "clip": ("clip", "filename", "file", "path", "video", "clip_name"),
@@ -50,13 +43,14 @@ def layout(name: str) -> Layout:
     return Layout(
         name=name,
         title="your own clips" if name == "own" else name,
-        fps=0.0,
+        fps=None,
         columns=COLUMNS,
         subject_folder=_NEVER,
         subject_of=str,
         table_names=("clips", "labels", "annotations", "metadata"),
         required=("clip", "subject"),
         expected=(),
+        clips_are_paths=True,
     )
 
 
@@ -67,8 +61,7 @@ def read(root, policies: Policies, name: str = "own") -> Source:
     table, path = find_table(layout(name), tree, policies, found)
     if not table.rows:
         raise AnnotationError(f"{table.file}: the header in row {table.header_row} has no row below it")
-    one_hot = _one_hot_columns(table)
-    if "aus" not in table.column and not one_hot:
+    if "aus" not in table.column and not one_hot_columns(table):
         found.add(NOTE, "header", "has neither a column 'aus' nor columns AU1, AU2, ..: no labels", file=table.file)
     source = Source(
         name=name,
@@ -81,187 +74,59 @@ def read(root, policies: Policies, name: str = "own") -> Source:
         tree=tree,
         files=[table_fingerprint(path)],
     )
-    records = []
-    for number, cells in table.rows:
-        row = _OwnRow(source, table, number, cells, policies, one_hot)
-        records += [record] if (record := row.parse()) is not None else []
-    source.records = without_duplicates(records, found)
+    records, source.corrections = read_rows(layout(name), table, policies, found)
+    source.records = without_duplicates([record for record in records if _locate(record, source)], found)
     if not source.records:
         raise error_from(found, f"{source.title}: no row of {table.file} can be used")
     return source
 
 
-def _one_hot_columns(table: Table) -> dict[int, int]:
-    """AU number -> column, for headers AU1, AU12, ..."""
-    columns = {}
-    for at, name in enumerate(table.header):
-        match = _ONE_HOT.fullmatch(plain(name))
-        if match and int(match[1]) in AUS:
-            columns[int(match[1])] = at
-    return columns
+def _locate(record: Record, source: Source) -> bool:
+    """Find the row's folder of frames or its video file; False, with the error listed, where it cannot be used."""
 
+    def report(level: str, kind: str, message: str, value: object = None) -> bool:
+        where = {"file": record.file, "row": record.row, "clip": record.name}
+        source.problems.add(level, kind, message, value=value, **where)
+        return level != ERROR
 
-@dataclass
-class _OwnRow:
-    source: Source
-    table: Table
-    number: int
-    cells: list
-    policies: Policies
-    one_hot: dict[int, int]
-    failed: bool = False
-    name: str | None = None
-
-    def report(self, level: str, kind: str, message: str, value: object = None) -> None:
-        self.failed = self.failed or level == ERROR
-        self.source.problems.add(
-            level, kind, message, file=self.table.file, row=self.number, value=shown(value), clip=self.name
-        )
-
-    def value(self, name: str, kind: str, read, *, required: bool = False):
-        """The cell read by `read`, or None after reporting why it cannot be."""
-        cell = self.table.cell(self.cells, name)
-        if is_blank(cell):
-            if required:
-                self.report(ERROR, kind, f"{name} {self.table.explain_empty(self.number, name)}")
-            return None
-        try:
-            return read(cell)
-        except UnsafePathError as error:
-            self.report(ERROR, "unsafe", str(error), cell)
-        except DataError as error:
-            self.report(ERROR, kind, str(error), cell)
-        return None
-
-    def parse(self) -> Record | None:
-        subject = self.value(
-            "subject", "subject", lambda c: safe_name(text_of(c, "subject"), "subject"), required=True
-        )
-        clip = self.value("clip", "row", _clip_path, required=True)
-        if subject and clip:
-            self.name = f"{subject}/{clip}"
-        onset = self.value("onset", "frame-number", lambda cell: frame_number(cell, "onset"))
-        offset = self.value("offset", "frame-number", lambda cell: frame_number(cell, "offset"))
-        apex = self.table.cell(self.cells, "apex")
-        apex = None if not_annotated(apex) else self.value("apex", "frame-number", lambda c: frame_number(c, "apex"))
-        fps = self.value("fps", "row", _positive)
-        aus, au_text = self.aus()
-        if self.failed:
-            return None
-        record = Record(
-            dataset=self.source.name,
-            subject=subject,
-            clip=clip,
-            onset=onset if onset is not None else -1,
-            offset=offset if offset is not None else -1,
-            apex=apex,
-            fps=fps,
-            aus=aus,
-            au_text=au_text,
-            emotion=self.value("emotion", "row", lambda cell: printable(str(cell).strip()[:200])),
-            file=self.table.file,
-            row=self.number,
-        )
-        if not self.find(record):
-            return None
-        if record.apex is not None and not record.onset <= record.apex <= record.offset:
-            self.report(DOUBT, "apex", f"the apex {apex} lies outside {record.onset} .. {record.offset}", apex)
-        return record
-
-    def aus(self) -> tuple[list[int] | None, str | None]:
-        if "aus" in self.table.column:
-            cell = self.table.cell(self.cells, "aus")
-            if isinstance(cell, (list, tuple)) and not cell:
-                return [], ""
-            annotation = self.value("aus", "au", parse_aus, required=True)
-            if annotation is None:
-                return None, None
-            try:
-                units = annotation.resolve(
-                    either=self.policies.either, ref=self.policies.ref, static=self.policies.static
-                )
-            except DataError as error:
-                self.report(ERROR, "au", str(error), cell)
-                return None, None
-            for remark in annotation.remarks:
-                self.report(DOUBT, "au", f"{remark!r} in {annotation.text!r} is no AU", cell)
-            return au_numbers(units), annotation.text
-        if not self.one_hot:
-            return None, None
-        present = []
-        for number, at in self.one_hot.items():
-            cell = self.cells[at] if at < len(self.cells) else None
-            text = str(cell).strip().casefold()
-            if text in ("1", "1.0", "true"):
-                present.append(number)
-            elif text not in ("0", "0.0", "false"):
-                self.report(ERROR, "au", f"AU{number} is {shown(cell) or 'empty'}; write 1 or 0", cell)
-        return sorted(present), "+".join(map(str, sorted(present))) or "none"
-
-    def find(self, record: Record) -> bool:
-        """The frames' folder or the video file of the row."""
-        tree = self.source.tree
-        folders, videos = _candidates(tree, record)
-        if len(folders) + len(videos) != 1:
-            there = ", ".join(map(repr, [*folders, *videos][:5]))
-            what = f"several fit: {there}; write more of the path" if there else "no folder and no video of that name"
-            self.report(ERROR, "no-folder", f"{record.clip!r} below {tree.root}: {what}", record.clip)
-            return False
-        try:
-            if videos:
-                return self.take_video(record, videos[0])
-            frames = tree.scan(folders[0]).frames
-        except DataError as error:
-            self.report(ERROR, "unsafe" if isinstance(error, UnsafePathError) else "frames", str(error), record.clip)
-            return False
-        if frames:
-            record.onset = frames[0].number if record.onset < 0 else record.onset
-            record.offset = frames[-1].number if record.offset < 0 else record.offset
-        return self.in_order(record) and attach_frames(record, tree, folders[0], self.source.problems)
-
-    def take_video(self, record: Record, video: str) -> bool:
-        path = self.source.tree.absolute(video)
-        frames, fps = probe_video(path, video)
-        record.video, record.to_end = video, record.offset < 0
-        record.fps = record.fps or fps
-        record.onset = 1 if record.onset < 0 else record.onset
-        record.offset = frames if record.offset < 0 else record.offset
-        self.source.files.append((video, path.stat().st_size, path.stat().st_mtime_ns))
-        if record.onset < 1 or record.offset > frames:
-            self.report(
-                ERROR,
-                "frames",
-                f"{video} has the frames 1..{frames}, the table asks for {record.onset}..{record.offset}",
-            )
-            return False
-        return self.in_order(record)
-
-    def in_order(self, record: Record) -> bool:
-        length = record.offset - record.onset + 1
-        if MIN_FRAMES <= length <= MAX_CLIP_FRAMES:
-            return True
-        self.report(
-            ERROR,
-            "frame-number",
-            f"onset {record.onset} to offset {record.offset} is {length:,} frames; a clip has {MIN_FRAMES} to "
-            f"{MAX_CLIP_FRAMES:,}",
-        )
-        return False
-
-
-def _clip_path(cell: object) -> str:
-    text = text_of(cell, "clip").replace("\\", "/").strip("/") if not str(cell).startswith(("/", "\\")) else str(cell)
-    return safe_name(text, "clip", nested=True)
-
-
-def _positive(cell: object) -> float:
+    folders, videos = _candidates(source.tree, record)
+    if len(folders) + len(videos) != 1:
+        there = ", ".join(map(repr, [*folders, *videos][:5]))
+        what = f"several fit: {there}; write more of the path" if there else "no folder and no video of that name"
+        return report(ERROR, "no-folder", f"{record.clip!r} below {source.tree.root}: {what}", record.clip)
+    asked = record.onset, record.offset
     try:
-        value = float(cell)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        value = 0.0
-    if not 0 < value <= 100_000:
-        raise AnnotationError(f"fps is {cell!r}; write frames a second, such as 200")
-    return value
+        first, last = _video_frames(record, source, videos[0]) if videos else _folder_frames(source.tree, folders[0])
+    except DataError as error:
+        kind = "unsafe" if isinstance(error, UnsafePathError) else "frames"
+        return report(ERROR, kind, str(error), record.clip)
+    record.onset = first if record.onset is None else record.onset
+    record.offset = last if record.offset is None else record.offset
+    if None in asked and (problem := order_problem(record.onset, record.apex, record.offset)) and not report(*problem):
+        return False
+    if videos:
+        inside = first <= record.onset and record.offset <= last
+        message = f"{videos[0]} has the frames 1..{last}, the table asks for {record.onset}..{record.offset}"
+        return inside or report(ERROR, "frames", message)
+    return attach_frames(record, source.tree, folders[0], source.problems)
+
+
+def _folder_frames(tree: Tree, folder: str) -> tuple[int, int]:
+    """The numbers of the first and the last frame."""
+    frames = tree.scan(folder).frames
+    if not frames:
+        raise ClipError(f"{folder} holds no numbered images")
+    return frames[0].number, frames[-1].number
+
+
+def _video_frames(record: Record, source: Source, video: str) -> tuple[int, int]:
+    """The same of a video, whose frames count from 1; the record learns its file and its frame rate."""
+    path = source.tree.absolute(video)
+    last, fps = probe_video(path, video)
+    record.video, record.to_end = video, record.offset is None
+    record.fps = record.fps or fps
+    source.files.append((video, path.stat().st_size, path.stat().st_mtime_ns))
+    return 1, last
 
 
 def _candidates(tree: Tree, record: Record) -> tuple[list[str], list[str]]:
