@@ -1,13 +1,13 @@
-"""Training steps of a detector around an LLM that no single GPU holds: its layers are shared out over the devices.
+"""Training steps of a detector around an LLM that no single GPU holds: its layers are sharded over the devices.
 
     torchrun --nproc_per_node 8 training/sharded_step.py --llm Qwen/Qwen2.5-72B                    # torch's FSDP2
     torchrun --nproc_per_node 2 training/sharded_step.py --llm FOLDER --cpu                        # to try it
     accelerate launch --config_file hub_configs/accelerate/zero3.yaml training/sharded_step.py --llm Qwen/Qwen2.5-72B
 
 A loop to start from, on clips of noise: train.py itself takes no sharded model, and seldom needs one, since the LLM is
-frozen (memory_plan.py says when). With FSDP the LLM alone is shared out; what stands around it is small, stays whole
-on every device (FSDP takes no scalars such as LED's), and its gradients are averaged here. DeepSpeed's ZeRO-3 takes
-the whole model; it was not run here.
+frozen (`benchmark.py memory` says when). With FSDP the LLM alone is sharded; what stands around it is small and stays
+whole on every device (FSDP takes no scalars such as LED's), and its gradients are averaged here. DeepSpeed's ZeRO-3
+takes the whole model; it was not run here.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from torch.distributed.fsdp import fully_shard
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 
 
-def share_llm(model: AULLMForAUDetection) -> None:
-    """The LLM's layers, in equal parts over all processes. The prompt asks the embedding by itself: it stays whole."""
+def shard_llm(model: AULLMForAUDetection) -> None:
+    """Shard the LLM's layers over all processes. The prompt uses the embedding by itself: it stays whole."""
     llm = model.model.llm
     for layer in llm.layers:
         fully_shard(layer)
@@ -31,7 +31,7 @@ def share_llm(model: AULLMForAUDetection) -> None:
 
 
 def average_gradients(model: AULLMForAUDetection) -> None:
-    """Over all processes, of what is not shared out: FSDP averages its own."""
+    """Over all processes, of what is not sharded: FSDP averages its own."""
     own = {id(parameter) for parameter in model.model.llm.parameters()}
     for parameter in model.parameters():
         if id(parameter) not in own and parameter.grad is not None:
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llm", required=True, help="a Hub name or a folder")
     parser.add_argument("--projector", default="mge")
-    parser.add_argument("--batch", type=int, default=8, help="clips a device and step")
+    parser.add_argument("--batch", type=int, default=8, help="clips per device and step")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--cpu", action="store_true")
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
         model, optimizer = accelerator.prepare(model, optimizer)
         backward = accelerator.backward
     else:
-        share_llm(model)
+        shard_llm(model)
         model.to(accelerator.device)
         optimizer = torch.optim.AdamW(model.trained_parameters().values(), lr=args.rate)
 

@@ -5,22 +5,24 @@ import json
 import benchmark
 import pytest
 import torch
-from benchmarks import files as benchmark_files
-from benchmarks import flops as benchmark_flops
-from benchmarks import passes as benchmark_passes
-from benchmarks.estimate import Assumed, estimate_rows, step_work
-from benchmarks.flops import counted, llm_flops, matrix_rate
-from benchmarks.passes import package_tokens, pair_of, parts_of_batch, random_clips, reference_step, tokens_of
+from benchmarks import flops
+from benchmarks import pair as benchmark_pair
+from benchmarks.files import saving_and_loading
+from benchmarks.flops import llm_flops, matrix_rate
+from benchmarks.pair import build_pair, packed_tokens, parts_of_batch, prompt_tokens
 from benchmarks.reference import ClipItems
 from benchmarks.shapes import LAYOUTS
-from benchmarks.timing import PARTS, StepClock, table
+from benchmarks.step import package_step, random_clips, reference_step
+from benchmarks.tables import markdown_table
+from benchmarks.timing import STEP_PARTS, StepClock
+from torch.utils.flop_counter import FlopCounterMode
 
 from aullm_hf.model.processing_aullm import AULLMVideoProcessor
 
 
 @pytest.fixture(scope="module")
 def pair():
-    return _with_adapters(pair_of("tiny", "float32", 16, "text first"))
+    return _with_adapters(build_pair("tiny", "float32", 16, "text first"))
 
 
 def _with_adapters(pair):
@@ -44,20 +46,20 @@ def _clip_pixels(pair, clips: int) -> torch.Tensor:
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("projector", ["efp", "mge"])
 def test_reference_and_package_have_the_same_logits_and_gradients(layout, projector):
-    pair = _with_adapters(pair_of("tiny", "float32", 5, layout, projector))
+    pair = _with_adapters(build_pair("tiny", "float32", 5, layout, projector))
     pair.train(False)
     pixels, labels = _clip_pixels(pair, 7), (torch.rand(7, 8) < 0.3).float()
-    found = {}
+    results = {}
     for name, model in (("reference", pair.reference), ("package", pair.package)):
         out = model(pixels, labels=labels)
         out["loss"].backward()
         adapters = [p.grad.clone() for n, p in pair.package.named_parameters() if "lora_" in n]
         vision = [p.grad.clone() for n, p in model.named_parameters() if n.endswith(("conv1.weight", "logit_r1"))]
-        found[name] = [out["logits"].detach(), *adapters, *vision]
+        results[name] = [out["logits"].detach(), *adapters, *vision]
         model.zero_grad()
         pair.package.zero_grad()
-    assert found["reference"][0].std(dim=0).min() > 1e-4, "clips must differ, or nothing is compared"
-    for one, other in zip(*found.values(), strict=True):
+    assert results["reference"][0].std(dim=0).min() > 1e-4, "clips must differ, or nothing is compared"
+    for one, other in zip(*results.values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6 + 1e-4 * float(other.abs().max()))
 
 
@@ -72,7 +74,7 @@ def test_a_clip_looks_the_same_to_both():
 
 def test_a_batch_in_parts_has_the_gradients_of_the_whole(pair, monkeypatch):
     """In evaluation, where batch norm does not look at the batch."""
-    monkeypatch.setattr(benchmark_passes.psutil, "virtual_memory", lambda: type("Free", (), {"available": 2**20}))
+    monkeypatch.setattr(benchmark_pair.psutil, "virtual_memory", lambda: type("Free", (), {"available": 2**20}))
     parts = parts_of_batch(pair, 32, train=True)
     assert parts > 1
     clips = random_clips(6, 32, 8, frames=3)  # shorter than what is sampled, so nothing is drawn
@@ -95,27 +97,34 @@ def test_a_batch_in_parts_has_the_gradients_of_the_whole(pair, monkeypatch):
 # -------------------------------------------------------------------- counting
 
 
+def count_flops(run) -> int:
+    """Operations of the matrix products and convolutions of `run`, backward passes included."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_formula_agrees_with_torchs_counter(layout, backward):
     """With attention written as products, so that no term is hidden from it."""
-    pair, token = pair_of("tiny", "float32", 16, layout), torch.zeros(12, 64, requires_grad=True)
+    pair, token = build_pair("tiny", "float32", 16, layout), torch.zeros(12, 64, requires_grad=True)
     pair.causal.set_attn_implementation("eager")
     text, body = pair.package.config.text_config, pair.package.model
 
-    def read(who: str) -> None:
-        if who == "reference":
-            state = pair.reference.read(token)
+    def run(name: str) -> None:
+        if name == "reference":
+            state = pair.reference.run_llm(token)
         else:
             state = body.prompt(body.llm, {"visual": token}, 12).last_hidden
         if backward:
             state.sum().backward()
 
     shared = {"rank": 16, "backward": backward}
-    assert counted(lambda: read("reference")) == llm_flops(text, 12, 17, head=True, **shared)
-    sequences, length, _ = package_tokens(pair.package, 12, kept=False)
+    assert count_flops(lambda: run("reference")) == llm_flops(text, 12, 17, head=True, **shared)
+    sequences, length, _ = packed_tokens(pair.package, 12, cached=False)
     assert (sequences, length) == ((1, 28) if layout == "text first" else (12, 17))
-    assert counted(lambda: read("package")) == llm_flops(text, sequences, length, read=12, **shared)
+    assert count_flops(lambda: run("package")) == llm_flops(text, sequences, length, read=12, **shared)
 
 
 def test_the_formula_agrees_where_the_prompt_is_kept(pair):
@@ -126,31 +135,18 @@ def test_the_formula_agrees_where_the_prompt_is_kept(pair):
     body.llm.set_attn_implementation("eager")  # products that the counter sees
     with torch.no_grad():
         for _ in range(2):
-            seen.append(counted(lambda: body.prompt(body.llm, {"visual": token}, 12)))
+            seen.append(count_flops(lambda: body.prompt(body.llm, {"visual": token}, 12)))
     body.llm.set_attn_implementation("sdpa")
-    sequences, length, kept = package_tokens(pair.package, 12, kept=True)
-    assert seen[1] == llm_flops(text, sequences, length, kept=kept, rank=16, read=12)
-    assert seen[0] > seen[1] and (sequences, length, kept) == (1, 12, 16)
+    sequences, length, cached = packed_tokens(pair.package, 12, cached=True)
+    assert seen[1] == llm_flops(text, sequences, length, cached=cached, rank=16, read=12)
+    assert seen[0] > seen[1] and (sequences, length, cached) == (1, 12, 16)
 
 
 def test_the_rate_is_the_median_of_products(monkeypatch):
     spans = iter([(0, 90), (100, 102), (200, 203), (300, 304), (400, 405), (500, 506)])  # the first warms up
     ticks = (tick for span in spans for tick in span)
-    monkeypatch.setattr(benchmark_flops.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(flops.time, "perf_counter", lambda: float(next(ticks)))
     assert matrix_rate(torch.float32, size=8) == 2 * 8**3 / 4.0
-
-
-def test_the_estimate_follows_from_what_is_counted_and_assumed():
-    reference, package = estimate_rows("tiny", 16, "efp")
-    assert "ESTIMATE of" in package and package["folds x steps"] == "26 x 350" and package["clips a step"] == 245
-    assert reference["TFLOP a step, LLM"] > 5 * package["TFLOP a step, LLM"]
-    assert reference["TFLOP a step, vision and projector"] == package["TFLOP a step, vision and projector"]
-    work = step_work("tiny", 16, "efp", "package", 245)
-    launches = 26 * 350 * work.kernels * Assumed().launch / 60
-    assert package["minutes"] == pytest.approx(launches)  # of a tiny model: only the launches count
-    slow = estimate_rows("tiny", 16, "efp", Assumed(bfloat16_rate=1e9, float32_rate=1e9, share=1.0))[1]
-    arithmetic = (work.llm + work.vision) / 1e9 + 28 * work.trained / Assumed().bandwidth
-    assert slow["minutes"] == pytest.approx(26 * 350 * arithmetic / 60)
 
 
 # -------------------------------------------------------------------- the tables
@@ -161,45 +157,68 @@ def test_the_clock_s_parts_are_the_step(pair):
 
     clips, clock = random_clips(2, 32, 8, frames=8), StepClock()
     pair.train(True)
-    step = benchmark_passes.package_step(pair, clips, clock)
+    step = package_step(pair, clips, clock)
     clock.start()
     begun = time.perf_counter()
     step()
     spent = time.perf_counter() - begun
     clock.close()
-    assert all(clock.seconds[part] > 0 for part in PARTS)
+    assert all(clock.seconds[part] > 0 for part in STEP_PARTS)
     assert sum(clock.seconds.values()) == pytest.approx(spent, rel=0.05, abs=0.005)
     marked = dict(clock.seconds)
-    step_without = benchmark_passes.package_step(pair, clips, other := StepClock())
+    step_without = package_step(pair, clips, other := StepClock())
     other.close()
     step_without()
     assert clock.seconds == marked, "a closed clock listens no more"
 
 
-def test_every_part_prints_and_writes_its_rows(tmp_path, capsys):
-    options = ["--part", "llm", "step", "inference", "--batch", "6", "--repeats", "1", "--threads", "1", "--headless"]
-    assert benchmark.main([*options, "--projector", "efp", "mge", "--device", "cpu", "--out", str(tmp_path)]) == 0
-    said, tables = capsys.readouterr().out, json.loads((tmp_path / "benchmark.json").read_text())
-    assert (tmp_path / "benchmark.md").read_text().strip() in said
+def tables_of(part: str, out, capsys, *options: str) -> dict[str, list[dict]]:
+    """What a part wrote, which is what it printed."""
+    small = ["--batch", "6", "--repeats", "1", "--threads", "1", "--device", "cpu", "--out", str(out)]
+    assert benchmark.main([part, *small, *options]) == 0
+    assert (out / f"{part}.md").read_text().strip() in capsys.readouterr().out
+    return json.loads((out / f"{part}.json").read_text())
+
+
+def test_the_rows_of_the_llms_pass(tmp_path, capsys):
+    tables = tables_of("llm", tmp_path, capsys, "--headless")
     passes = tables["the LLM's pass"]
     assert [row["phase"] for row in passes] == ["forward", "training", "inference"]
     for row in passes:
         assert row["tokens reference"] == 6 * 17
         assert row["tokens package"] == (6 if row["phase"] == "inference" else 16 + 6)
         assert row["ratio"] == pytest.approx(row["s reference"] / row["s package"])
+        assert row["ratio headless"] > 0
         assert row["reference taken in parts"] == 1 and 0 < row["rate package"]
-    assert [row["projector"] for row in tables["the whole training step"]] == ["efp", "mge"]
-    for whole in tables["the whole training step"]:
-        parts = [row for row in tables["its parts"] if row["projector"] == whole["projector"]]
-        assert [row["part"] for row in parts] == list(PARTS)
-        assert sum(row["s package"] for row in parts) == pytest.approx(whole["s package"])
-    (folders,) = tables["inference, from folders"]
-    assert folders["ratio"] == pytest.approx(folders["clips/s package"] / folders["clips/s reference"])
     assert tables["the machine"][0]["measured TFLOP/s"] > 0
 
 
+def test_the_rows_of_a_step(tmp_path, capsys):
+    tables = tables_of("step", tmp_path, capsys, "--projector", "efp", "mge")
+    assert [row["projector"] for row in tables["the whole training step"]] == ["efp", "mge"]
+    for whole in tables["the whole training step"]:
+        parts = [row for row in tables["its parts"] if row["projector"] == whole["projector"]]
+        assert [row["part"] for row in parts] == list(STEP_PARTS)
+        assert sum(row["s package"] for row in parts) == pytest.approx(whole["s package"])
+
+
+def test_the_rows_of_inference(tmp_path, capsys):
+    tables = tables_of("inference", tmp_path, capsys)
+    (llm,), (folders,) = tables["inference, the LLM's pass"], tables["inference, from folders"]
+    assert llm["phase"] == "inference" and llm["tokens package"] == 6
+    assert folders["ratio"] == pytest.approx(folders["clips/s package"] / folders["clips/s reference"])
+
+
+@pytest.mark.parametrize("part", benchmark.PARTS)
+def test_every_part_has_its_help(part, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        benchmark.main([part, "--help"])
+    shown = capsys.readouterr().out
+    assert "--repeats" in shown and "--out" in shown and f"benchmark.py {part}" in shown
+
+
 def test_loading_allocates_once_and_a_checkpoint_is_its_trained_tensors():
-    rows, promised = benchmark_files.saving_and_loading("tiny", "float32")
+    rows, promised = saving_and_loading("tiny", "float32")
     assert promised["peak_over_weights"] < 1.15
     assert 1 <= promised["checkpoint_over_trained"] < 1.01
     by_what = {row["what"]: row for row in rows}
@@ -209,10 +228,10 @@ def test_loading_allocates_once_and_a_checkpoint_is_its_trained_tensors():
 
 
 def test_rows_of_other_columns_are_no_table():
-    assert table([{"a": 1, "b": 0.5}]) == "| a | b |\n|---|---|\n| 1 | 0.5 |"
+    assert markdown_table([{"a": 1, "b": 0.5}]) == "| a | b |\n|---|---|\n| 1 | 0.5 |"
 
 
 def test_tokens_of_a_clip_do_not_hang_on_the_layout():
     with torch.device("meta"):
-        counts = {tokens_of(pair_of("tiny", "float32", 4, layout, device="meta").package) for layout in LAYOUTS}
+        counts = {prompt_tokens(build_pair("tiny", "float32", 4, layout, device="meta").package) for layout in LAYOUTS}
     assert counts == {5}

@@ -3,10 +3,10 @@
 import json
 import os
 
+import benchmark
 import datasets
 import pytest
-from benchmarks import loso as benchmark_loso
-from benchmarks.loso import _training_span, draw_clips
+from benchmarks.loso import draw_clips, training_span
 
 SMALL = "--subjects 3 --clips_per_subject 4 --epochs 1".split()
 
@@ -22,13 +22,13 @@ def test_the_span_is_from_the_first_start_to_the_last_end(tmp_path):
         folds.append(tmp_path / f"{name}.json")
         folds[-1].write_text(json.dumps({"seconds": seconds}))
         os.utime(folds[-1], (ended, ended))
-    assert _training_span(folds) == 1030.0 - 1007.0
+    assert training_span(folds) == 1030.0 - 1007.0
 
 
 @pytest.mark.slow
 def test_the_clips_are_drawn_before_any_way_begins(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
-    draw_clips(benchmark_loso.parse([*SMALL, *_cores()]))
+    draw_clips(benchmark.parse(["loso", *SMALL, *_cores()]))
     (drawn,) = tmp_path.glob("aullm_clips/synthetic/*/checksums.json")
     assert len(datasets.load_from_disk(str(drawn.parent))) == 12
 
@@ -36,8 +36,9 @@ def test_the_clips_are_drawn_before_any_way_begins(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_both_sides_train_every_fold_and_leave_a_row(tmp_path):
     ways = ["reference", "package"]
-    assert benchmark_loso.main([*SMALL, *_cores(), "--way", *ways, "--out", str(tmp_path)]) == 0
-    rows = {row["way"]: row for row in json.loads((tmp_path / "loso.json").read_text())}
+    assert benchmark.main(["loso", *SMALL, *_cores(), "--ways", *ways, "--out", str(tmp_path)]) == 0
+    (rows,) = json.loads((tmp_path / "loso.json").read_text()).values()
+    rows = {row["way"]: row for row in rows}
     assert list(rows) == ways
     for row in rows.values():
         assert 0 < row["training, s"] < row["whole, s"]

@@ -1,1 +1,1 @@
-"""The parts of benchmark.py."""
+"""The parts of benchmark.py, a module each, and what they share."""

@@ -7,19 +7,19 @@ import numpy as np
 from aullm_hf.inference.reading.sources import Source
 
 FORMS = {"h264": ("mp4", "libx264", "yuv420p"), "lossless": ("mkv", "ffv1", "bgr0")}
-DIFFERENT = 8  # clips that are written; further ones are these again
+DIFFERENT = 8  # clips that are written; further sources are these again
 
 
 def write_clips(
     folder: Path, *, clips: int, frames: int, width: int, height: int, form: str, photo: Path | None = None
 ) -> list[Source]:
-    """`form`: one of FORMS, or `folder` for a folder of JPEG frames a clip."""
+    """`form`: one of FORMS, or `folder` for one folder of JPEG frames per clip."""
     import cv2
 
     picture = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     picture = cv2.imread(str(photo)) if photo else picture
     if picture is None:
-        raise SystemExit(f"--photo {photo} is no picture")
+        raise SystemExit(f"--photo {photo} cannot be read as a picture")
     picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
     paths = []
     for clip in range(min(clips, DIFFERENT)):

@@ -1,9 +1,13 @@
-"""What saving and loading a fold costs: seconds, bytes on disk, and the highest memory of a fresh process that loads.
+r"""What saving and loading a fold costs: seconds, bytes on disk, and the highest memory of a fresh process that loads.
+
+    python training/benchmark.py files                                                      # tiny, to try it
+    python training/benchmark.py files --shape 0.5b --dtype bfloat16
 
 The package writes what was trained and names the LLM; the reference writes its whole state_dict with torch.save, and
 builds and fills the whole model to read it. `fold into memory` is another fold of a run whose LLM is loaded already.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -17,7 +21,7 @@ import torch
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 from aullm_hf.tiny_llm import build_tiny_llm
 from benchmarks.reference import ReferenceDetector, load_causal
-from benchmarks.shapes import causal_llm
+from benchmarks.shapes import SHAPES, causal_llm
 
 LOAD = """
 import json, sys, time
@@ -30,25 +34,25 @@ def memory(which):  # VmRSS now, VmHWM at its highest (getrusage would count the
     lines = open("/proc/self/status").read().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(which))
 
-folder, said = sys.argv[1], {{}}
+folder, measured = sys.argv[1], {{}}
 before, start = memory("VmRSS"), time.perf_counter()
 {load}
-said["seconds"], peak = time.perf_counter() - start, memory("VmHWM")
+measured["seconds"], peak = time.perf_counter() - start, memory("VmHWM")
 weights = sum(p.numel() * p.element_size() for p in model.parameters())
 size = model.config.image_size
 with torch.no_grad():
     model(torch.rand(1, 6, 1, size, size))
-said |= {{"weights_mb": weights / 2**20, "peak_over_weights": (peak - before) / weights,
-          "peak_with_first_forward_over_weights": (memory("VmHWM") - before) / weights}}
+measured |= {{"weights_mb": weights / 2**20, "peak_over_weights": (peak - before) / weights,
+             "peak_with_first_forward_over_weights": (memory("VmHWM") - before) / weights}}
 {after}
-print(json.dumps(said))
+print(json.dumps(measured))
 """
 PACKAGE = {
     "load": 'model = AULLMForAUDetection.from_pretrained(f"{folder}/fold")',
     "after": """
 start = time.perf_counter()
 load_trained(model, f"{folder}/fold")
-said["seconds_llm_in_memory"] = time.perf_counter() - start
+measured["seconds_llm_in_memory"] = time.perf_counter() - start
 """,
 }
 REFERENCE = {
@@ -61,8 +65,18 @@ model.load_state_dict(torch.load(f"{folder}/reference.pt", weights_only=True))
 }
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--shape", choices=SHAPES, default="tiny", help="size of the LLM")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the LLM's weights")
+
+
+def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
+    rows, promised = saving_and_loading(args.shape, args.dtype)
+    return {"saving and loading": rows, "what loading promises": [promised]}
+
+
 def in_fresh_process(script: dict[str, str], folder: Path) -> dict:
-    """What the loading script says."""
+    """What the loading script measured."""
     here = str(Path(__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])}
     command = [sys.executable, "-c", LOAD.format(**script), str(folder)]
@@ -83,8 +97,8 @@ def write_base(folder: Path, shape: str, dtype: str) -> Path:
 
 def saving_and_loading(shape: str, dtype: str) -> tuple[list[dict], dict]:
     """Rows of reference against package, and the figures that are promised of loading."""
-    with TemporaryDirectory() as name:
-        folder = Path(name)
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         base = write_base(folder, shape, dtype)
         config = AULLMConfig()
         trained, wanted, package = save_package(config, base, folder / "fold")
@@ -92,17 +106,18 @@ def saving_and_loading(shape: str, dtype: str) -> tuple[list[dict], dict]:
         loaded = {"reference": in_fresh_process(REFERENCE, folder), "package": in_fresh_process(PACKAGE, folder)}
         written = (folder / "fold" / "model.safetensors").stat().st_size
         size = {"reference": (folder / "reference.pt").stat().st_size, "package": written}
-    said = {"shape": shape, "dtype": dtype}
-    load = {who: one["seconds"] for who, one in loaded.items()}
-    memory = loaded["package"]["seconds_llm_in_memory"]
+    setting = {"shape": shape, "dtype": dtype}
+    load = {name: figures["seconds"] for name, figures in loaded.items()}
+    peaks = {name: figures["peak_over_weights"] for name, figures in loaded.items()}
+    again = loaded["package"]["seconds_llm_in_memory"]
     rows = [
-        said | _against("save a fold, s", save),
-        said | _against("a fold's checkpoint, MB", {who: count / 2**20 for who, count in size.items()}),
-        said | _against("load, fresh process, s", load),
-        said | _against("fold into memory, s", {"reference": load["reference"], "package": memory}),
-        said | _against("peak of loading / weights", {who: one["peak_over_weights"] for who, one in loaded.items()}),
+        setting | _compared("save a fold, s", save),
+        setting | _compared("a fold's checkpoint, MB", {name: count / 2**20 for name, count in size.items()}),
+        setting | _compared("load, fresh process, s", load),
+        setting | _compared("fold into memory, s", {"reference": load["reference"], "package": again}),
+        setting | _compared("peak of loading / weights", peaks),
     ]
-    return rows, said | loaded["package"] | {"checkpoint_over_trained": written / wanted}
+    return rows, setting | loaded["package"] | {"checkpoint_over_trained": written / wanted}
 
 
 def save_package(config: AULLMConfig, base: Path, folder: Path) -> tuple[AULLMConfig, int, float]:
@@ -124,6 +139,5 @@ def _seconds(run) -> float:
     return time.perf_counter() - begun
 
 
-def _against(what: str, found: dict[str, float]) -> dict:
-    ratio = found["reference"] / found["package"]
-    return {"what": what, "reference": found["reference"], "package": found["package"], "ratio": ratio}
+def _compared(what: str, figures: dict[str, float]) -> dict:
+    return {"what": what, **figures, "ratio": figures["reference"] / figures["package"]}

@@ -1,25 +1,15 @@
 """What a pass costs in floating-point operations, and how many of them this machine can do in a second.
 
-`llm_flops` is a formula, `counted` is torch's own counter; a test holds the one against the other. The counter sees
-attention only where it is written as matrix products (`eager`), so passes are timed by the formula's number.
+`llm_flops` is a formula that a test holds against torch's counter, which sees attention only in its `eager` form.
 """
 
 import statistics
 import time
-from collections.abc import Callable
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedConfig
 
-from benchmarks.timing import wait_for
-
-
-def counted(run: Callable[[], object]) -> int:
-    """Operations of the matrix products and convolutions of `run`, backward passes included."""
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops()
+from benchmarks.timing import synchronize
 
 
 def llm_flops(
@@ -27,24 +17,31 @@ def llm_flops(
     sequences: int,
     length: int,
     *,
-    kept: int = 0,
+    cached: int = 0,
     rank: int = 0,
     read: int | None = None,
     head: bool = False,
     backward: bool = False,
 ) -> int:
-    """A pass of a Qwen2-shaped LLM over `sequences` of `length` tokens that also see `kept` tokens of a cache.
+    """A pass of a Qwen2-shaped LLM.
 
-    `rank`: of the adapters on the query and value projections; `read`: how many rows pass through the last layer's
-    MLP, where not all do; `head`: the language-model head, at every position. Backward goes through the frozen layers
-    to their inputs and to the adapters, not to the frozen weights, nor through the head, of which nothing is asked.
+    Backward goes through the frozen layers to their inputs and to the adapters, not to the frozen weights, nor through
+    the head, of which nothing is asked.
+
+    Args:
+        sequences, length: the tokens that are run.
+        cached: tokens of a cache that each sequence sees besides.
+        rank: of the adapters on the query and value projections.
+        read: how many tokens pass through the last layer's MLP, where not all do.
+        head: whether the language-model head is run, at every position.
+        backward: whether the backward pass is counted too.
     """
     tokens, layers, width = sequences * length, config.num_hidden_layers, config.hidden_size
     size = getattr(config, "head_dim", None) or width // config.num_attention_heads
     queries, keys = config.num_attention_heads * size, config.num_key_value_heads * size
     frozen = layers * (2 * width * queries + 2 * width * keys + 3 * width * config.intermediate_size)
     adapters = layers * rank * (width + queries + width + keys)
-    pairs = sequences * length * (length + kept)
+    pairs = sequences * length * (length + cached)
     attention = layers * 4 * queries * pairs
     spared = 0 if read is None else 3 * width * config.intermediate_size * (tokens - read)
     forward = 2 * ((frozen + adapters) * tokens - spared) + attention
@@ -59,9 +56,9 @@ def matrix_rate(dtype: torch.dtype, device: torch.device | str = "cpu", size: in
     left, right = torch.randn(2, size, size, device=device).to(dtype)
     seconds = []
     for _ in range(6):
-        wait_for(device)
+        synchronize(device)
         begun = time.perf_counter()
         left @ right
-        wait_for(device)
+        synchronize(device)
         seconds.append(time.perf_counter() - begun)
     return 2 * size**3 / statistics.median(seconds[1:])

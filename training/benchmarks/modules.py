@@ -1,25 +1,25 @@
 r"""What AULLM++ costs beside AU-LLM: LLM tokens and time of a whole training step. Random weights of the real shapes.
 
-    python training/benchmarks/modules.py --shape 0.1b --batch 32 128
-    python training/benchmarks/modules.py --shape 1.5b --batch 32 --repeats 3          # 7 GB of memory in float32
+    python training/benchmark.py modules --shape 0.1b --batch 32 128
+    python training/benchmark.py modules --shape 1.5b --batch 32              # 7 GB of memory in float32
 
 A step is what the Trainer does: forward from the pixels, backward, the runner's Adam on everything trained. All models
-stand around one LLM with one set of adapters and take turns. Tokens are the rows that the LLM's layers see, text
+stand around one LLM with one set of adapters and run alternately. Tokens are those that the LLM's layers see, text
 included. The default texts have 9 tokens or so of Qwen2's tokenizer each. The shape `tiny` has a tiny 3D-CNN as well:
 it is there to try the script.
 """
 
 import argparse
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 from transformers import AutoModel
 
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 from aullm_hf.training.optimizer import adam_with_l2
-from benchmarks.passes import PUBLISHED
 from benchmarks.shapes import SHAPES, SMALL_VISION, llm_config
-from benchmarks.timing import by_turns, write_rows
+from benchmarks.step import PUBLISHED
+from benchmarks.timing import median_seconds
 
 TEXT = 9  # tokens of either default template
 # Without dropout, whose noise CCR pairs by the batch of its own model: here the adapters are everybody's.
@@ -33,29 +33,60 @@ KINDS = {
 }
 
 
-def models(shape: str, dtype: str) -> dict[str, AULLMForAUDetection]:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--shape", choices=SHAPES, default="0.1b", help="size of the LLM")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the LLM's weights")
+    parser.add_argument("--batch", type=int, nargs="+", default=[32], help="clips at once")
+    parser.set_defaults(repeats=5)
+
+
+def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
+    models, rows = build_models(args.shape, args.dtype), []
+    for batch in args.batch:
+        tokens: dict[str, int] = {}
+        steps = {name: training_step(model, batch, tokens, name) for name, model in models.items()}
+        seconds = median_seconds(steps, args.repeats)
+        first = next(iter(models))
+        rows += [
+            {
+                "LLM": f"{args.shape} {args.dtype}",
+                "batch": batch,
+                "model": name,
+                "projector, M": sum(p.numel() for p in model.model.projector.parameters()) / 1e6,
+                "trained, M": sum(p.numel() for p in model.trained_parameters().values()) / 1e6,
+                "tokens": tokens[name],
+                "tokens / AU-LLM's": tokens[name] / tokens[first],
+                "s a step": seconds[name],
+                "s / AU-LLM's": seconds[name] / seconds[first],
+            }
+            for name, model in models.items()
+        ]
+    return {"a whole step": rows}
+
+
+def build_models(shape: str, dtype: str) -> dict[str, AULLMForAUDetection]:
     """Every kind around the same LLM."""
     text = llm_config(shape)
     llm = AutoModel.from_config(text, dtype=getattr(torch, dtype))
-    made = {}
+    models = {}
     for name, fields in KINDS.items():
         fields = fields | (SMALL_VISION if shape == "tiny" else {})
-        lora = None if made else LORA
+        lora = None if models else LORA
         config = AULLMConfig(text_config=text.to_dict(), llm_dtype=dtype, lora=lora, **fields)
         config.prompt_segments = [list(range(TEXT)), *config.token_slots]
-        made[name] = AULLMForAUDetection(config, llm=llm).train()
-    return made
+        models[name] = AULLMForAUDetection(config, llm=llm).train()
+    return models
 
 
-def stepper(model: AULLMForAUDetection, batch: int, seen: dict[str, int], name: str):
-    """A function that does one training step, and notes how many tokens the LLM saw."""
+def training_step(model: AULLMForAUDetection, batch: int, tokens: dict[str, int], name: str) -> Callable[[], None]:
+    """A function that does one training step, and counts the LLM's tokens in `tokens[name]`."""
     config = model.config
     pixels = torch.rand(batch, config.num_frames, 1, config.image_size, config.image_size)
     labels = (torch.rand(batch, config.num_labels) < 0.2).float()
     optimizer = adam_with_l2(model.trained_parameters(), PUBLISHED)
 
     def count(module, args, kwargs):
-        seen[name] = kwargs["inputs_embeds"].shape[:2].numel()
+        tokens[name] = kwargs["inputs_embeds"].shape[:2].numel()
 
     def step() -> None:
         hook = model.model.llm.register_forward_pre_hook(count, with_kwargs=True)
@@ -65,60 +96,3 @@ def stepper(model: AULLMForAUDetection, batch: int, seen: dict[str, int], name: 
         hook.remove()
 
     return step
-
-
-def measure(shape: str, dtype: str, batches: list[int], repeats: int) -> list[dict]:
-    made, rows = models(shape, dtype), []
-    for batch in batches:
-        tokens: dict[str, int] = {}
-        seconds = by_turns({name: stepper(model, batch, tokens, name) for name, model in made.items()}, repeats)
-        first = next(iter(made))
-        rows += [
-            {
-                "shape": shape,
-                "dtype": dtype,
-                "batch": batch,
-                "model": name,
-                "projector": sum(p.numel() for p in made[name].model.projector.parameters()),
-                "trained": sum(p.numel() for p in made[name].trained_parameters().values()),
-                "tokens": tokens[name],
-                "tokens_ratio": tokens[name] / tokens[first],
-                "seconds": seconds[name],
-                "seconds_ratio": seconds[name] / seconds[first],
-            }
-            for name in made
-        ]
-    return rows
-
-
-def table(rows: list[dict]) -> str:
-    lines = [
-        "| LLM | batch | model | projector | trained | LLM tokens | x AU-LLM | seconds a step | x AU-LLM |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['shape']} {row['dtype']} | {row['batch']} | {row['model']} | {row['projector'] / 1e6:.1f} M | "
-        f"{row['trained'] / 1e6:.1f} M | {row['tokens']} | {row['tokens_ratio']:.2f} | {row['seconds']:.2f} | "
-        f"{row['seconds_ratio']:.2f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=SHAPES, default="0.1b")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--batch", type=int, nargs="+", default=[32])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="folder for step.json and step.md")
-    args = parser.parse_args(argv)
-    rows = measure(args.shape, args.dtype, args.batch, args.repeats)
-    print(table(rows))
-    if args.out:
-        write_rows(args.out, "step", rows, table(rows))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

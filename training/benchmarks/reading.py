@@ -1,38 +1,69 @@
 r"""How fast clips are read, and whether reading hides behind the model. Ratios, not records: the machine is shared.
 
-    python training/benchmarks/reading.py                                   # synthetic clips, a random 0.1B detector
-    python training/benchmarks/reading.py --shape 0.5b --batch_size 32 --workers 2
-    python training/benchmarks/reading.py --face_model yunet.onnx --photo face.jpg --clips 100   # with the face step
-    python training/benchmarks/reading.py --memory --clips 1000 --shape tiny     # resident memory over many clips
+    python training/benchmark.py reading                                    # synthetic clips, a random 0.1B detector
+    python training/benchmark.py reading --shape 0.5b --batch_size 32 --workers 2
+    python training/benchmark.py reading --face_model yunet.onnx --photo face.jpg --clips 100   # with the face step
+    python training/benchmark.py reading --memory --clips 1000 --shape tiny      # resident memory over many clips
 
-Reader alone, model alone and both are run by turns, each on the same clips and with the same number of threads as
-in use; end to end should take no longer than the slower of the two, so the ratio (the slower's time over end to end's)
+Reader alone, model alone and both run alternately, each on the same clips and with the same number of threads as in
+use; end to end should take no longer than the slower of the two, so the ratio (the slower's time over end to end's)
 should be near 1. The reader's frames are those that the clips have, of which the model samples some.
 """
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import torch
+import psutil
 
 from aullm_hf.data.faces import FaceFinder, FaceRecipe
 from aullm_hf.inference import AUDetector
 from aullm_hf.inference.reading.prefetching import read_ahead
 from aullm_hf.inference.reading.sources import Source
-from aullm_hf.model import AULLMVideoProcessor
+from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 from benchmarks.clips import FORMS, write_clips
-from benchmarks.shapes import SHAPES, model_of
-from benchmarks.timing import table
+from benchmarks.shapes import add_shape_arguments, causal_llm, detector_config
 
 
-def detector_of(args: argparse.Namespace) -> AUDetector:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_shape_arguments(parser, "0.1b")
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--frames", type=int, default=68, help="frames of a clip; CASME II's mean is 68")
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument("--form", choices=[*FORMS, "folder"], default="h264", help="how the clips are stored")
+    parser.add_argument("--photo", type=Path, help="a picture with a face, for --face_model")
+    parser.add_argument("--face_model", type=Path, help="YuNet's file: with the face step")
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=1, help="threads that read clips")
+    parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
+    parser.set_defaults(threads=1)
+
+
+def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
+    detector = build_detector(args)
+    with TemporaryDirectory() as folder:
+        sources = write_clips(
+            Path(folder),
+            clips=args.clips,
+            frames=args.frames,
+            width=args.width,
+            height=args.height,
+            form=args.form,
+            photo=args.photo,
+        )
+        if args.memory:
+            return memory_tables(resident_memory(detector, sources), len(sources))
+        return {"reading": [reading_row(args, read_and_detect(detector, sources, args.repeats))]}
+
+
+def build_detector(args: argparse.Namespace) -> AUDetector:
     """A random detector of the real shape, which reads as it would in use."""
-    torch.manual_seed(0)
-    model = model_of(args.shape, args.dtype, 16)
+    config = detector_config(args.shape, args.dtype, 16)
+    model = AULLMForAUDetection(config, llm=causal_llm(args.shape, args.dtype).model).eval()
     recipe = FaceRecipe("none")
     if args.face_model:
         recipe = FaceRecipe(detector=FaceFinder(args.face_model).digest)
@@ -41,16 +72,8 @@ def detector_of(args: argparse.Namespace) -> AUDetector:
     return AUDetector(model, processor=processor, device=args.device, window=0, **options)
 
 
-def seconds(run: Iterator) -> tuple[float, float]:
-    """(on the clock, of all cores together)"""
-    start, worked = time.perf_counter(), time.process_time()
-    for _ in run:
-        pass
-    return time.perf_counter() - start, time.process_time() - worked
-
-
-def measure(detector: AUDetector, sources: list[Source], repeats: int) -> dict[str, tuple[float, float]]:
-    """Median seconds (clock, cores) of the reader alone, the model alone and both, run by turns."""
+def read_and_detect(detector: AUDetector, sources: list[Source], repeats: int) -> dict[str, tuple[float, float]]:
+    """Median seconds (wall clock, all cores) of the reader alone, the model alone and both, run alternately."""
     ahead = 2 * detector.batch_size
     clips = [clip for source in sources[:ahead] for clip in detector.reader.read(source)]
     if failed := [clip.reason for clip in clips if clip.reason]:
@@ -62,89 +85,72 @@ def measure(detector: AUDetector, sources: list[Source], repeats: int) -> dict[s
         "model": lambda: map(detector.rows, batches),
         "both": lambda: detector.detect(sources),
     }
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     for turn in range(repeats + 1):  # the first warms up
         for name, run in runs.items():
-            spent = seconds(iter(run()))
+            measured = seconds_of(iter(run()))
             if turn:
-                taken[name].append(spent)
-    return {name: tuple(map(statistics.median, zip(*values, strict=True))) for name, values in taken.items()}
+                seconds[name].append(measured)
+    return {name: tuple(map(statistics.median, zip(*values, strict=True))) for name, values in seconds.items()}
 
 
-def memory(detector: AUDetector, sources: list[Source]) -> list[float]:
-    """Resident megabytes after each tenth of the clips."""
-    import psutil
-
-    process, every = psutil.Process(), max(len(sources) // 10, 1)
-    held, done, due = [], 0, every
-    for rows in detector.detect(sources):
-        done += len(rows)
-        if done >= due:
-            held.append(process.memory_info().rss / 2**20)
-            due += every
-    return held
+def seconds_of(run: Iterator) -> tuple[float, float]:
+    """(wall clock, all cores together) until the iterator is exhausted."""
+    start, worked = time.perf_counter(), time.process_time()
+    for _ in run:
+        pass
+    return time.perf_counter() - start, time.process_time() - worked
 
 
-def slope(held: list[float], clips: float) -> float:
-    """Kilobytes a clip: the median slope of all pairs, which a passing peak does not move."""
-    pairs = [(later - held[at]) / (to - at) for at in range(len(held)) for to, later in enumerate(held) if to > at]
-    return 1024 * statistics.median(pairs) * len(held) / clips
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="0.1b")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--device")
-    parser.add_argument("--clips", type=int, default=64)
-    parser.add_argument("--frames", type=int, default=68, help="a clip; CASME II's mean is 68")
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--form", choices=[*FORMS, "folder"], default="h264")
-    parser.add_argument("--photo", type=Path, help="a picture with a face, for --face_model")
-    parser.add_argument("--face_model", type=Path, help="YuNet's file: with the face step")
-    parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="of the model on a CPU")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    detector = detector_of(args)
-    with tempfile.TemporaryDirectory() as folder:
-        sources = write_clips(
-            Path(folder),
-            clips=args.clips,
-            frames=args.frames,
-            width=args.width,
-            height=args.height,
-            form=args.form,
-            photo=args.photo,
-        )
-        if args.memory:
-            held = memory(detector, sources)
-            print("MB after each tenth: " + ", ".join(f"{value:.1f}" for value in held))
-            print(f"{slope(held, len(sources)):.2f} kB a clip over all, ", end="")
-            print(f"{slope(held[len(held) // 2 :], len(sources) / 2):.2f} kB a clip over the second half")
-            return
-        measured = measure(detector, sources, args.repeats)
-    spent = {name: clock for name, (clock, _) in measured.items()}
+def reading_row(args: argparse.Namespace, measured: dict[str, tuple[float, float]]) -> dict:
+    seconds = {name: clock for name, (clock, _) in measured.items()}
     cores = {name: worked / clock for name, (clock, worked) in measured.items()}
-    row = {
+    return {
         "form": args.form,
         "size": f"{args.width} x {args.height}",
         "faces": "located" if args.face_model else "cropped already",
         "LLM": args.shape,
         "workers": args.workers,
-        "reader frames/s": len(sources) * args.frames / spent["reader"],
-        "reader clips/s": len(sources) / spent["reader"],
-        "model clips/s": len(sources) / spent["model"],
-        "end to end clips/s": len(sources) / spent["both"],
-        "ratio": max(spent["reader"], spent["model"]) / spent["both"],
+        "reader frames/s": args.clips * args.frames / seconds["reader"],
+        "reader clips/s": args.clips / seconds["reader"],
+        "model clips/s": args.clips / seconds["model"],
+        "end to end clips/s": args.clips / seconds["both"],
+        "ratio": max(seconds["reader"], seconds["model"]) / seconds["both"],
         "cores of reader, model, both": ", ".join(f"{value:.2f}" for value in cores.values()),
     }
-    print(table([row]))
 
 
-if __name__ == "__main__":
-    main()
+def resident_memory(detector: AUDetector, sources: list[Source]) -> list[float]:
+    """Resident megabytes after each tenth of the clips."""
+    process, every = psutil.Process(), max(len(sources) // 10, 1)
+    megabytes, done, due = [], 0, every
+    for rows in detector.detect(sources):
+        done += len(rows)
+        if done >= due:
+            megabytes.append(process.memory_info().rss / 2**20)
+            due += every
+    return megabytes
+
+
+def memory_tables(megabytes: list[float], clips: int) -> dict[str, list[dict]]:
+    second_half = megabytes[len(megabytes) // 2 :]
+    return {
+        "resident memory": [{"tenth": at + 1, "MB": value} for at, value in enumerate(megabytes)],
+        "growth": [
+            {
+                "kB per clip, all": slope(megabytes, clips),
+                "kB per clip, second half": slope(second_half, clips / 2),
+            }
+        ],
+    }
+
+
+def slope(megabytes: list[float], clips: float) -> float:
+    """Kilobytes per clip: the median slope of all pairs, which a passing peak does not move."""
+    pairs = [
+        (later - megabytes[at]) / (to - at)
+        for at in range(len(megabytes))
+        for to, later in enumerate(megabytes)
+        if to > at
+    ]
+    return 1024 * statistics.median(pairs) * len(megabytes) / clips

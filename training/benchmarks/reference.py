@@ -1,7 +1,7 @@
 """The published loop's shape, written from its description, to measure this package against. Plain and competent:
 
 - LED's matrix is filled by a double loop; the 3D-CNN's layers stand in the paper's order (ReLU before pooling).
-- The prompt is embedded and run once a clip: (B, P + 1) tokens, whatever they share.
+- The prompt is embedded and run once per clip: (B, P + 1) tokens, whatever they share.
 - The LLM is a causal LM with its head: logits over the whole vocabulary at every position, which nobody reads, and
   `output_hidden_states=True`, of which the last layer's last position is used. Its cache is left on, as by default.
 - A step's optimizer is torch.optim.Adam as it comes, with L2 (the package's is the same, fused).
@@ -75,7 +75,7 @@ class PlainBackbone(nn.Module):
 
 
 class ReferenceDetector(nn.Module):
-    """A clip in, a logit per AU out, the way the published loop goes."""
+    """From clips to one logit per AU, the way the published loop goes."""
 
     def __init__(self, config: AULLMConfig, llm: PreTrainedModel):
         """`llm`: a causal LM that has its adapters."""
@@ -100,8 +100,8 @@ class ReferenceDetector(nn.Module):
             raise ValueError(f"the reference and the detector differ in {[*missing, *unknown]}")
         return reference.to(detector.device)
 
-    def see(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """(B, T, 1, H, W) -> one token a clip (B, d)."""
+    def encode_frames(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """(B, T, 1, H, W) -> one token per clip (B, d)."""
         motion = self.led(pixel_values)[:, 1:].transpose(1, 2)
         f_mid = self.drop(self.backbone(motion))
         if self.gate is not None:
@@ -109,10 +109,10 @@ class ReferenceDetector(nn.Module):
         f_high = self.high(f_mid) if self.high is not None else None
         if isinstance(self.projector, MultiGranularityProjector):
             return self.projector(f_mid, f_high)[0]
-        read = [f_mid.flatten(1)] * self.config.uses_mid + [f_high] * self.config.uses_high
-        return self.projector(torch.cat(read, dim=1))
+        levels = [f_mid.flatten(1)] * self.config.uses_mid + [f_high] * self.config.uses_high
+        return self.projector(torch.cat(levels, dim=1))
 
-    def read(self, token: torch.Tensor) -> torch.Tensor:
+    def run_llm(self, token: torch.Tensor) -> torch.Tensor:
         """The LLM's last state of every clip (B, d)."""
         table, pieces = self.llm.get_input_embeddings(), []
         for segment in self.config.prompt_segments:
@@ -125,7 +125,7 @@ class ReferenceDetector(nn.Module):
         return out.hidden_states[-1][:, -1]
 
     def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        logits = self.classifier(self.read(self.see(pixel_values)).float())
+        logits = self.classifier(self.run_llm(self.encode_frames(pixel_values)).float())
         if labels is None:
             return {"logits": logits}
         return {"loss": configured_loss(self.config, logits, labels), "logits": logits}

@@ -1,9 +1,11 @@
-"""Detectors of the real shapes with random weights, for the benchmarks: the time of a pass does not hang on them."""
+"""Detectors of the real shapes with random weights: how long a pass takes does not depend on the weights' values."""
+
+import argparse
 
 import torch
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from aullm_hf.model import AULLMConfig, AULLMForAUDetection
+from aullm_hf.model import AULLMConfig
 
 # hidden, intermediate, layers, heads, key-value heads: Qwen2's own for 0.5b and 1.5b.
 SHAPES = {
@@ -15,6 +17,22 @@ SHAPES = {
 VOCABULARY = 151936  # Qwen2's; the tiny LLM has 256 bytes and two special tokens
 LAYOUTS = ("text first", "visual first")
 SMALL_VISION = {"image_size": 32, "backbone_channels": [4, 8], "se_reduction": 4}  # beside the tiny LLM
+
+
+def add_shape_arguments(parser: argparse.ArgumentParser, shape: str = "tiny") -> None:
+    parser.add_argument("--shape", choices=SHAPES, default=shape, help="size of the LLM")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the LLM's weights")
+    add_device_argument(parser)
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="where it runs")
+
+
+def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at once")
+    parser.add_argument("--prompt", type=int, nargs="+", default=[16], help="text tokens beside the visual one")
+    parser.add_argument("--layout", nargs="+", choices=LAYOUTS, default=["text first"], help="order of the prompt")
 
 
 def llm_config(shape: str) -> Qwen2Config:
@@ -47,8 +65,10 @@ def causal_llm(shape: str, dtype: str) -> Qwen2ForCausalLM:
     return AutoModelForCausalLM.from_config(llm_config(shape), dtype=getattr(torch, dtype))
 
 
-def model_of(shape: str, dtype: str, prompt: int) -> AULLMForAUDetection:
-    """A detector of the real shape whose prompt has `prompt` tokens before the visual one."""
-    text = [list(range(prompt)), "visual"] if prompt else ["visual"]
-    config = AULLMConfig(text_config=llm_config(shape).to_dict(), prompt_segments=text, llm_dtype=dtype)
-    return AULLMForAUDetection(config).eval()
+def prompt_settings(args: argparse.Namespace) -> list[dict]:
+    """The columns that say what a row was measured for: each number of text tokens in each layout."""
+    return [
+        {"shape": args.shape, "dtype": args.dtype, "prompt": prompt, "layout": layout}
+        for prompt in args.prompt
+        for layout in args.layout
+    ]

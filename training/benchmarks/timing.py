@@ -1,52 +1,50 @@
-"""Taking times by turns, and putting rows of figures where people and programs read them."""
+"""Times of passes that take turns in one process, so that a drifting machine hits all of them alike."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import nn
 
 
-def wait_for(device: torch.device | str) -> None:
-    """Until a GPU has done what it was given; a CPU is never behind."""
+def synchronize(device: torch.device | str) -> None:
+    """Wait until a GPU has done what it was given; a CPU is never behind."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def by_turns(
+def median_seconds(
     passes: dict[str, Callable[[], object]], repeats: int, device: torch.device | str = "cpu"
 ) -> dict[str, float]:
-    """Median seconds of each, by turns A B A B .., so that a drifting machine hits both.
+    """Median seconds of each pass, run alternately: A B A B ..
 
-    Of every turn the first pass is not counted: it finds the other's data in the caches and the other's blocks in the
+    The first pass of every turn is not counted: it finds the other's data in the caches and the other's blocks in the
     allocator, as no loop does that runs by itself. A quick pass is then taken several times, up to a slow one's time.
     """
     seconds: dict[str, list[float]] = {name: [] for name in passes}
-    first = {name: _time(one_pass, device) for name, one_pass in passes.items()}
+    first = {name: _seconds_of(run, device) for name, run in passes.items()}
     times = {name: min(max(round(max(first.values()) / spent), 1), 5) for name, spent in first.items()}
     for _ in range(repeats):
-        for name, one_pass in passes.items():
-            one_pass()
-            seconds[name] += [_time(one_pass, device) for _ in range(times[name])]
+        for name, run in passes.items():
+            run()
+            seconds[name] += [_seconds_of(run, device) for _ in range(times[name])]
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _time(one_pass: Callable[[], object], device: torch.device | str) -> float:
-    wait_for(device)
+def _seconds_of(run: Callable[[], object], device: torch.device | str) -> float:
+    synchronize(device)
     start = time.perf_counter()
-    one_pass()
-    wait_for(device)
+    run()
+    synchronize(device)
     return time.perf_counter() - start
 
 
-PARTS = ("batch", "LED", "3D-CNN", "projector", "LLM", "head, loss", "optimizer")
+STEP_PARTS = ("batch", "LED", "3D-CNN", "projector", "LLM", "head, loss", "optimizer")
 
 
 class StepClock:
-    """How long each part of a training step takes, forward and backward together, seen from inside the step.
+    """How long each part of a training step takes, forward and backward together, measured from inside the step.
 
     Parts follow each other, so a part ends where the next begins: forward when a module has given its output, backward
     when that output has got its gradient. Their sum is the step. What lies between the 3D-CNN and the token (gate,
@@ -58,18 +56,20 @@ class StepClock:
         self.start()
 
     def start(self) -> None:
-        self.seconds = dict.fromkeys(PARTS, 0.0)
-        wait_for(self.device)
+        self.seconds = dict.fromkeys(STEP_PARTS, 0.0)
+        synchronize(self.device)
         self.last = time.perf_counter()
 
     def mark(self, part: str) -> None:
-        """What has passed since the last mark was `part`."""
-        wait_for(self.device)
+        """Count the time since the last mark as `part`."""
+        synchronize(self.device)
         now = time.perf_counter()
         self.seconds[part] += now - self.last
         self.last = now
 
-    def listen(self, led: nn.Module, backbone: nn.Module, projector: nn.Module, classifier: nn.Module) -> None:
+    def attach(self, led: nn.Module, backbone: nn.Module, projector: nn.Module, classifier: nn.Module) -> None:
+        """Mark the parts of every step that goes through these modules, until `close`."""
+
         def ends(part: str, then: str):
             def hook(_module, _inputs, output) -> None:
                 self.mark(part)
@@ -93,34 +93,18 @@ class StepClock:
             hook.remove()
 
 
-def medians_by_turns(
+def median_seconds_of_parts(
     steps: dict[str, Callable[[], object]], clocks: dict[str, StepClock], repeats: int
 ) -> dict[str, dict[str, float]]:
-    """As `by_turns`, part by part."""
-    seen: dict[str, list[dict[str, float]]] = {name: [] for name in steps}
-    for run in range(repeats + 1):
+    """Median seconds of every part of each step, run alternately; the first turn is not counted."""
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in steps}
+    for turn in range(repeats + 1):
         for name, step in steps.items():
             clocks[name].start()
             step()
-            if run:
-                seen[name].append(clocks[name].seconds)
+            if turn:
+                measured[name].append(clocks[name].seconds)
     return {
-        name: {part: statistics.median(one[part] for one in runs) for part in PARTS} for name, runs in seen.items()
+        name: {part: statistics.median(turn[part] for turn in turns) for part in STEP_PARTS}
+        for name, turns in measured.items()
     }
-
-
-def table(rows: list[dict]) -> str:
-    """Rows of the same keys as Markdown."""
-    head = list(rows[0])
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for row in rows:
-        cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def write_rows(folder: Path, name: str, rows: object, markdown: str) -> None:
-    """`name`.json for programs and `name`.md for people."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
-    (folder / f"{name}.md").write_text(markdown + "\n", encoding="utf-8")

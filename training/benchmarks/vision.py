@@ -1,19 +1,17 @@
 r"""What a training step costs outside the LLM: 3D-CNN, filter, projectors, optimizer. Random weights, real shapes.
 
-    python training/benchmarks/vision.py                                   # batch 32, as many threads as cores
-    python training/benchmarks/vision.py --batch 256 --repeats 5 --out bench
-    python training/benchmarks/vision.py --compile                         # torch.compile beside it
+    python training/benchmark.py vision                                     # batch 32, as many threads as cores
+    python training/benchmark.py vision --batch 256 --out bench
+    python training/benchmark.py vision --compile                           # torch.compile beside it
 
-Forward and backward, gradients of the input included (the filter is trained). Kinds of one part run by turns in one
-process; a ratio is of medians, to the part's first kind. Under bf16 the weights stay float32, as in training.
+Forward and backward, gradients of the input included (the filter is trained). Kinds of one part run alternately in
+one process; a ratio is of medians, to the part's first kind. Under bf16 the weights stay float32, as in training.
 """
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,10 +22,26 @@ from aullm_hf.model.backbone import HighLevelHead, MotionBackbone
 from aullm_hf.model.led import TemporalFilter
 from aullm_hf.model.projectors import PROJECTORS
 from aullm_hf.training.batches import Augmentation, Batches, Clips, Resident
-from benchmarks.shapes import detector_config
-from benchmarks.timing import by_turns, table, wait_for, write_rows
+from benchmarks.shapes import SHAPES, add_device_argument, detector_config
+from benchmarks.timing import median_seconds, synchronize
 
-WIDTHS = {"0.5b": 896, "1.5b": 1536, "tiny": 64}  # of the LLMs that the projectors are measured for
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(repeats=5)
+    parser.add_argument("--shape", nargs="+", choices=SHAPES, default=["0.5b", "1.5b"], help="sizes of the LLM")
+    parser.add_argument("--batch", type=int, default=32, help="clips at once")
+    parser.add_argument("--compile", action="store_true", help="also the 3D-CNN under torch.compile")
+    add_device_argument(parser)
+
+
+def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
+    kinds = kinds_of_parts(args.shape, args.batch, args.device)
+    rows = [row for part, passes in kinds.items() for row in rows_of(part, passes, args)]
+    if args.compile:
+        passes, seconds = compiled_backbone(detector_config("0.5b", "float32", 1), args.batch, args.device)
+        rows += rows_of("3D-CNN, torch.compile", passes, args)
+        return {"outside the LLM": rows, "compiling the 3D-CNN": [{"s": seconds}]}
+    return {"outside the LLM": rows}
 
 
 class InThreeDimensions(MotionBackbone):
@@ -51,22 +65,22 @@ class VisionPart(nn.Module):
 
 
 def training_pass(module: nn.Module, inputs: tuple[torch.Tensor, ...], bf16: bool) -> Callable[[], None]:
-    """A function that goes forward and backward once."""
-    inputs = tuple(one.clone().requires_grad_() for one in inputs)
+    """A function that runs one forward and one backward pass."""
+    inputs = tuple(tensor.clone().requires_grad_() for tensor in inputs)
 
-    def once() -> None:
+    def run() -> None:
         with torch.autocast(inputs[0].device.type, torch.bfloat16) if bf16 else nullcontext():
-            found = module(*inputs)
-        found = found[0] if isinstance(found, tuple) else found
-        found.float().square().mean().backward()
+            output = module(*inputs)
+        output = output[0] if isinstance(output, tuple) else output
+        output.float().square().mean().backward()
         for tensor in (*inputs, *module.parameters()):
             tensor.grad = None
 
-    return once
+    return run
 
 
-def rows_of(part: str, kinds: dict[str, Callable[[], None]], batch: int, repeats: int, device: str) -> list[dict]:
-    seconds = by_turns(kinds, repeats, device)
+def rows_of(part: str, kinds: dict[str, Callable[[], None]], args: argparse.Namespace) -> list[dict]:
+    seconds, batch = median_seconds(kinds, args.repeats, args.device), args.batch
     first = seconds[next(iter(kinds))]
     return [
         {
@@ -93,18 +107,18 @@ def backbones(config: AULLMConfig, batch: int, device: str) -> dict[str, Callabl
     }
 
 
-def compiled_backbone(config: AULLMConfig, batch: int, repeats: int, device: str) -> tuple[list[dict], float]:
-    """The 3D-CNN under torch.compile beside itself, and what its compilation took, which a run pays once."""
+def compiled_backbone(config: AULLMConfig, batch: int, device: str) -> tuple[dict[str, Callable[[], None]], float]:
+    """The 3D-CNN under torch.compile beside itself, and the seconds of its compilation, which a run pays once."""
     side, frames = config.image_size, config.num_frames - 1
     motion = (torch.randn(batch, 1, frames, side, side, device=device),)
     plain, faster = MotionBackbone(config).to(device), MotionBackbone(config).to(device)
     faster.compile()
     begun = time.perf_counter()
     training_pass(faster, motion, False)()
-    wait_for(device)
+    synchronize(device)
     seconds = time.perf_counter() - begun
     kinds = {"plain float32": training_pass(plain, motion, False), "compiled": training_pass(faster, motion, False)}
-    return rows_of("3D-CNN, torch.compile", kinds, batch, repeats, device), seconds
+    return kinds, seconds
 
 
 def optimizers(config: AULLMConfig, device: str) -> dict[str, Callable[[], None]]:
@@ -133,7 +147,8 @@ def drawing(config: AULLMConfig, batch: int, device: str) -> dict[str, Callable[
     return {"frames alone": lambda: plain(draws), "every augmentation": lambda: every(draws)}
 
 
-def measure(shapes: list[str], batch: int, repeats: int, device: str) -> list[dict]:
+def kinds_of_parts(shapes: list[str], batch: int, device: str) -> dict[str, dict[str, Callable[[], None]]]:
+    """Every part, and the ways to run it that are compared."""
     config = detector_config(shapes[0], "float32", 1)
     pixels = (torch.rand(batch, config.num_frames, 1, config.image_size, config.image_size, device=device),)
     filtering = TemporalFilter(config).to(device)
@@ -155,39 +170,12 @@ def measure(shapes: list[str], batch: int, repeats: int, device: str) -> list[di
         f_high = torch.randn(batch, config.high_dim, device=device)
         both = torch.cat([f_mid.flatten(1), f_high], dim=1)
         efp, several = PROJECTORS["efp"](config).to(device), PROJECTORS["mge"](mge).to(device)
-        parts[f"projector, d = {WIDTHS[shape]}"] = {
+        parts[f"projector, d = {config.text_config.hidden_size}"] = {
             "EFP float32": training_pass(efp, (both,), False),
             "EFP bf16": training_pass(efp, (both,), True),
             "MGE-EFP float32": training_pass(several, (f_mid, f_high), False),
             "MGE-EFP bf16": training_pass(several, (f_mid, f_high), True),
         }
-        parts[f"Adam on EFP, d = {WIDTHS[shape]}"] = optimizers(config, device)
+        parts[f"Adam on EFP, d = {config.text_config.hidden_size}"] = optimizers(config, device)
     parts["a batch"] = drawing(config, batch, device)
-    return [row for part, kinds in parts.items() for row in rows_of(part, kinds, batch, repeats, device)]
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shape", nargs="+", choices=list(WIDTHS), default=["0.5b", "1.5b"], help="width of the LLM")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compile", action="store_true", help="also the 3D-CNN under torch.compile")
-    parser.add_argument("--out", type=Path, help="folder for vision.json and vision.md")
-    args = parser.parse_args(argv)
-    torch.set_num_threads(args.threads)
-    rows = measure(args.shape, args.batch, args.repeats, args.device)
-    if args.compile:
-        more, seconds = compiled_backbone(detector_config("0.5b", "float32", 1), args.batch, args.repeats, args.device)
-        rows += more
-        print(f"compiling the 3D-CNN took {seconds:.1f} s")
-    print(f"{args.threads} threads, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}\n")
-    print(table(rows))
-    if args.out:
-        write_rows(args.out, "vision", rows, table(rows))
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return parts

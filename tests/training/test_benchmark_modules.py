@@ -3,9 +3,10 @@
 import json
 import math
 
+import benchmark
 import pytest
 import torch
-from benchmarks import modules as benchmark_step
+from benchmarks import modules
 
 
 def _tokens(model, clips: int) -> int:
@@ -19,7 +20,7 @@ def _tokens(model, clips: int) -> int:
 @pytest.fixture(scope="module")
 def published_shape():
     with torch.device("meta"):
-        return benchmark_step.models("1.5b", "bfloat16")
+        return modules.build_models("1.5b", "bfloat16")
 
 
 @pytest.mark.parametrize("batch", [16, 32, 64, 128])  # at 256 the cost rule takes one more text: 3.03 with CCR
@@ -31,21 +32,22 @@ def test_a_step_of_aullmpp_stays_within_its_tokens(published_shape, batch):
 
 
 def test_the_table_is_written_and_states_every_model(tmp_path, capsys):
-    assert benchmark_step.main(["--shape", "tiny", "--batch", "4", "--repeats", "1", "--out", str(tmp_path)]) == 0
-    rows = json.loads((tmp_path / "step.json").read_text())
-    assert [row["model"] for row in rows] == list(benchmark_step.KINDS)
+    options = ["--shape", "tiny", "--batch", "4", "--repeats", "1", "--out", str(tmp_path)]
+    assert benchmark.main(["modules", *options]) == 0
+    (rows,) = json.loads((tmp_path / "modules.json").read_text()).values()
+    assert [row["model"] for row in rows] == list(modules.KINDS)
     assert [row["tokens"] for row in rows] == sorted(row["tokens"] for row in rows)
-    assert all(row["seconds"] > 0 for row in rows)
-    assert (tmp_path / "step.md").read_text().strip() in capsys.readouterr().out
+    assert all(row["s a step"] > 0 for row in rows)
+    assert (tmp_path / "modules.md").read_text().strip() in capsys.readouterr().out
 
 
 def test_a_step_has_the_runners_optimizer(monkeypatch):
     """Of EFP's 74 million weights Adam is a good part of the step: another one would shift the ratios."""
     used = []
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self: used.append(self))
-    model = next(iter(benchmark_step.models("tiny", "float32").values()))
-    benchmark_step.stepper(model, 2, {}, "a model")()
+    model = next(iter(modules.build_models("tiny", "float32").values()))
+    modules.training_step(model, 2, {}, "a model")()
     (optimizer,) = used
     assert optimizer.defaults["fused"]
-    found = sorted(id(p) for group in optimizer.param_groups for p in group["params"])
-    assert found == sorted(id(p) for p in model.trained_parameters().values())
+    updated = sorted(id(p) for group in optimizer.param_groups for p in group["params"])
+    assert updated == sorted(id(p) for p in model.trained_parameters().values())

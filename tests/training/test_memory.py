@@ -1,10 +1,11 @@
-"""The memory plan: its counts are the model's own, and ways of holding it relate as they must."""
+"""The memory of a step: its counts are the model's own, and ways of holding it relate as they must."""
 
+import benchmark
 import pytest
 import torch
+from benchmarks.memory import QWEN2, qwen2_detector
 
-from aullm_hf.training import memory as memory_plan
-from aullm_hf.training.memory import NF4, QWEN2, TRAINED, activation_bytes, qwen2_detector, step_memory, weights_of
+from aullm_hf.training.memory import NF4, TRAINED, activation_bytes, step_memory, weights_of
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +76,13 @@ def test_activations_are_about_what_autograd_keeps():
     body = model.model
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         state = body.prompt(body.llm, {"visual": token}, 64).last_hidden
-    found = sum(size for place, size in kept.items() if place not in weights)
+    measured = sum(size for place, size in kept.items() if place not in weights)
     assert state.requires_grad
     planned = activation_bytes(model.config.text_config, 16 + 64, each=4)
-    assert 0.5 < planned / found < 2
+    assert 0.5 < planned / measured < 2
 
 
 def test_the_table_has_a_line_for_every_llm(capsys):
-    assert memory_plan.main(["--projector", "mge", "--devices", "4"]) == 0
-    said = capsys.readouterr().out
-    assert all(name in said for name in QWEN2) and "4 GPUs, sharded" in said
+    assert benchmark.main(["memory", "--projector", "mge", "--devices", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in QWEN2) and "4 GPUs, sharded" in shown
