@@ -11,7 +11,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
 from safetensors.torch import load_file, save_file
-from sharded_step import average_gradients, share_llm
+from sharded_step import average_gradients, shard_llm
 from torch import distributed
 
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
@@ -74,7 +74,7 @@ def _gradients(model: AULLMForAUDetection) -> dict[str, torch.Tensor]:
 def _one_of_two(rank: int, folder: Path) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     model = _model(folder / "base")
-    share_llm(model)
+    shard_llm(model)
     sizes = [p.to_local().numel() for p in model.model.llm.layers.parameters()]
     assert sum(sizes) < 0.6 * sum(p.numel() for p in model.model.llm.layers.parameters())
     pixels, labels = (half.chunk(2)[rank] for half in _batch())
