@@ -8,7 +8,7 @@ from .errors import DOUBT, ERROR, NOTE, DataError, FaceError, Problem
 from .faces import FaceFinder, FaceRecipe, first_face, to_gray
 from .labels import PUBLISHED_AUS
 from .loading import face_step, find_source
-from .published.counts import KNOWN, Known
+from .published.counts import PUBLISHED_COUNTS, PublishedCounts
 from .reading.records import Policies, Source
 from .report import Report
 
@@ -18,7 +18,7 @@ class Check:
     """The outcome for one root; `ok` is False where clips are unusable."""
 
     report: Report
-    known: Known | None = None
+    known: PublishedCounts | None = None
     counted: list[dict] = field(default_factory=list)  # what, found, known
 
     @property
@@ -100,7 +100,7 @@ def check_clips(
     usable = [record for record in source.records if (record.name, record.row) not in unusable]
     chosen = {name: value for name, value in asdict(choice).items() if value is not None}
     report = Report.about(source, chosen, recipe, [*source.problems, *failed]).count(usable)
-    known = KNOWN.get(source.name)
+    known = PUBLISHED_COUNTS.get(source.name)
     return Check(report, known, _beside(report, known))
 
 
@@ -116,9 +116,9 @@ def _check_faces(source: Source, recipe: FaceRecipe, finder: FaceFinder, workers
     return [p for p in progress(in_order(look, records, workers), len(records), f"{source.title}: faces") if p]
 
 
-def _beside(report: Report, known: Known | None) -> list[dict]:
+def _beside(report: Report, known: PublishedCounts | None) -> list[dict]:
     """Found and known counts, a line each: the table's rows, subjects, clips per subject, AUs, emotions."""
-    known = known or Known(release="")
+    known = known or PublishedCounts(release="")
     lines: list[dict] = []
 
     def line(what: str, found: object, expected: object) -> None:
@@ -129,8 +129,8 @@ def _beside(report: Report, known: Known | None) -> list[dict]:
     line("clips", report.clips, known.rows)
     line("subjects", len(report.subjects), known.subjects)
     line("frames", report.frames, None)
-    for subject in sorted({*report.subjects, *known.clips_of}):
-        line(f"subject {subject}", report.subjects.get(subject, 0), known.clips_of.get(subject))
+    for subject in sorted({*report.subjects, *known.clips_per_subject}):
+        line(f"subject {subject}", report.subjects.get(subject, 0), known.clips_per_subject.get(subject))
     listed = PUBLISHED_AUS.get(report.dataset, ())
     for number in sorted({*report.aus, *known.aus, *listed}):
         mark = " *" if number in listed else ""

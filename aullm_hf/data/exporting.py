@@ -1,7 +1,8 @@
 """Clips out of the cache: Parquet, folders of `save_to_disk`, and the Hub, where licensed faces stay private.
 
-A Dataset of clips is a `datasets.Dataset` whose `push_to_hub` asks first. The agreements of the micro-expression data
-sets forbid redistribution of faces and labels, and a repository is public by default.
+The agreements of the micro-expression data sets forbid redistribution of faces and labels, and a repository is public
+by default; `push_clips` therefore looks at the licence first. It is a check, not a lock: `load_clips` gives a plain
+`datasets.Dataset`, whose own `push_to_hub`, and any copy of an exported file, ask nobody.
 """
 
 from pathlib import Path
@@ -13,30 +14,23 @@ from .schema import COLUMNS, check_clips
 FREE = "synthetic"  # data sets of this prefix show nobody
 
 
-def as_clips(dataset):
-    """The same Dataset with a `push_to_hub` that guards the licence; what is selected or mapped from it stays so."""
-    from .guarded import Clips  # needs `datasets`
-
-    return Clips.of(dataset)
-
-
 def licensed_names(dataset) -> list[str]:
-    """The data sets among the rows that show people; all of them where the column is missing."""
+    """The data sets among the rows that show people; "unnamed" where the column is missing."""
     if "dataset" not in dataset.column_names:
         return ["unnamed"]
     names = set(dataset.with_format(None).select_columns("dataset")["dataset"])
     return sorted(name for name in names if not str(name).startswith(FREE))
 
 
-def check_push(dataset, repo_id: str, private: bool | None, hold_rights: bool, token=None) -> bool | None:
+def check_push(dataset, repo_id: str, private: bool | None, i_hold_the_rights: bool, token=None) -> bool | None:
     """What `private` has to be; LicenceError where the clips may not go to that repository."""
     names = licensed_names(dataset)
-    if not names or hold_rights:
+    if not names or i_hold_the_rights:
         return private
     reason = f"{', '.join(names)} shows people under an agreement that forbids publishing faces and labels"
     if private is False:
         raise LicenceError(
-            f"push_to_hub({repo_id!r}, private=False) is refused: {reason}; "
+            f"push_clips(.., {repo_id!r}, private=False) is refused: {reason}; "
             "leave private out, or pass i_hold_the_rights=True if you may publish them"
         )
     from huggingface_hub import HfApi
@@ -44,16 +38,38 @@ def check_push(dataset, repo_id: str, private: bool | None, hold_rights: bool, t
 
     try:  # private=True does nothing to a repository that exists
         if not HfApi(token=token).repo_info(repo_id, repo_type="dataset").private:
-            raise LicenceError(f"push_to_hub({repo_id!r}) is refused: the repository exists and is public; {reason}")
+            raise LicenceError(
+                f"push_clips(.., {repo_id!r}) is refused: the repository exists and is public; {reason}"
+            )
     except RepositoryNotFoundError:
         pass
     return True
 
 
 def push_clips(dataset, repo_id: str, *, private: bool | None = None, i_hold_the_rights: bool = False, **kwargs):
-    """`Dataset.push_to_hub` for any Dataset of clips, licensed ones to private repositories only."""
+    """`Dataset.push_to_hub` with a look at the licence: clips that show people go to private repositories only.
+
+    Args:
+        dataset: a `datasets.Dataset` of clips, whole or a part of it; rows of data sets named `synthetic..` are free.
+        repo_id: the repository, such as "me/clips".
+        private: None makes the repository private where the clips show people, and is the Hub's default otherwise.
+        i_hold_the_rights: True says that you may publish these faces and labels; nothing is checked then.
+        kwargs: passed on to `Dataset.push_to_hub`, such as `token`.
+
+    Raises:
+        LicenceError: if clips that show people would go to a public repository.
+
+    ```python
+    from aullm_hf import load_clips
+    from aullm_hf.data import push_clips
+
+    clips = load_clips("synthetic", subjects=2, clips_per_subject=2)
+    push_clips(clips, "me/synthetic-clips")  # doctest: +SKIP
+    ```
+    """
     check_clips("dataset", dataset)
-    return as_clips(dataset).push_to_hub(repo_id, private=private, i_hold_the_rights=i_hold_the_rights, **kwargs)
+    private = check_push(dataset, repo_id, private, i_hold_the_rights, kwargs.get("token"))
+    return dataset.push_to_hub(repo_id, private=private, **kwargs)
 
 
 def to_parquet(dataset, path) -> Path:
@@ -79,10 +95,10 @@ def load_export(path: Path):
             raise DataError(
                 f"{path} looks like a saved Dataset but cannot be read ({error}); save it again"
             ) from error
-        return as_clips(_checked(dataset, path))
+        return _checked(dataset, path)
     files = [path] if path.suffix == ".parquet" else sorted(path.glob("*.parquet")) if path.is_dir() else []
     if files and all(_has_frames(file) for file in files):
-        return as_clips(_checked(Dataset.from_parquet([str(file) for file in files]), path))
+        return _checked(Dataset.from_parquet([str(file) for file in files]), path)
     if path.is_file():
         raise DataError(f"{path} is a file without clips; pass the folder your clips and their table lie in")
     return None

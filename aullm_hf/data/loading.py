@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..arguments import check_choice, check_flag, check_path, check_whole, shown
 from .cache import cached, fingerprint
-from .exporting import as_clips, load_export
+from .exporting import load_export
 from .faces import FaceFinder, FaceRecipe, find_face_model, model_digest
 from .published import casme, casme2, casme3, fourdme, mmew, samm, smic
 from .reading import own
@@ -146,7 +146,7 @@ def load_source(
     report = Report.about(source, {**chosen, "on_error": on_error}, recipe)
     files = [*source.files, *((f.path, f.size, f.mtime) for record in source.records for f in record.frames)]
     options = {"report": report.to_dict(), "problems": [problem.to_dict() for problem in source.problems]}
-    dataset = cached(
+    return cached(
         source.name,
         fingerprint(name=source.name, options=options, files=files),
         lambda directory: build(
@@ -155,7 +155,6 @@ def load_source(
         cache_dir=cache_dir,
         rebuild=rebuild,
     )
-    return as_clips(dataset)
 
 
 def _synthetic(*, size: int, workers: int | None, cache_dir, rebuild: bool, **options):
@@ -175,4 +174,4 @@ def _synthetic(*, size: int, workers: int | None, cache_dir, rebuild: bool, **op
     def build(directory: Path) -> None:
         synthetic_clips(workers=workers, **options).save_to_disk(str(directory))
 
-    return as_clips(cached("synthetic", key, build, cache_dir=cache_dir, rebuild=rebuild))
+    return cached("synthetic", key, build, cache_dir=cache_dir, rebuild=rebuild)

@@ -7,20 +7,11 @@ and the positives of every AU. Who shows what is made up, and no frame exists.
 from collections.abc import Sequence
 from math import gcd
 
+from ..data.published.counts import PUBLISHED_COUNTS
 from ..data.synthetic.domains import DOMAINS
 from ..data.synthetic.plans import synthetic_plans
 from .data import SYNTHETIC, synthetic_arguments
 from .settings import DataSettings
-
-# name -> (annotated clips, subjects with clips, frames of a usual clip)
-KNOWN = {
-    "casme": (189, 19, 20),
-    "casme2": (255, 26, 67),
-    "samm": (159, 29, 75),
-    "mmew": (300, 36, 30),
-    "4dme": (267, 41, 25),
-    "casme3": (860, 94, 15),
-}
 
 
 def synthetic_table(settings: DataSettings, name: str) -> dict[str, list]:
@@ -37,12 +28,13 @@ def synthetic_table(settings: DataSettings, name: str) -> dict[str, list]:
 
 def stand_in_table(name: str) -> dict[str, list] | None:
     """Rows with the public counts; None for a data set whose counts are not known here."""
-    if name not in KNOWN:
+    counts = PUBLISHED_COUNTS.get(name)
+    if counts is None or counts.usual_frames is None:
         return None
-    clips, subjects, frames = KNOWN[name]
+    clips, subjects, frames = counts.rows, counts.subjects, counts.usual_frames
     domain = DOMAINS.get(name)
     if domain is not None:
-        who = [subject for subject, count in domain.clips_of_subjects.items() for _ in range(count)]
+        who = [subject for subject, count in domain.clips_per_subject.items() for _ in range(count)]
         shown = [combination for combination, count in domain.combinations.items() for _ in range(count)]
         step = next(step for step in range(97, 10_000) if gcd(step, clips) == 1)  # spreads them over the subjects
         aus = [[int(au) for au in shown[row * step % clips].split("+")] for row in range(clips)]

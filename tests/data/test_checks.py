@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from aullm_hf.data import check_clips
-from aullm_hf.data.published.counts import KNOWN
+from aullm_hf.data.published.counts import PUBLISHED_COUNTS
 from support.commands import verb
 from support.trees.trees import TREES, write_tree
 
@@ -103,11 +103,18 @@ def test_a_preview_is_drawn(casme2, tmp_path, capsys):
 
 
 def test_what_is_known_adds_up():
-    casme2, samm = KNOWN["casme2"], KNOWN["samm"]
-    assert sum(casme2.clips_of.values()) == 255 and len(casme2.clips_of) == 26
+    casme2, samm = PUBLISHED_COUNTS["casme2"], PUBLISHED_COUNTS["samm"]
+    assert sum(casme2.clips_per_subject.values()) == 255 and len(casme2.clips_per_subject) == 26
     assert sum(casme2.aus.values()) == 381 and len(casme2.aus) == 19 and sum(casme2.emotions.values()) == 255
-    assert sum(samm.clips_of.values()) == 159 and len(samm.clips_of) == 29 and sum(samm.emotions.values()) == 159
-    assert sum(KNOWN["casme3"].emotions.values()) == 860 and sum(KNOWN["smic"].emotions.values()) == 164
+    assert (
+        sum(samm.clips_per_subject.values()) == 159
+        and len(samm.clips_per_subject) == 29
+        and sum(samm.emotions.values()) == 159
+    )
+    assert (
+        sum(PUBLISHED_COUNTS["casme3"].emotions.values()) == 860
+        and sum(PUBLISHED_COUNTS["smic"].emotions.values()) == 164
+    )
 
 
 def test_help_has_commands_to_copy(capsys):

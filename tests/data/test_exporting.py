@@ -42,7 +42,7 @@ def test_other_datasets_are_refused(clips, tmp_path):
 
 
 class Hub:
-    """What the guard asks of the Hub."""
+    """What the check asks of the Hub."""
 
     def __init__(self, private):
         self.private = private
@@ -71,18 +71,18 @@ def pushed(monkeypatch):
 def test_licensed_clips_are_pushed_privately_or_not_at_all(clips, pushed, monkeypatch):
     monkeypatch.setattr("huggingface_hub.HfApi", Hub(None))
     with pytest.raises(LicenceError, match=r"private=False\) is refused: samm shows people.*i_hold_the_rights=True"):
-        clips.push_to_hub("me/samm", private=False)
-    clips.push_to_hub("me/samm")
+        push_clips(clips, "me/samm", private=False)
+    push_clips(clips, "me/samm")
     push_clips(clips, "me/samm", private=True)
     assert [kwargs["private"] for _, kwargs in pushed] == [True, True]
     monkeypatch.setattr("huggingface_hub.HfApi", Hub(False))
     with pytest.raises(LicenceError, match="the repository exists and is public"):
-        clips.push_to_hub("me/samm", private=True)
-    clips.push_to_hub("me/samm", private=False, i_hold_the_rights=True)
+        push_clips(clips, "me/samm", private=True)
+    push_clips(clips, "me/samm", private=False, i_hold_the_rights=True)
     assert pushed[-1][1]["private"] is False
 
 
-def test_what_is_made_of_licensed_clips_stays_guarded(clips, pushed):
+def test_what_is_made_of_licensed_clips_is_refused_too(clips, pushed, tmp_path):
     for some in (
         clips.select([0, 1]),
         clips.filter(lambda row: row["subject"] == "006"),
@@ -92,13 +92,27 @@ def test_what_is_made_of_licensed_clips_stays_guarded(clips, pushed):
         clips.remove_columns("dataset"),
         clips.select_columns(["frames"]),
         clips.shuffle(seed=0).sort("subject"),
+        load_clips(to_parquet(clips, tmp_path / "clips.parquet")),
     ):
         with pytest.raises(LicenceError, match="is refused"):
-            some.push_to_hub("me/x", private=False)
+            push_clips(some, "me/x", private=False)
     assert not pushed
 
 
-def test_synthetic_clips_may_be_shown(pushed, tmp_path):
-    clips = load_clips("synthetic", subjects=2, clips_per_subject=2, size=32, cache_dir=tmp_path)
-    clips.push_to_hub("me/synthetic")
+def test_synthetic_clips_may_be_shown_and_not_what_stands_beside_them(clips, pushed, tmp_path):
+    from datasets import concatenate_datasets
+
+    synthetic = load_clips("synthetic", subjects=2, clips_per_subject=2, cache_dir=tmp_path)
+    push_clips(synthetic, "me/synthetic")
     assert pushed == [("me/synthetic", {"private": None})]
+    with pytest.raises(LicenceError, match="samm shows people"):
+        push_clips(concatenate_datasets([synthetic, clips]), "me/both", private=False)
+
+
+def test_clips_are_a_plain_dataset_and_only_push_clips_asks(clips, pushed):
+    """What the README says: the check is in `push_clips`, and a Dataset's own `push_to_hub` is the user's decision."""
+    from datasets import Dataset
+
+    assert type(clips) is Dataset
+    clips.push_to_hub("me/samm", private=True)
+    assert pushed == [("me/samm", {"private": True})]

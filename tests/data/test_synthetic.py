@@ -140,7 +140,7 @@ def test_combinations_have_the_published_margins(domain, published, total):
         for au in combination.split("+"):
             counts[int(au)] += clips
     assert {au: counts[au] for au in published} == published
-    assert sum(DOMAINS[domain].combinations.values()) == total == sum(DOMAINS[domain].clips_of_subjects.values())
+    assert sum(DOMAINS[domain].combinations.values()) == total == sum(DOMAINS[domain].clips_per_subject.values())
 
 
 def test_standard_labels_are_as_often_as_published():
@@ -152,7 +152,7 @@ def test_standard_labels_are_as_often_as_published():
 
 def test_published_numbers_of_clips():
     plans = synthetic_plans(difficulty="standard", domain="samm", subjects=29, clips_per_subject="published")
-    assert Counter(plan.subject for plan in plans) == DOMAINS["samm"].clips_of_subjects
+    assert Counter(plan.subject for plan in plans) == DOMAINS["samm"].clips_per_subject
 
 
 def test_domains_differ_as_the_data_sets_do():

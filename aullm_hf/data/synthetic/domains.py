@@ -7,6 +7,7 @@ no row of a licensed table is used. Both were filmed at 200 frames a second, so 
 
 from dataclasses import dataclass
 
+from ..published.counts import PUBLISHED_COUNTS
 from .faces import Complexion
 
 # How many clips show exactly these AUs. CASME II: 255 clips, 381 instances.
@@ -37,21 +38,15 @@ class Domain:
     noise: float  # of the sensor, relative to the setting's
     intensity_marked: bool  # whether annotations carry A-E
     combinations: dict[str, int]
-    clips_of_subjects: dict[str, int]  # the published number of clips a subject, by subject name
+    clips_per_subject: dict[str, int]  # as published, by the subject's name
 
     def subject_name(self, index: int) -> str:
         """The index-th person; beyond the published ones numbering goes on."""
-        names = list(self.clips_of_subjects)
+        names = list(self.clips_per_subject)
         if index < len(names):
             return names[index]
         return str(int(names[-1]) + index - len(names) + 1).zfill(len(names[-1]))
 
-
-_CASME2_CLIPS = (9, 13, 7, 5, 19, 5, 9, 3, 14, 14, 10, 12, 8, 4, 3, 4, 36, 3, 16, 11, 2, 2, 12, 10, 7, 17)
-_SAMM_CLIPS = {
-    6: 11, 7: 10, 9: 4, 10: 4, 11: 20, 12: 3, 13: 6, 14: 11, 15: 3, 16: 5, 17: 6, 18: 4, 19: 3, 20: 9, 21: 2, 22: 5,
-    23: 1, 24: 1, 25: 4, 26: 13, 28: 3, 30: 3, 31: 1, 32: 6, 33: 5, 34: 3, 35: 9, 36: 1, 37: 3,
-}  # fmt: skip
 
 DOMAINS = {
     # Students of one university under four even lamps, colour camera, faces of about 280 x 340 pixels.
@@ -66,7 +61,7 @@ DOMAINS = {
         noise=1.0,
         intensity_marked=False,
         combinations=CASME2_COMBINATIONS,
-        clips_of_subjects={f"{index:02d}": count for index, count in enumerate(_CASME2_CLIPS, start=1)},
+        clips_per_subject=PUBLISHED_COUNTS["casme2"].clips_per_subject,
     ),
     # People of thirteen ethnicities, 19 to 57 years old, light from one side, grey camera, larger and sharper faces.
     "samm": Domain(
@@ -80,6 +75,6 @@ DOMAINS = {
         noise=0.7,
         intensity_marked=True,
         combinations=SAMM_COMBINATIONS,
-        clips_of_subjects={f"{number:03d}": count for number, count in _SAMM_CLIPS.items()},
+        clips_per_subject=PUBLISHED_COUNTS["samm"].clips_per_subject,
     ),
 }

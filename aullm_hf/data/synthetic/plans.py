@@ -202,7 +202,7 @@ def synthetic_plans(
 def _clip_counts(clips_per_subject: int | Sequence[int] | str, subjects: int, place: Domain) -> list[int]:
     if isinstance(clips_per_subject, str):
         check_choice("clips_per_subject", clips_per_subject, ["published"])
-        counts = list(place.clips_of_subjects.values())
+        counts = list(place.clips_per_subject.values())
         if subjects > len(counts):
             raise ValueError(
                 f"subjects={subjects}, but {place.name} has published clip counts of {len(counts)} people"

@@ -46,7 +46,7 @@ def casme2(rng: np.random.Generator, images: str | None, published: bool) -> For
         Row("24", "EP02_07", 20, 22, 25, plain(7), loose=True),
         Row("26", "EP18_51", 101, 110, 124, plain(38)),  # 24 frames, the shortest
     ]  # fmt: skip
-    counts = dict(DOMAINS["casme2"].clips_of_subjects) if published else {"17": 36, "20": 2, "21": 2, "22": 2, "03": 3}
+    counts = dict(DOMAINS["casme2"].clips_per_subject) if published else {"17": 36, "20": 2, "21": 2, "22": 2, "03": 3}
     rows = _filled(rng, "casme2", quirks, counts, "EP{:02d}_{:02d}", published)
     root, frame = {
         "raw": ("CASME2_RAW_selected/CASME2_RAW_selected", "img{}.jpg"),
@@ -151,7 +151,7 @@ def samm(rng: np.random.Generator, images: str | None, published: bool) -> Form:
         Row("036", "036_7_2", 12, 15, 20, plain(4), "Anger", no_folder=True, findings=(("error", "no-folder"),)),
         Row("037", "037_3_1", 801, 805, 809, plain("L2"), "Surprise"),
     ]  # fmt: skip
-    counts = dict(DOMAINS["samm"].clips_of_subjects) if published else {"006": 4, "011": 5, "026": 3}
+    counts = dict(DOMAINS["samm"].clips_per_subject) if published else {"006": 4, "011": 5, "026": 3}
     rows = []
     for row in _filled(rng, "samm", quirks, counts, "{subject}_{}_{}", published):
         film = int(row.clip.split("_")[1])
