@@ -1,20 +1,18 @@
-"""A run to the Hub: one repository a run, one branch a fold, and `main` for the final fit, the card and the tables.
+"""A run to the Hub: one repository per run, one branch per fold, and `main` for the final fit, card and tables.
 
-A push can be repeated at any time: what the Hub already holds, by content hash, is not sent again. It retries when
-the Hub is busy or the line is cut, never deletes a local file, and never writes a token to a log or an exception.
-Every branch holds run.json, by which a later push knows its own: a repository with anything else in it is refused.
-Labels of licensed data stay at home unless the caller states the right to publish them, and of this machine no path.
+A push can be repeated at any time: what the Hub already holds, by content, is not sent again. It never deletes a local
+file and never writes a token to a log or an exception. Every branch holds run.json, by which a push recognises its own
+run: a repository with anything else in it is refused. What may leave the run is decided by `evaluation/publishing.py`,
+how often a request is sent by `hub_client.py`.
 """
 
 import hashlib
-import json
 import logging
 import re
-import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,35 +20,22 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ge
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 
-from .evaluation.cards import fold_card, public, run_card, without_places
-from .evaluation.figures import FIGURES
-from .evaluation.labels import is_licensed, without_labels
-from .evaluation.run_folder import (
-    Run,
-    finished_folds,
-    read_json,
-    read_run,
-    refuse_damaged,
-    with_digest,
-    write_json,
-    write_table,
-    write_text,
-)
-from .evaluation.scoring import Scores
-from .evaluation.tables import TABLES, About
-from .hub_client import BUSY, backoff, be_patient, wait_of
+from .evaluation.publishing import BranchContent, publishable_branches, run_differences
+from .evaluation.run_folder import read_json
+from .hub_client import HubUnreachable, backoff, be_patient
 
 logger = logging.getLogger(__name__)
 
-_OVERTAKEN = {409, 412}  # somebody else has just committed, or we have, and the answer was lost: compare anew
-_GIVEN = {".gitattributes"}  # what a new repository holds
-_PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}  # run code when loaded: never published
-_TABLES_AND_FACES = {".parquet", ".csv", ".tsv", ".xlsx", ".arrow", ".npy", ".npz", ".png", ".jpg", ".jpeg", ".bmp",
-                     ".gif", ".webp", ".mp4", ".avi"}  # fmt: skip
-_FOLD_FIELDS = ("fold", "seed", "seen_subjects", "test_subjects", "calibration", "thresholds", "flagged",
-                "flag_reasons", "seconds", "batch_in_parts")  # fmt: skip
-# With the published scores, the exact steps of these curves would give the labels back.
-_TELL_LABELS = {"precision_recall.png"}
+_OVERTAKEN = {409, 412}  # another commit came first, or ours did and the answer was lost: compare again
+_COMPARISONS = 5
+_FROM_THE_HUB = {".gitattributes"}  # what a new repository holds
+_AGAIN = "nothing local was touched, push again later"
+_XET_STATUS = re.compile(r"HTTP status \w+ error \((\d{3} [^)]*)\)")  # hf_xet's words, in a ConnectionError
+_ADVICE = {
+    401: " (it does not know the token, or there is none; log in with `hf auth login`, or set HF_TOKEN)",
+    403: " (the token has no right to write there; make one that has, at https://huggingface.co/settings/tokens, and "
+    "log in with it: `hf auth login`)",
+}
 
 
 class HubPushError(RuntimeError):
@@ -62,7 +47,7 @@ class BranchPush:
     """What happened to one branch."""
 
     uploaded: list[str] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)  # on the Hub, on fold branches only
+    deleted: list[str] = field(default_factory=list)  # on the Hub
     unchanged: int = 0
     left_out: list[str] = field(default_factory=list)  # local files that are not published
 
@@ -93,330 +78,200 @@ def push_run(
     endpoint: str | None = None,
     attempts: int = 8,
 ) -> Push:
-    """Push a run's folds (all that are finished, or those named as under folds/) to their branches, then `main`.
+    """Push a run's finished folds to their branches, then `main`.
 
-    A repository that is made by this is private unless `private=False`; an existing one keeps its visibility, and is
-    refused where it holds anything but this run, unless `overwrite` says that it may be written over.
-    `push_labels` of licensed data needs `right`: a sentence saying by what right you publish them; it stands in the
-    card. The token comes from `hf auth login` or HF_TOKEN unless it is given.
+    Args:
+        run_dir: the run folder.
+        repo_id: `user/name` or `organisation/name`. A repository that this makes is private unless `private=False`; an
+            existing one keeps its visibility, and is refused where it holds anything but this run.
+        folds: only these folds, named as under folds/ (default: all that are finished).
+        main: also push `main`: the final fit, the card, the tables and the figures.
+        private: whether a new repository is private.
+        push_labels: publish the labels of licensed data too; needs `right`.
+        right: a sentence that says by what right the labels are published; it stands in the card.
+        overwrite: write over what else the repository holds.
+        token: a token of the Hub (default: that of `hf auth login` or HF_TOKEN).
+        endpoint: another Hub than huggingface.co.
+        attempts: how often each request is tried, 1, 2, 4 .. 60 s apart or as the Hub asks.
+
+    Example:
+        >>> from aullm_hf.hub import push_run
+        >>> push = push_run("runs/quickstart", "me/aullm-quickstart")  # doctest: +SKIP
+        >>> push.branches["main"].uploaded  # doctest: +SKIP
+        ['README.md', 'folds.json', 'predictions.parquet', 'results.json', 'run.json', ...]
     """
-    path = Path(run_dir)
-    info = read_json(path / "run.json")
-    licensed = is_licensed(info)
-    if push_labels and licensed and len(right.split()) < 4:
-        datasets = ", ".join(info.get("data", {}).get("datasets", ["unknown"]))
-        raise ValueError(
-            f"push_labels=True for licensed data ({datasets}) needs the statement of your right to publish them, got "
-            f'right="{right}"; write a sentence such as "The owners allowed me in writing on 3 May to publish these"'
+    with tempfile.TemporaryDirectory() as staging:
+        contents = publishable_branches(
+            run_dir, Path(staging), repo_id=repo_id, folds=folds, main=main, push_labels=push_labels, right=right
         )
-    finished = _finished(path, folds)
-    refuse_damaged([path / "final"] if main and (path / "final" / "fold.json").is_file() else [])
-    be_patient()
-    hub = _Hub(HfApi(endpoint=endpoint, token=token), repo_id, attempts)
-    report = Push(url=str(hub.call("create the repository", _create, private=private)))
-    if not overwrite:
-        branches = ["main", *(branch for branch, *_ in finished)]
-        hub.call("look into the branches", _refuse_others, branches=branches, info=info)
-    for branch, folder, entry in finished:
-        with tempfile.TemporaryDirectory() as temporary:
-            staging = Path(temporary)
-            files, left_out = _checkpoint_files(folder / "checkpoint", staging, licensed)
-            files["run.json"] = staging / "run.json"
-            write_json(with_digest(public(info)), files["run.json"])
-            if "README.md" not in files:
-                card = fold_card(info, info.get("name") or path.name, entry, repo_id=repo_id, branch=branch)
-                files["README.md"] = staging / "README.md"
-                write_text(str(card), files["README.md"])
-            report.branches[branch] = hub.mirror(branch, files, exact=True)
-            report.branches[branch].left_out = left_out
-    if main:
-        with tempfile.TemporaryDirectory() as staging:
-            files, left_out = _main_files(read_run(path), Path(staging), repo_id, push_labels or not licensed, right)
-            report.branches["main"] = hub.mirror("main", files, exact=False)
-            report.branches["main"].left_out = left_out
-    return report
+        be_patient(attempts)
+        info = None if overwrite else read_json(Path(run_dir) / "run.json")
+        repository = _Repository(HfApi(endpoint=endpoint, token=token), repo_id, info)
+        push = Push(url=str(repository.call("create the repository", repository.create, private)))
+        repository.call("look into the branches", repository.refuse_others, ["main", *(c.branch for c in contents)])
+        for content in contents:
+            push.branches[content.branch] = repository.call(f"push {content.branch}", repository.mirror, content)
+    return push
 
 
-def _finished(path: Path, wanted: Sequence[str] | None) -> list[tuple[str, Path, dict]]:
-    """(branch, folder, its entry) of the finished folds, by name."""
-    folders = finished_folds(path)
-    names = {folder.name for folder in folders}
-    refuse_damaged(folder for folder in folders if wanted is None or folder.name in wanted)
-    found = [(f"fold-{folder.name}", folder, read_json(folder / "fold.json")) for folder in folders]
-    if wanted is None:
-        return found
-    if missing := sorted(set(wanted) - names):
-        raise ValueError(f"no finished fold '{missing[0]}' with a checkpoint; there are {', '.join(sorted(names))}")
-    return [item for item in found if item[1].name in set(wanted)]
+class _TakenRepository(Exception):
+    """The repository holds something else than this run."""
 
 
-def _checkpoint_files(folder: Path, staging: Path, licensed: bool) -> tuple[dict[str, Path], list[str]]:
-    """Path in the repository -> local file. Left out: pickles, links, and tables and pictures beside licensed data.
+class _Repository:
+    """One repository on the Hub; `info` is the run.json of the run it may hold (None: it may hold anything)."""
 
-    A configuration that names folders of this machine is staged with their last names only.
-    """
-    if folder.is_symlink() or folder.parent.is_symlink():
-        raise ValueError(
-            f"'{folder}' is a link or lies behind one: what it leads to is not pushed; push that run itself"
-        )
-    files, left_out = {}, []
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        if file.is_dir() and not file.is_symlink():
-            continue
-        unwanted = _PICKLES | (_TABLES_AND_FACES if licensed else set())
-        hidden = any(part.startswith(".") or part == "__pycache__" for part in name.split("/"))
-        if file.is_symlink() or hidden or file.suffix.lower() in unwanted:
-            left_out.append(name)
-        else:
-            files[name] = file
-    if "config.json" not in files:
-        raise FileNotFoundError(f"'{folder}' has no config.json: it is not a complete checkpoint and is not pushed")
-    config = read_json(files["config.json"])
-    if (placeless := without_places(config)) != config:
-        files["config.json"] = staging / "config.json"
-        write_json(placeless, files["config.json"])
-    return files, left_out
+    def __init__(self, api: HfApi, repo_id: str, info: Mapping | None):
+        self.api, self.repo_id, self.info = api, repo_id, info
+        self.own: set[str] = set()  # blobs of run.json that were found to be of this run
 
+    def call(self, what: str, action: Callable, *arguments):
+        """Run the action; what the Hub refuses ends in one line, without the token."""
+        try:
+            return action(*arguments)
+        except Exception as error:
+            if (reason := _reason(error)) is None:
+                raise
+        # Outside of the handler: the new error must not drag the old one along, whose request holds the token.
+        raise HubPushError(self._without_token(f"could not {what} of '{self.repo_id}': {reason}"))
 
-def _is_own(file: Path) -> bool:
-    """A file that is there, and neither a link nor in a folder that is one: what a link leads to is not the run's."""
-    return file.is_file() and not file.is_symlink() and not file.parent.is_symlink()
+    def create(self, private: bool) -> str:
+        return self.api.create_repo(self.repo_id, private=private, exist_ok=True)
 
+    def refuse_others(self, branches: Sequence[str]) -> None:
+        for branch in set(branches) & self._branches():
+            self._refuse_other(branch, branch, self._files(branch))
 
-def _main_files(run: Run, staging: Path, repo_id: str, labels: bool, right: str) -> tuple[dict[str, Path], list[str]]:
-    """The final fit where there is one, and the run's tables, figures and card, as they may be published."""
-    licensed = is_licensed(run.info)
-    files, left_out = {}, []
-    final = run.path / "final" / "checkpoint"
-    if final.is_dir():
-        files, left_out = _checkpoint_files(final, staging, licensed)
-    results = read_json(run.path / "results.json") if _is_own(run.path / "results.json") else {}
-    clips = len(run.predictions[["dataset", "clip_id"]].drop_duplicates())
-    if results.get("n_clips") != clips:
-        found = (
-            f"a results.json of {results['n_clips']} clips beside {clips} predicted ones"
-            if results
-            else "no results.json"
-        )
-        raise FileNotFoundError(f"'{run.path}' has {found}; make it with `aullm evaluate {run.path}`, then push")
-    write_table(run.predictions if labels else without_labels(run.predictions), staging / "predictions.parquet")
-    if run.inner is not None and labels:
-        # (a, b) follow from few inner labels so exactly that with the inner scores they would give them back.
-        write_table(run.inner, staging / "inner.parquet")
-    elif run.inner is not None:
-        left_out.append("inner.parquet")
-    write_json([{key: e[key] for key in _FOLD_FIELDS if key in e} for e in run.folds], staging / "folds.json")
-    write_json(with_digest(public(run.info)), staging / "run.json")
-    shutil.copyfile(run.path / "results.json", staging / "results.json")
-    for folder, names in (("tables", TABLES), ("figures", FIGURES)):
-        (staging / folder).mkdir()
-        for name in names:
-            if not _is_own(run.path / folder / name):
-                continue
-            if name in _TELL_LABELS and not labels:
-                left_out.append(f"{folder}/{name}")
-            else:
-                shutil.copyfile(run.path / folder / name, staging / folder / name)
-    drawn = [name for name in FIGURES if (staging / "figures" / name).is_file()]
-    card = run_card(
-        run,
-        results,
-        Scores(results),
-        About.of_run(run),
-        repo_id=repo_id,
-        figures=drawn,
-        right=right if licensed and labels else "",
-    )
-    write_text(str(card), staging / "README.md")
-    staged = {file.relative_to(staging).as_posix(): file for file in sorted(staging.rglob("*")) if file.is_file()}
-    return files | staged, left_out
+    def mirror(self, content: BranchContent) -> BranchPush:
+        """Bring a branch to hold the content, in one commit, sending only what differs from what it holds.
 
-
-class _Hub:
-    """One repository, reached with patience."""
-
-    def __init__(self, api: HfApi, repo_id: str, attempts: int):
-        self.api, self.repo_id, self.attempts = api, repo_id, attempts
-
-    def mirror(self, branch: str, files: dict[str, Path], *, exact: bool) -> BranchPush:
-        """Bring the branch to hold `files`, in one commit, sending only what differs from what it holds.
-
-        `exact` removes what else is on it, except .gitattributes: a fold's branch starts as a copy of `main`.
+        The commit names the one it was compared with, which must still be the newest when it arrives: otherwise the
+        branch is looked at again. So two pushes at once do not overwrite each other, and a commit that arrived
+        although its answer was lost is found to be there. What else a fold's branch holds is removed (it starts as a
+        copy of `main`); on `main` only what must not be published is.
         """
-        if branch != "main":
-            self.call(f"create branch {branch}", _create_branch, branch=branch)
-        tries: list[BranchPush] = []  # the first one saw what was missing before anything was sent
-        self.call(f"push {branch}", _commit_difference, branch=branch, files=files, exact=exact, tries=tries)
-        return tries[0]
-
-    def call(self, what: str, action: Callable, **arguments):
-        """Try until it works: 1, 2, 4 .. 60 s apart, or as long as the Hub says. The last error carries no token.
-
-        Each request has been tried a few times by itself before it counts as failed here (hub_client.py).
-        """
-        for attempt in range(1, self.attempts + 1):
+        branch, first = content.branch, None
+        if branch != "main" and branch not in self._branches():
+            self.api.create_branch(self.repo_id, branch=branch, exist_ok=True)
+        for comparison in range(1, _COMPARISONS + 1):
+            parent = self.api.repo_info(self.repo_id, revision=branch).sha
+            there = self._files(parent)
+            self._refuse_other(branch, parent, there)
+            uploaded = [name for name, file in content.files.items() if not _is_there(file, there.get(name))]
+            unwanted = set(there) - set(content.files) - _FROM_THE_HUB
+            deleted = sorted(unwanted & set(content.left_out) if branch == "main" else unwanted)
+            first = first or BranchPush(uploaded, deleted, len(content.files) - len(uploaded), content.left_out)
+            if not uploaded and not deleted:
+                return first
             try:
-                return action(self.api, self.repo_id, **arguments)
-            except Exception as error:
-                reason, wait = _judge(error, attempt)
-                message = self._clean(f"could not {what} of '{self.repo_id}': {reason}")
-                if wait is None and reason is None:
+                self._commit(content, uploaded, deleted, parent)
+                return first
+            except HfHubHTTPError as error:
+                if error.response.status_code not in _OVERTAKEN or comparison == _COMPARISONS:
                     raise
-            # Outside of the handler: the new error must not drag the old one along, whose request holds the token.
-            if wait is None:
-                raise HubPushError(message)
-            if attempt < self.attempts:
-                logger.warning("%s; trying again in %g s (%d of %d)", message, wait, attempt + 1, self.attempts)
-                time.sleep(wait)
-        raise HubPushError(f"{message}, {self.attempts} times; nothing local was touched, push again later")
+            time.sleep(backoff(comparison))
+        raise AssertionError("unreachable")
 
-    def _clean(self, text: str) -> str:
-        secret = self.api.token if isinstance(self.api.token, str) else get_token()
-        text = text.replace(secret, "***") if secret else text
-        return re.sub(r"\bhf_\w{8,}", "***", " ".join(text.split()))
+    def _commit(self, content: BranchContent, uploaded: list[str], deleted: list[str], parent: str) -> None:
+        operations = [CommitOperationAdd(name, str(content.files[name])) for name in uploaded]
+        operations += [CommitOperationDelete(name) for name in deleted]
+        is_main = content.branch == "main"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
+            self.api.create_commit(
+                self.repo_id,
+                operations,
+                commit_message="Card, tables and figures" if is_main else f"{len(uploaded)} files of {content.branch}",
+                revision=content.branch,
+                parent_commit=parent,
+            )
 
+    def _branches(self) -> set[str]:
+        return {ref.name for ref in self.api.list_repo_refs(self.repo_id).branches}
 
-def _judge(error: BaseException, attempt: int) -> tuple[str | None, float | None]:
-    """(reason, seconds to wait): no wait where trying again is useless, no reason where it is not the Hub's doing."""
-    wait = backoff(attempt)
-    for cause in _chain(error):
-        if isinstance(cause, _OthersThere):
-            return str(cause), None
-        if isinstance(cause, OfflineModeIsEnabled):
-            return "offline mode is on: unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE", None
-        if isinstance(cause, HfHubHTTPError):
-            status = cause.response.status_code
-            if status in BUSY | _OVERTAKEN or status >= 500:
-                return f"the Hub answered {status}", wait_of(cause.response.headers, wait)
-            said = cause.server_message or "no reason given"
-            return f"the Hub answered {status}{_RIGHTS.get(status, '')}: {said}", None
-        if _is_transport_error(cause):
-            return f"the line was cut ({type(cause).__name__})", wait
-        if isinstance(cause, json.JSONDecodeError):
-            return "the Hub answered something that is not JSON", wait
-        if type(cause).__module__.split(".")[0] == "hf_xet":
-            return f"the upload was cut ({type(cause).__name__})", wait
-    return None, None
+    def _files(self, revision: str) -> dict[str, RepoFile]:
+        tree = self.api.list_repo_tree(self.repo_id, recursive=True, revision=revision)
+        return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
 
-
-_RIGHTS = {
-    401: " (it does not know the token, or there is none; log in with `hf auth login`, or set HF_TOKEN)",
-    403: " (the token has no right to write there; make one that has, at https://huggingface.co/settings/tokens, and "
-    "log in with it: `hf auth login`)",
-}
-
-
-def _is_transport_error(error: BaseException) -> bool:
-    """By name: which HTTP library the client stands on (httpx, httpx2) changes with its version."""
-    named = any(base.__name__ == "TransportError" for base in type(error).__mro__)
-    return named or isinstance(error, ConnectionError | TimeoutError)
-
-
-def _chain(error: BaseException | None):
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-# -------------------------------------------------------------------- what is asked of the Hub
-
-
-class _OthersThere(Exception):
-    """The repository is taken."""
-
-
-def _create(api: HfApi, repo_id: str, *, private: bool):
-    return api.create_repo(repo_id, private=private, exist_ok=True)
-
-
-def _create_branch(api: HfApi, repo_id: str, *, branch: str) -> None:
-    if branch not in _branches(api, repo_id):
-        api.create_branch(repo_id, branch=branch, exist_ok=True)
-
-
-def _branches(api: HfApi, repo_id: str) -> set[str]:
-    return {ref.name for ref in api.list_repo_refs(repo_id).branches}
-
-
-def _files_at(api: HfApi, repo_id: str, revision: str) -> dict[str, RepoFile]:
-    tree = api.list_repo_tree(repo_id, recursive=True, revision=revision)
-    return {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-
-
-def _refuse_others(api: HfApi, repo_id: str, *, branches: list[str], info: dict) -> None:
-    """Each branch has to be new, empty, or of this run, as its run.json says."""
-    there = _branches(api, repo_id)
-    for branch in branches:
-        if branch not in there or not (files := set(_files_at(api, repo_id, branch)) - _GIVEN):
-            continue
-        theirs = None
-        if "run.json" in files:
-            with tempfile.TemporaryDirectory() as staging:
-                found = api.hf_hub_download(repo_id, "run.json", revision=branch, local_dir=staging)
+    def _refuse_other(self, branch: str, revision: str, files: Mapping[str, RepoFile]) -> None:
+        """A branch has to be empty or of this run, as its run.json says."""
+        names = sorted(set(files) - _FROM_THE_HUB)
+        blob = files["run.json"].blob_id if "run.json" in names else None
+        if self.info is None or not names or blob in self.own:
+            return
+        other = None
+        if blob is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                path = self.api.hf_hub_download(self.repo_id, "run.json", revision=revision, local_dir=folder)
                 try:
-                    theirs = read_json(found)
+                    other = read_json(path)
                 except ValueError:  # somebody else's file of that name
                     pass
-        if theirs is None:
-            what = f"{len(files)} files that are no run's ({', '.join(sorted(files)[:3])})"
-        elif differing := _differing(public(info), theirs):
-            name = theirs.get("name") if isinstance(theirs, dict) else None
+        if other is None:
+            what = f"{len(names)} files that belong to no run ({', '.join(names[:3])})"
+        elif differing := run_differences(self.info, other):
+            name = other.get("name") if isinstance(other, dict) else None
             what = f"another run ({name or 'without a name'}: {', '.join(differing)} differ)"
         else:
-            continue
-        raise _OthersThere(
+            self.own.add(blob)
+            return
+        raise _TakenRepository(
             f"its branch {branch} holds {what}; choose another repository, or write over it with --overwrite "
             "(overwrite=True)"
         )
 
-
-def _differing(ours: dict, theirs: dict) -> list[str]:
-    """Of what makes a run the run it is, what differs. Versions and commits may: a run can go on with newer ones."""
-    if not isinstance(theirs, dict):
-        return ["run.json"]
-    setup = "identity" if "identity" in ours else "config"
-    names = [name for name in (setup, "aus", "protocol", "seeds", "model_kind") if ours.get(name) != theirs.get(name)]
-    data, other = ours.get("data") or {}, theirs.get("data") or {}
-    prints = ("datasets", "fingerprint", "labels_fingerprint")
-    return names + [f"data.{name}" for name in prints if data.get(name) != other.get(name)]
+    def _without_token(self, text: str) -> str:
+        token = self.api.token if isinstance(self.api.token, str) else get_token()
+        text = text.replace(token, "***") if token else text
+        return re.sub(r"\bhf_\w{8,}", "***", " ".join(text.split()))
 
 
-def _commit_difference(api, repo_id, *, branch: str, files: dict[str, Path], exact: bool, tries: list) -> None:
-    """Compared anew on every try, against a commit that must still be the newest when ours arrives.
+def _is_there(file: Path, entry: RepoFile | None) -> bool:
+    """Whether the Hub holds this content, by the hash that it states: SHA-256 of large files, git's own of others.
 
-    So a commit that arrived although its answer was lost is refused when it is sent again, and found to be there.
+    Other servers than huggingface.co state others; the hash's length says which.
     """
-    newest = api.repo_info(repo_id, revision=branch).sha
-    there = _files_at(api, repo_id, newest)
-    differing = [name for name, file in files.items() if name not in there or not _same(file, there[name])]
-    surplus = sorted(set(there) - set(files) - _GIVEN) if exact else []
-    tries.append(BranchPush(uploaded=differing, deleted=surplus, unchanged=len(files) - len(differing)))
-    if differing or surplus:
-        operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(files[name])) for name in differing]
-        operations += [CommitOperationDelete(path_in_repo=name) for name in surplus]
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
-            api.create_commit(
-                repo_id,
-                operations,
-                commit_message=f"{len(differing)} files of {branch}"
-                if branch != "main"
-                else "Card, tables and figures",
-                revision=branch,
-                parent_commit=newest,
-            )
-
-
-def _same(file: Path, there: RepoFile) -> bool:
-    """By content: SHA-256 where the Hub keeps the file apart (LFS), git's own hash otherwise."""
-    if file.stat().st_size != there.size:
+    if entry is None or entry.size != file.stat().st_size:
         return False
-    digest = hashlib.sha256() if there.lfs else hashlib.sha1(b"blob %d\0" % there.size, usedforsecurity=False)
+    stated = entry.lfs.sha256 if entry.lfs else entry.blob_id
+    algorithm = {32: "md5", 40: "sha1", 64: "sha256", 128: "sha512"}.get(len(stated or ""))
+    if algorithm is None:
+        return False
+    heads = [b""] if entry.lfs else [b"blob %d\0" % entry.size, b""]
+    digests = [hashlib.new(algorithm, head, usedforsecurity=False) for head in heads]
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest() == (there.lfs.sha256 if there.lfs else there.blob_id)
+            for digest in digests:
+                digest.update(block)
+    return stated in [digest.hexdigest() for digest in digests]
+
+
+def _reason(error: BaseException | None) -> str | None:
+    """What the Hub or the line to it did; None where the error is of another kind."""
+    while error is not None:
+        if isinstance(error, _TakenRepository):
+            return str(error)
+        if isinstance(error, HubUnreachable):
+            return f"{error}; {_AGAIN}"
+        if isinstance(error, OfflineModeIsEnabled):
+            return "offline mode is on: unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE"
+        if isinstance(error, HfHubHTTPError):
+            status = error.response.status_code
+            again = f"; {_AGAIN}" if status >= 500 or status in _OVERTAKEN else ""
+            return f"the Hub answered {status}{_ADVICE.get(status, '')}: {error.server_message or 'no reason'}{again}"
+        if status := _XET_STATUS.search(str(error)):
+            return f"the Hub answered {status[1]} to Xet; if it has no Xet, set HF_HUB_DISABLE_XET=1 and push again"
+        if _is_transport_error(error):
+            return f"the line was cut ({type(error).__name__}: {error}); {_AGAIN}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _is_transport_error(error: BaseException) -> bool:
+    """By name: the HTTP library changes with huggingface_hub's version, and Xet has errors of its own."""
+    names = {base.__name__ for base in type(error).__mro__}
+    is_xet = type(error).__module__.split(".")[0] == "hf_xet"
+    return "TransportError" in names or is_xet or isinstance(error, ConnectionError | TimeoutError)
 
 
 __all__ = ["BranchPush", "HubPushError", "Push", "push_run"]

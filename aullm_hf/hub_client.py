@@ -1,69 +1,86 @@
-"""Patience with the Hub, a request at a time: bounded waits, bounded answers, another try where the Hub is busy.
+"""Patience with the Hub: every request has a time limit, and is sent again where that may help.
 
-huggingface_hub repeats some of its requests and not others, waits as long as a server tells it to, and where it sets
-no timeout a server that says nothing holds it for ever. This client repeats each request by itself, so that a line on
-which every second request fails still carries a push, and nothing ever waits without end.
+This is the one layer of retries. huggingface_hub repeats some of its requests and not others, and waits without a
+limit where it sets no timeout. A request that was repeated here in vain ends in `HubUnreachable`, which
+huggingface_hub does not repeat: it takes it as being offline, and uses what is cached. Only an upload from a file is
+left to huggingface_hub, which can rewind it.
 """
 
 import logging
 import re
 import time
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx2
-from huggingface_hub import set_client_factory
-from huggingface_hub.utils import _http
+from huggingface_hub import get_session, set_client_factory
+from huggingface_hub.errors import OfflineModeIsEnabled
+
+try:
+    import httpx2 as httpx
+except ImportError:  # huggingface_hub 1
+    import httpx
 
 logger = logging.getLogger(__name__)
 
-UNREACHABLE = (OSError, httpx2.TransportError)  # what a load from the Hub may end in; the latter is no OSError
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-TRIES = 3  # of one request; whoever calls has patience of its own
+TRIES = 3  # of one request
 LONGEST_WAIT = 300.0  # seconds, whatever the Hub asks for
-TIMEOUT = {"connect": 10.0, "read": 60.0, "write": 60.0, "pool": 60.0}  # where the request sets none
+TIMEOUT = {"connect": 10.0, "read": 60.0, "write": 60.0, "pool": 60.0}  # seconds, where the request sets none
+UNREACHABLE = (OSError, httpx.TransportError)  # what loading from the Hub may end in; the latter is no OSError
 
 
-class PatientClient(httpx2.Client):
-    """huggingface_hub's client, except that a request is sent again where that may help."""
+class HubUnreachable(OfflineModeIsEnabled):
+    """A request was tried as often as allowed, and the Hub did not answer or was busy each time."""
 
-    def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
-        given = request.extensions.get("timeout") or {}
-        request.extensions["timeout"] = {name: given.get(name) or bound for name, bound in TIMEOUT.items()}
-        again = isinstance(request.stream, httpx2.ByteStream)  # a file being sent is rewound by its own sender alone
-        for attempt in range(1, TRIES + 1):
-            last = attempt == TRIES or not again
+
+class PatientClient(httpx.Client):
+    """huggingface_hub's HTTP client, with a time limit on every request and `tries` of each."""
+
+    def __init__(self, tries: int = TRIES, **options: Any):
+        super().__init__(follow_redirects=True, timeout=None, **options)
+        self.tries = tries
+        self.silent: set[str] = set()  # hosts that were given up: tried once until they answer
+
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        limits = request.extensions.get("timeout") or {}
+        request.extensions["timeout"] = {name: limits.get(name) or limit for name, limit in TIMEOUT.items()}
+        if not isinstance(request.stream, httpx.ByteStream):
+            response = super().send(request, **options)
+            if {"retry-after", "ratelimit"} & set(response.headers):  # huggingface_hub waits as long as it is told
+                response.headers["Retry-After"] = f"{requested_wait(response.headers, backoff(1)):.0f}"
+                response.headers.pop("ratelimit", None)
+            return response
+        host, tries = request.url.host, 1 if request.url.host in self.silent else self.tries
+        for attempt in range(1, tries + 1):
+            wait = backoff(attempt)
             try:
-                response = super().send(request, **how)
-            except httpx2.TransportError as error:
-                if last:
-                    raise
-                what, wait = f"the line was cut ({type(error).__name__})", backoff(attempt)
-            else:
+                response = super().send(request, **options)
                 if response.status_code not in BUSY:
+                    self.silent.discard(host)
                     return response
-                what, wait = f"the Hub answered {response.status_code}", wait_of(response.headers, backoff(attempt))
-                if last:
-                    return _bounded(response, wait)
+                reason, wait = f"the Hub answered {response.status_code}", requested_wait(response.headers, wait)
                 response.close()
-            place = urlsplit(str(request.url)).path  # the query of a signed address is a key to it
-            logger.warning("%s to %s %s; trying again in %g s", what, request.method, place, wait)
-            time.sleep(wait)
-        raise AssertionError("unreachable")
+            except httpx.TransportError as error:
+                reason = f"the line was cut ({type(error).__name__})"
+            if attempt < tries:
+                path = urlsplit(str(request.url)).path  # the query of a signed address is a key to it
+                logger.warning("%s to %s %s; trying again in %g s", reason, request.method, path, wait)
+                time.sleep(wait)
+        self.silent.add(host)
+        raise HubUnreachable(f"{reason}, {tries} times" if tries > 1 else reason)
 
 
-def be_patient() -> None:
-    """From here on this process is patient with the Hub, unless it has a client of its own making already."""
-    if _http._GLOBAL_CLIENT_FACTORY is _http.default_client_factory:
-        set_client_factory(_patient_client)
-
-
-def _patient_client() -> PatientClient:
-    usual = _http.default_client_factory()
-    hooks = usual.event_hooks  # offline mode is one of them
-    usual.close()
-    return PatientClient(event_hooks=hooks, follow_redirects=True, timeout=None)
+def be_patient(tries: int = TRIES) -> None:
+    """From here on huggingface_hub tries each request `tries` times, unless this process gave it another client."""
+    client = get_session()
+    hooks = client.event_hooks  # offline mode is one of them
+    is_default = type(client) is httpx.Client and any(
+        hook.__module__.startswith("huggingface_hub") for hook in hooks["request"]
+    )
+    if is_default or (isinstance(client, PatientClient) and client.tries != tries):
+        set_client_factory(partial(PatientClient, tries, event_hooks=hooks))
 
 
 def backoff(attempt: int) -> float:
@@ -71,9 +88,11 @@ def backoff(attempt: int) -> float:
     return min(60.0, 2.0 ** (attempt - 1))
 
 
-def wait_of(headers: Any, otherwise: float) -> float:
-    """Seconds until another try: what Retry-After says, as a number or a date, within reason."""
+def requested_wait(headers: Any, otherwise: float) -> float:
+    """Seconds until another try: what the Hub asks for, as a number, a date or a rate limit's reset, within reason."""
     asked = (headers.get("Retry-After") or "").strip()
+    if not asked and (reset := re.search(r";\s*r=0\s*;\s*t=(\d+)", headers.get("ratelimit") or "")):
+        asked = reset[1]
     if re.fullmatch(r"[+-]?\d+(\.\d*)?", asked):
         return min(LONGEST_WAIT, max(0.0, float(asked)))
     try:
@@ -82,12 +101,4 @@ def wait_of(headers: Any, otherwise: float) -> float:
         return otherwise
 
 
-def _bounded(response: httpx2.Response, wait: float) -> httpx2.Response:
-    """What huggingface_hub waits by, if it tries again itself, held within reason too."""
-    if "Retry-After" in response.headers or "ratelimit" in response.headers:
-        response.headers.pop("ratelimit", None)
-        response.headers["Retry-After"] = str(round(wait))
-    return response
-
-
-__all__ = ["BUSY", "UNREACHABLE", "PatientClient", "backoff", "be_patient", "wait_of"]
+__all__ = ["BUSY", "UNREACHABLE", "HubUnreachable", "PatientClient", "backoff", "be_patient", "requested_wait"]

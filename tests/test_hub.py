@@ -4,11 +4,11 @@ import shutil
 
 import pandas as pd
 import pytest
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 
-from aullm_hf import hub as hub_module
 from aullm_hf.evaluation import write_report
 from aullm_hf.hub import HubPushError, push_run
+from aullm_hf.hub_client import backoff
 from support.fake_run import fake_run, finish_fold, report_without_figures
 from support.hub_server import HubServer, reach_the_server
 
@@ -164,25 +164,22 @@ def test_a_later_fold_and_a_changed_file_are_all_that_is_sent(runs):
         assert server.files("me/demo", "fold-sub02")["model.safetensors"] == b"retrained"
 
 
-def test_waits_grow_and_retry_after_is_obeyed():
-    class Response:
-        def __init__(self, status, headers):
-            self.status_code, self.headers, self.request = status, headers, None
+def test_waits_grow():
+    assert [backoff(attempt) for attempt in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
-    def error(status, **headers):
-        return hub_module.HfHubHTTPError("x", response=Response(status, headers))
 
-    waits = [hub_module._judge(error(503), attempt)[1] for attempt in range(1, 9)]
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert hub_module._judge(error(429, **{"Retry-After": "17"}), 1)[1] == 17
-    assert hub_module._judge(error(429, **{"Retry-After": "Fri, 21 Nov 2025 07:28:00 GMT"}), 2)[1] == 2
-    for status in (400, 401, 403, 404):
-        assert hub_module._judge(error(status), 1)[1] is None
-    assert hub_module._judge(TimeoutError(), 1)[1] == 1
-    wrapped = RuntimeError("Error while uploading")
-    wrapped.__cause__ = ConnectionResetError()
-    assert hub_module._judge(wrapped, 3)[1] == 4
-    assert hub_module._judge(KeyError("a bug of ours"), 1) == (None, None)
+@pytest.mark.parametrize("status", ["400", "401", "403", "404"])
+def test_what_trying_again_does_not_help_is_asked_once(status, runs, waits):
+    with HubServer(token=TOKEN, fault=lambda *_: status) as server:
+        with pytest.raises(HubPushError, match=f"the Hub answered {status}"):
+            push(runs / "tiny", server)
+        assert len(server.requests) == len(set(server.requests)) and not waits
+
+
+def test_an_error_that_is_not_the_hub_s_is_not_called_one(runs, monkeypatch):
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: {}["a bug"])
+    with HubServer() as server, pytest.raises(KeyError, match="a bug"):
+        push(runs / "tiny", server)
 
 
 def test_the_token_is_in_no_log_and_no_error(runs, caplog):

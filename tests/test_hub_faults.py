@@ -11,11 +11,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from huggingface_hub import get_session
 from safetensors.torch import load_file, save_file
 
 from aullm_hf import hub_client
 from aullm_hf.hub import HubPushError, push_run
-from aullm_hf.hub_client import wait_of
+from aullm_hf.hub_client import HubUnreachable, be_patient, requested_wait
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 from support.fake_run import fake_run, finish_fold, report_without_figures
 from support.hub_server import FAILURES, HubServer, reach_the_server
@@ -141,11 +142,13 @@ def test_how_long_to_wait_is_the_hubs_to_say_within_reason(run, waits):
 
 
 def test_a_date_to_wait_for():
-    assert wait_of({"Retry-After": "Fri, 21 Nov 2025 07:28:00 GMT"}, 2) == 2
-    assert wait_of({"Retry-After": "Fri, 21 Nov 2199 07:28:00 GMT"}, 2) == 300
+    assert requested_wait({"Retry-After": "Fri, 21 Nov 2025 07:28:00 GMT"}, 2) == 2
+    assert requested_wait({"Retry-After": "Fri, 21 Nov 2199 07:28:00 GMT"}, 2) == 300
     for nonsense in ({}, {"Retry-After": "soon"}, {"Retry-After": "nan"}, {"Retry-After": ""}):
-        assert wait_of(nonsense, 2) == 2
-    assert wait_of({"Retry-After": "-5"}, 2) == 0
+        assert requested_wait(nonsense, 2) == 2
+    assert requested_wait({"Retry-After": "-5"}, 2) == 0
+    assert requested_wait({"ratelimit": '"api";r=0;t=55'}, 2) == 55
+    assert requested_wait({"ratelimit": '"api";r=7;t=55'}, 2) == 2
 
 
 # -------------------------------------------------------------------- faults that stay
@@ -202,7 +205,7 @@ def test_the_tokens_of_the_environment_are_not_shown_either(run, waits, monkeypa
 def test_a_repository_of_something_else_is_refused_unless_asked(run, waits):
     with HubServer(token=TOKEN) as server:
         server.store("me/demo", {"config.json": b'{"model_type": "bert"}', "pytorch_model.bin": b"theirs"})
-        with pytest.raises(HubPushError, match=r"'me/demo': its branch main holds 2 files that are no run's \(config"):
+        with pytest.raises(HubPushError, match=r"its branch main holds 2 files that belong to no run \(config"):
             push(run, server)
         assert server.files("me/demo")["pytorch_model.bin"] == b"theirs" and not server.uploads
         push(run, server, overwrite=True)
@@ -257,6 +260,85 @@ def test_whoever_commits_in_between_is_not_written_over_blindly(run, waits):
         push(run, server, folds=["sub01"], main=False)
         assert holds(server, run) and "theirs.md" not in server.files("me/demo", "fold-sub01")
         assert any(path.endswith("/commit/fold-sub01") for _, path, _ in server.requests)
+
+
+# -------------------------------------------------------------------- other servers
+
+
+def test_a_server_without_xet_is_told_at_once(run, waits, monkeypatch):
+    """Xet's client calls a 404 a network error: what came is shown, and is not waited for."""
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    with HubServer(token=TOKEN) as server:
+        with pytest.raises(
+            HubPushError, match=r"answered 404 Not Found to Xet; .* set HF_HUB_DISABLE_XET=1"
+        ) as refused:
+            push(run, server, folds=["sub01"], main=False)
+    assert not waits and TOKEN not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize("stated", ["sha256", "md5", "git-sha256"])
+def test_what_is_there_is_known_by_the_hash_that_the_server_states(stated, run, waits):
+    with HubServer(token=TOKEN) as server:
+        server.stated_hash = stated
+        push(run, server)
+        sent = len(server.uploads)
+        again = push(run, server)
+        assert again.uploaded == 0 and len(server.uploads) == sent
+        fold = run / "folds" / "sub01"
+        code = fold / "checkpoint" / "modeling_aullm.py"
+        code.write_text(code.read_text().upper())  # of the same size
+        finish_fold(fold, json.loads((fold / "fold.json").read_text()))
+        assert push(run, server, main=False).branches["fold-sub01"].uploaded == ["modeling_aullm.py"]
+        assert holds(server, run)
+
+
+@pytest.mark.parametrize("branch", ["main", "fold-sub01"])
+def test_of_two_runs_pushed_at_once_the_later_is_refused(branch, run, waits, tmp_path):
+    """Both find the repository empty; the one whose commit comes second must not write over the first."""
+    other = shutil.copytree(run, tmp_path / "other")
+    info = json.loads((other / "run.json").read_text())
+    info["data"]["fingerprint"] = "e" * 64
+    (other / "run.json").write_text(json.dumps(info))
+    options = {"folds": []} if branch == "main" else {"folds": ["sub01"], "main": False}
+    with HubServer(token=TOKEN) as server:
+        push_run(other, "me/other", endpoint=server.url, token=TOKEN, **options)
+        theirs = server.repos["model:me/other"]
+
+        def fault(method, path, count):
+            repo = server.repos["model:me/demo"] if "me/demo" in path else {"commits": ()}
+            if path.endswith(f"me/demo/preupload/{branch}") and len(repo["commits"]) == 1:
+                server.commit(repo, branch, theirs["commits"][theirs["branches"][branch]])
+            return ""
+
+        server.fault = fault
+        with pytest.raises(HubPushError, match=rf"branch {branch} holds another run \(tiny: data.fingerprint differ"):
+            push(run, server, **options)
+        assert json.loads(server.files("me/demo", branch)["run.json"])["data"]["fingerprint"] == "e" * 64
+
+
+def test_the_hub_is_given_up_once_and_not_at_every_request(waits):
+    """A load asks for several files: after the first was asked in vain, each of the others is asked once."""
+    be_patient(3)
+    with HubServer(fault=lambda *_: "cut before") as server:
+        for name in ("config.json", "adapter_config.json", "model.safetensors"):
+            with pytest.raises(HubUnreachable, match=r"the line was cut"):
+                get_session().get(f"{server.url}/me/x/resolve/main/{name}")
+        assert len(server.requests) == 3 + 1 + 1 and waits == [1, 2]
+        server.fault = None
+        get_session().get(f"{server.url}/me/x/resolve/main/config.json")
+        server.fault = first_time("503")
+        get_session().get(f"{server.url}/me/x/resolve/main/config.json")
+        assert len(server.requests) == 3 + 1 + 1 + 1 + 2, "patience comes back with the Hub"
+
+
+def test_a_client_of_the_user_s_own_is_left_alone(monkeypatch):
+    class Own(hub_client.httpx.Client):
+        pass
+
+    monkeypatch.setattr(hub_client, "get_session", Own)
+    monkeypatch.setattr(hub_client, "set_client_factory", lambda _: pytest.fail("the user's client is replaced"))
+    be_patient()
 
 
 # -------------------------------------------------------------------- what is published of this machine

@@ -14,6 +14,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .labels import is_licensed
+from .redacting import redact
 from .run_folder import Run, fold_folder
 from .scoring import Scores
 from .tables import PROTOCOLS, About, beside_title, comparison, markdown_table, notes, text_cells, views
@@ -140,7 +141,7 @@ def _render(info, name, results, about, words, repo_id, template, *, evaluated) 
         "calibrated": "calibrated" in results["rules"],
         "about": _sentence(about.line()),
         "facts": _facts(info, results, about, base),
-        "config": json.dumps(public(info.get("config", {})), indent=2, ensure_ascii=False),
+        "config": json.dumps(redact(info.get("config", {})), indent=2, ensure_ascii=False),
         "base_llm": base,
         "data_licence": _data_licence(info, about),
         "excluded": list(results["mean"]["excluded"]) if "mean" in results else [],
@@ -297,37 +298,6 @@ def _checkpoint(run: Run, has_final: bool) -> Path:
     if has_final:
         return Path("runs") / run.path.name / "final" / "checkpoint"
     return Path("runs") / run.path.name / "folds" / fold_folder(run.folds[0], run.folds) / "checkpoint"
-
-
-def public(value):
-    """A configuration as it may be shown: no secrets, and of a path on somebody's machine only its last name."""
-    if isinstance(value, Mapping):
-        return {key: public(part) for key, part in value.items() if not _secret(str(key), part)}
-    if isinstance(value, list | tuple):
-        return [public(part) for part in value]
-    return _last_name(value)
-
-
-def without_places(config):
-    """A model's configuration with the last name only of every folder that it was made from."""
-    if isinstance(config, Mapping):
-        return {
-            key: _last_name(part) if str(key).endswith("name_or_path") else without_places(part)
-            for key, part in config.items()
-        }
-    return config
-
-
-def _last_name(value):
-    """Of a path on somebody's machine; anything else is left as it is."""
-    if isinstance(value, str) and (value.startswith(("/", "~", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", value)):
-        return ".../" + re.split(r"[\\/]", value.rstrip("\\/"))[-1]
-    return value
-
-
-def _secret(key: str, value) -> bool:
-    named = re.search(r"(^|_)(token|secret|password|api_key)$", key.lower())
-    return bool(named and isinstance(value, str)) or bool(isinstance(value, str) and re.search(r"\bhf_\w{10,}", value))
 
 
 def _sentence(text: str) -> str:

@@ -5,7 +5,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from aullm_hf.evaluation import read_run, score_predictions, write_report
-from aullm_hf.evaluation.cards import fold_card, public, run_card
+from aullm_hf.evaluation.cards import fold_card, run_card
+from aullm_hf.evaluation.redacting import redact
 from aullm_hf.evaluation.report import results_of
 from aullm_hf.evaluation.tables import About
 from support.fake_run import fake_run, report_without_figures
@@ -81,7 +82,7 @@ def test_a_fold_s_card_says_whom_it_left_out(tmp_path):
 
 
 def test_nobody_s_secrets_or_folders_are_shown():
-    shown = public(
+    shown = redact(
         {
             "hub_token": "hf_abcdefghijklmnop",
             "n_visual_token": 8,

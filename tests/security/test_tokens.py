@@ -7,7 +7,7 @@ import logging
 import pytest
 import yaml
 
-from aullm_hf.evaluation.cards import public
+from aullm_hf.evaluation.redacting import redact
 from support.tiny_run import tiny_yaml, train
 
 TOKEN = "hf_plantedtokenthatnobodymaysee"
@@ -45,7 +45,7 @@ def test_a_run_does_not_push_itself(tmp_path, capsys):
 
 def test_what_is_published_of_a_configuration_holds_no_secret():
     secrets = {"hub_token": TOKEN, "api_key": "x", "nested": [{"password": "y", "note": f"Bearer {TOKEN}"}], "lr": 1}
-    shown = public(secrets)
+    shown = redact(secrets)
     assert TOKEN not in json.dumps(shown) and shown == {"nested": [{}], "lr": 1}
 
 

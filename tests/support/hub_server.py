@@ -45,6 +45,7 @@ class HubServer:
     ):
         self.fail_every, self.token, self.fault = fail_every, token, fault
         self.retry_after, self.says = "0", "a failure"  # of a 429, of other refusals
+        self.stated_hash = ""  # of every file, in place of git's own and the LFS object's
         self.closing = threading.Event()
         self.repos: dict[str, dict] = {}  # "model:me/x" -> {"visibility", "branches": {name: sha}, "commits": {..}}
         self.lfs: dict[str, bytes] = {}
@@ -188,7 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
         if repo is None:
             return self.missing("RepoNotFound")
         action, rest = (rest[0], rest[1:]) if rest else ("revision", ["main"])
-        return getattr(self, f"on_{action.replace('-', '_')}")(repo, repo_id, rest)
+        known = getattr(self, f"on_{action.replace('-', '_')}", None)
+        return known(repo, repo_id, rest) if known else self.answer({"error": f"Not Found: {url.path}"}, 404)
 
     def create_or_delete(self, what: str):
         asked = json.loads(self.body)
@@ -236,6 +238,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def describe(self, path: str, entry: dict) -> dict:
         content = self.hub.content(entry)
+        if stated := self.hub.stated_hash:
+            head = b"blob %d\0" % len(content) if stated.startswith("git-") else b""
+            oid = hashlib.new(stated.removeprefix("git-"), head + content).hexdigest()
+            return {"type": "file", "path": path, "size": len(content), "oid": oid}
         if "lfs" in entry:
             lfs = {"oid": entry["lfs"], "size": len(content), "pointerSize": 130}
             pointer = git_sha(entry["lfs"].encode())

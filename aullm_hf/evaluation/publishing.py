@@ -1,0 +1,205 @@
+"""What may leave a run, and as what: one branch per fold, and `main` for the final fit, the card and the tables.
+
+Labels of licensed data stay at home unless the caller states the right to publish them; so does all that would give
+them back. Pickles, links and hidden files are never published, nor is any folder of this machine. Nothing here
+reaches the Hub, and nothing of the run is changed: what has to be rewritten is written into `staging`.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .cards import fold_card, run_card
+from .figures import FIGURES
+from .labels import is_licensed, without_labels
+from .redacting import redact, redact_model_paths
+from .run_folder import (
+    Run,
+    finished_folds,
+    read_json,
+    read_run,
+    refuse_damaged,
+    with_digest,
+    write_json,
+    write_table,
+    write_text,
+)
+from .scoring import Scores
+from .tables import TABLES, About
+
+_PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}  # run code when loaded
+_TABLES_AND_FACES = {".parquet", ".csv", ".tsv", ".xlsx", ".arrow", ".npy", ".npz", ".png", ".jpg", ".jpeg", ".bmp",
+                     ".gif", ".webp", ".mp4", ".avi"}  # fmt: skip
+_FOLD_FIELDS = ("fold", "seed", "seen_subjects", "test_subjects", "calibration", "thresholds", "flagged",
+                "flag_reasons", "seconds", "batch_in_parts")  # fmt: skip
+# With the published scores, the exact steps of these curves would give the labels back.
+_SHOWS_LABELS = {"precision_recall.png"}
+
+
+@dataclass
+class BranchContent:
+    """What one branch of the repository is to hold."""
+
+    branch: str
+    files: dict[str, Path] = field(default_factory=dict)  # path in the repository -> local file
+    left_out: list[str] = field(default_factory=list)  # local files that are not published
+
+
+def publishable_branches(
+    run_dir: str | Path,
+    staging: Path,
+    *,
+    repo_id: str,
+    folds: Sequence[str] | None = None,
+    main: bool = True,
+    push_labels: bool = False,
+    right: str = "",
+) -> list[BranchContent]:
+    """The branches of a run: one per finished fold (or per fold named as under folds/), then `main`.
+
+    Refuses damaged folds, incomplete checkpoints, links, a report that is not of these predictions, and labels of
+    licensed data without the statement of the right to publish them.
+    """
+    path = Path(run_dir)
+    info = read_json(path / "run.json")
+    licensed = is_licensed(info)
+    if push_labels and licensed and len(right.split()) < 4:
+        datasets = ", ".join(info.get("data", {}).get("datasets", ["unknown"]))
+        raise ValueError(
+            f"push_labels=True for licensed data ({datasets}) needs the statement of your right to publish them, got "
+            f'right="{right}"; write a sentence such as "The owners allowed me in writing on 3 May to publish these"'
+        )
+    folders = _wanted_folds(path, folds)
+    final = path / "final"
+    refuse_damaged([*folders, *([final] if main and (final / "fold.json").is_file() else [])])
+    branches = [_fold_branch(folder, info, staging / folder.name, repo_id, path.name) for folder in folders]
+    if main:
+        labels = push_labels or not licensed
+        branches.append(_main_branch(read_run(path), staging / "main", repo_id, labels, right if licensed else ""))
+    return branches
+
+
+def run_differences(own: Mapping, other: object) -> list[str]:
+    """Of what makes a run this run, what differs in another's run.json. Versions may: a run can go on with newer ones.
+
+    `own` is the run.json of the folder, `other` what a run.json on the Hub holds.
+    """
+    if not isinstance(other, Mapping):
+        return ["run.json"]
+    own = redact(own)
+    setup = "identity" if "identity" in own else "config"
+    names = [name for name in (setup, "aus", "protocol", "seeds", "model_kind") if own.get(name) != other.get(name)]
+    data, other_data = own.get("data") or {}, other.get("data") or {}
+    fingerprints = ("datasets", "fingerprint", "labels_fingerprint")
+    return names + [f"data.{name}" for name in fingerprints if data.get(name) != other_data.get(name)]
+
+
+def _wanted_folds(path: Path, wanted: Sequence[str] | None) -> list[Path]:
+    folders = finished_folds(path)
+    if wanted is None:
+        return folders
+    names = {folder.name for folder in folders}
+    if missing := sorted(set(wanted) - names):
+        raise ValueError(f"no finished fold '{missing[0]}' with a checkpoint; there are {', '.join(sorted(names))}")
+    return [folder for folder in folders if folder.name in set(wanted)]
+
+
+def _fold_branch(folder: Path, info: Mapping, staging: Path, repo_id: str, run_name: str) -> BranchContent:
+    content = BranchContent(f"fold-{folder.name}")
+    _add_checkpoint(content, folder / "checkpoint", staging, is_licensed(info))
+    content.files["run.json"] = staging / "run.json"
+    write_json(with_digest(redact(info)), content.files["run.json"])
+    if "README.md" not in content.files:
+        entry = read_json(folder / "fold.json")
+        card = fold_card(info, info.get("name") or run_name, entry, repo_id=repo_id, branch=content.branch)
+        content.files["README.md"] = staging / "README.md"
+        write_text(str(card), content.files["README.md"])
+    return content
+
+
+def _add_checkpoint(content: BranchContent, folder: Path, staging: Path, licensed: bool) -> None:
+    """Left out: pickles, links, hidden files, and tables and pictures beside licensed data."""
+    if folder.is_symlink() or folder.parent.is_symlink():
+        raise ValueError(
+            f"'{folder}' is a link or lies behind one: what it leads to is not pushed; push that run itself"
+        )
+    unwanted = _PICKLES | (_TABLES_AND_FACES if licensed else set())
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.is_dir() and not file.is_symlink():
+            continue
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in name.split("/"))
+        if file.is_symlink() or hidden or file.suffix.lower() in unwanted:
+            content.left_out.append(name)
+        else:
+            content.files[name] = file
+    if "config.json" not in content.files:
+        raise FileNotFoundError(f"'{folder}' has no config.json: it is not a complete checkpoint and is not pushed")
+    config = read_json(content.files["config.json"])
+    if (redacted := redact_model_paths(config)) != config:
+        content.files["config.json"] = staging / "config.json"
+        write_json(redacted, content.files["config.json"])
+
+
+def _main_branch(run: Run, staging: Path, repo_id: str, labels: bool, right: str) -> BranchContent:
+    """The final fit where there is one, and the run's tables, figures and card, as they may be published."""
+    content = BranchContent("main")
+    final = run.path / "final" / "checkpoint"
+    if final.is_dir():
+        _add_checkpoint(content, final, staging, is_licensed(run.info))
+    results = _results(run)
+    tables = {"predictions": run.predictions if labels else without_labels(run.predictions)}
+    if run.inner is not None and labels:
+        tables["inner"] = run.inner
+    elif run.inner is not None:  # a and b follow from few inner labels so exactly that the inner scores give them back
+        content.left_out.append("inner.parquet")
+    for name, table in tables.items():
+        write_table(table, staging / f"{name}.parquet")
+    write_json([{key: e[key] for key in _FOLD_FIELDS if key in e} for e in run.folds], staging / "folds.json")
+    write_json(with_digest(redact(run.info)), staging / "run.json")
+    shutil.copyfile(run.path / "results.json", staging / "results.json")
+    for folder, names in (("tables", TABLES), ("figures", FIGURES)):
+        (staging / folder).mkdir()
+        for name in names:
+            if not _is_own(run.path / folder / name):
+                continue
+            if name in _SHOWS_LABELS and not labels:
+                content.left_out.append(f"{folder}/{name}")
+            else:
+                shutil.copyfile(run.path / folder / name, staging / folder / name)
+    figures = [name for name in FIGURES if (staging / "figures" / name).is_file()]
+    card = run_card(
+        run,
+        results,
+        Scores(results),
+        About.of_run(run),
+        repo_id=repo_id,
+        figures=figures,
+        right=right if labels else "",
+    )
+    write_text(str(card), staging / "README.md")
+    staged = (file for file in sorted(staging.rglob("*")) if file.is_file())
+    content.files |= {file.relative_to(staging).as_posix(): file for file in staged}
+    return content
+
+
+def _results(run: Run) -> dict:
+    """results.json, refused where it is not of the run's predictions."""
+    path = run.path / "results.json"
+    results = read_json(path) if _is_own(path) else {}
+    clips = len(run.predictions[["dataset", "clip_id"]].drop_duplicates())
+    if results.get("n_clips") == clips:
+        return results
+    problem = f"a results.json of {results['n_clips']} clips beside {clips} predicted ones" if results else ""
+    raise FileNotFoundError(
+        f"'{run.path}' has {problem or 'no results.json'}; make it with `aullm evaluate {run.path}`, then push"
+    )
+
+
+def _is_own(file: Path) -> bool:
+    """A file that is there, and neither a link nor in a folder that is one: what a link leads to is not the run's."""
+    return file.is_file() and not file.is_symlink() and not file.parent.is_symlink()
+
+
+__all__ = ["BranchContent", "publishable_branches", "run_differences"]
