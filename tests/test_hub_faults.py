@@ -157,7 +157,7 @@ def test_a_date_to_wait_for():
 STAYS = {
     "401": "it does not know the token, or there is none; log in with `hf auth login`, or set HF_TOKEN",
     "403": "the token has no right to write there; make one that has, at https://huggingface.co/settings/tokens",
-    "503": "the Hub answered 503, 4 times; nothing local was touched, push again later",
+    "503": "the Hub answered 503",
     "cut before": "the line was cut",
 }
 QUICK = {("401", "/api/repos/create"), ("403", "/commit/"), ("503", "/commit/"), ("cut before", "/lfs-store/")}
@@ -180,6 +180,9 @@ def test_what_stays_wrong_is_said_in_one_line(status, where, run, waits, caplog,
         assert len(server.requests) < 250
     text = str(refused.value)
     assert said in text and "'me/demo'" in text and "\n" not in text
+    if status == "503":
+        assert text.endswith("; nothing local was touched, push again later")
+        assert ("503, 4 times" in text) == (where != "/lfs-store/"), "uploads are tried again by huggingface_hub"
     shown = "".join([*traceback.format_exception(refused.value), caplog.text, *capsys.readouterr()])
     assert TOKEN not in shown
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

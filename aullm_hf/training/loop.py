@@ -25,7 +25,7 @@ from .launch import PROG, Launch
 from .model import build_model, draws_nothing, processor_of
 from .progress import Progress
 from .run_info import run_info
-from .run_state import is_finished, is_reported, locked, open_run, set_damaged_aside, set_reported
+from .run_state import is_finished, is_reported, lock_of, locked, open_run, set_damaged_aside, set_reported
 from .settings import ConfigError, RunConfig, load_run_config
 from .signals import STOPPER, Stopped
 
@@ -141,7 +141,7 @@ def take_jobs(
     held: deque[Job] = deque()
     while left:
         job = left.popleft()
-        with lock_if(chooses, config, job.name, wait=wait) as free:
+        with lock_if(chooses, config, lock_of(job.folder), wait=wait) as free:
             begun, failed = context.clock(), None
             takes = chooses and free and not is_finished(job.folder) and not failures.has(job.folder)
             takes = distributed.broadcast_from_first(int(takes))

@@ -1,7 +1,7 @@
 """The run folder while it is being written: the manifest, the locks, what is whole and what was cut short.
 
     run.json, config.yaml       what the run is, and what train.py takes to do it again; written first
-    .locks/<fold>.lock          held by the process that trains the fold; a dead process holds nothing
+    .locks/folds-<fold>.lock    held by the process that trains the fold; a dead process holds nothing
     folds/<fold>/work/          the Trainer's checkpoints, sealed one by one, gone when the fold ends
     folds/<fold>/fold.json      written last, with every file's checksum: a fold is finished exactly when it is there
     folds/<fold>/failed.json    why it failed, until it is finished
@@ -51,6 +51,11 @@ def locked(run_dir: Path, name: str, *, wait: bool) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def lock_of(folder: Path) -> str:
+    """The lock of a fold's folder, or of the final fit's: a fold may be called `final`, `run` or `report`."""
+    return f"folds-{folder.name}" if folder.parent.name == "folds" else folder.name
 
 
 # -------------------------------------------------------------------- the manifest
@@ -120,7 +125,7 @@ def set_damaged_aside(run_dir: Path, folders: Iterable[Path], *, retrain: bool) 
             f"and keeps what there is under {run_dir / 'damaged'}."
         )
     for folder, found in damaged.items():
-        with locked(run_dir, folder.name, wait=False) as free:
+        with locked(run_dir, lock_of(folder), wait=False) as free:
             if not (free and is_finished(folder) and fold_damage(folder)):
                 continue
             aside = next(path for n in count(1) if not (path := run_dir / "damaged" / f"{folder.name}-{n}").exists())

@@ -272,7 +272,7 @@ def test_a_damaged_fold_in_another_launchs_hands_is_left_there(copy):
     folder = copy / "folds/sub02"
     _flip(folder / "checkpoint/model.safetensors")
     (folder / "work").mkdir()
-    with locked(copy, "sub02", wait=False) as free:
+    with locked(copy, "folds-sub02", wait=False) as free:
         assert free
         set_damaged_aside(copy, [folder], retrain=True)
     assert (folder / "work").is_dir() and not (copy / "damaged").exists()
@@ -357,7 +357,7 @@ def test_what_reads_a_run_afterwards_tells_a_flipped_byte(copy, monkeypatch, cap
 
 
 @pytest.mark.parametrize(
-    ("path", "folder"), [(".locks/sub02.lock", True), ("folds/sub02/work", False), ("folds/sub02", False)]
+    ("path", "folder"), [(".locks/folds-sub02.lock", True), ("folds/sub02/work", False), ("folds/sub02", False)]
 )
 def test_what_stands_in_the_way_is_named_and_left_alone(config, copy, capsys, path, folder):
     shutil.rmtree(copy / "folds" / "sub02")

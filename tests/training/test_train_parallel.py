@@ -65,12 +65,25 @@ def test_named_folds_and_a_fold_in_other_hands(config, tmp_path, capsys):
     from aullm_hf.training.run_state import locked
 
     run = tmp_path / "run"
-    with locked(run, "sub02", wait=False) as had:
+    with locked(run, "folds-sub02", wait=False) as had:
         assert had
         assert forked(train, config, run, "--folds", "sub01,sub02") == 0
     assert set(_stamps(run)) == {"sub01"}
     assert train(config, run, "--folds", "sub99") == 2
     assert "--folds names 'sub99'; the folds are sub01, sub02, sub03, sub04" in capsys.readouterr().err
+
+
+def test_a_fold_called_as_a_part_of_the_run_has_a_lock_of_its_own(tmp_path):
+    """Subjects may be called `final`, `run`, `report`: whoever trains them must not keep the run itself waiting."""
+    from aullm_hf.training.run_state import lock_of, locked
+
+    parts = ("final", "run", "report", "base_llm")
+    assert lock_of(tmp_path / "final") == "final"
+    for name in parts:
+        with locked(tmp_path, lock_of(tmp_path / "folds" / name), wait=False):
+            for part in parts:
+                with locked(tmp_path, part, wait=False) as free:
+                    assert free
 
 
 def test_another_configuration_is_refused_with_what_differs(config, alone, capsys):
