@@ -4,7 +4,7 @@ For every room but `model`, whose own (`model/checking.py`) travels to the Hub w
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Set
 from numbers import Real
 from typing import Any
 
@@ -15,6 +15,12 @@ def shown(value: Any) -> str:
     """`repr` on one line, cut where it is long: a table or a page of text would bury the message."""
     text = " ".join(repr(value).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}.. ({type(value).__name__})"
+
+
+def first_few(items: Iterable[Any], limit: int = 5) -> str:
+    """The first items, and how many more there are; those of a set are sorted."""
+    items = sorted(items) if isinstance(items, Set) else list(items)
+    return ", ".join(map(str, items[:limit])) + (f" and {len(items) - limit} more" if len(items) > limit else "")
 
 
 def check_choice(name: str, value: Any, allowed: Collection[str | None]) -> None:

@@ -116,7 +116,7 @@ def _build(options: argparse.Namespace) -> int:
 
 def _preview(options: argparse.Namespace) -> int:
     from ..data.loading import load_clips
-    from ..data.preview import draw_clips
+    from ..data.preview import plot_clips
 
     common = {"size": options.size, "cache_dir": options.cache_dir}
     amplitude = options.amplitude
@@ -128,6 +128,6 @@ def _preview(options: argparse.Namespace) -> int:
         more = {"face": options.face, "on_error": options.on_error}
         dataset = load_clips(options.name, options.root, **common, **more)
     chosen = options.clip or options.clips
-    draw_clips(dataset, options.out, clips=chosen, amplitude=amplitude)
+    plot_clips(dataset, options.out, clips=chosen, amplitude=amplitude)
     print(f"{options.out}: {len(options.clip) if options.clip else min(options.clips, len(dataset))} clips")
     return 0

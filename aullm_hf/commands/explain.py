@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.errors import tame
+from ..data.errors import escape_control
 from ..inference.pictures.drawing import FORMATS, save_figure
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def run(options: argparse.Namespace) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # its face detector warns on every start
     written = _explain(options)
     for clip in written["clips"]:
-        print(f"\n{tame(clip['title'])}")
+        print(f"\n{escape_control(clip['title'])}")
         for line in [clip["reason"], clip["warning"], *(au["sentence"] for au in clip["aus"])]:
             if line:
-                print(f"  {tame(line)}")
+                print(f"  {escape_control(line)}")
     failed = sum(bool(clip["reason"]) for clip in written["clips"])
     print(
         f"\n{len(written['clips']) - failed} explained, {failed} could not be read, "

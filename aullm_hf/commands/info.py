@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..data.errors import tame
+from ..data.errors import escape_control
 
 EXAMPLES = """examples:
   aullm info me/casme2-aullm
@@ -114,7 +114,7 @@ def text_of(facts: dict[str, Any]) -> str:
         megabytes = facts["bytes_in_checkpoint"] / 1e6
         lines.append(f"Checkpoint: {facts['parameters_in_checkpoint']:,} parameters, {megabytes:.1f} MB")
     lines.append(f"Trained on: {facts['trained_on'] or 'there is no card that says it'}")
-    return "\n".join(map(tame, lines))  # a stranger's configuration must not steer the terminal
+    return "\n".join(map(escape_control, lines))  # a stranger's configuration must not steer the terminal
 
 
 def _file(model: str, name: str, revision: str | None) -> Path | None:

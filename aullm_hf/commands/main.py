@@ -8,7 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from ..data.errors import tame
+from ..data.errors import escape_control
 
 EXAMPLES = """examples:
   aullm train quickstart                                               (a first run: no data, no network)
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
             warnings.showwarning = partial(_warn, options.verb, warnings.showwarning)
             return import_module(f".{options.verb}", __package__).run(options)
     except (ValueError, TypeError, OSError, ImportError) as error:  # wrong settings, no such model, a missing extra
-        print(f"aullm {options.verb}: {tame(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"aullm {options.verb}: {escape_control(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\naullm {options.verb}: stopped", file=sys.stderr)
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _warn(command: str, otherwise: Callable, message: Warning, category: type[Warning], *where: Any) -> None:
     """Ours are for a person, who does not care where in the code they come from."""
     if category is UserWarning:
-        print(f"aullm {command}: warning: {tame(' '.join(str(message).split()))}", file=sys.stderr)
+        print(f"aullm {command}: warning: {escape_control(' '.join(str(message).split()))}", file=sys.stderr)
     else:
         otherwise(message, category, *where)
 

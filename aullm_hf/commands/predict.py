@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.errors import tame
+from ..data.errors import escape_control
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,12 +69,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _sources(options: argparse.Namespace) -> list["Source"]:
-    from ..data.reading.folders import IMAGE_SUFFIXES, natural
+    from ..data.reading.folders import IMAGE_SUFFIXES, natural_key
     from ..inference.reading.sources import sources_of
 
     clips = options.clips
     if all(Path(clip).suffix.lower() in IMAGE_SUFFIXES for clip in clips):  # *.jpg, in the shell's own order
-        clips = sorted(clips, key=natural)
+        clips = sorted(clips, key=natural_key)
     return list(sources_of(clips, options.fps))
 
 
@@ -112,7 +112,7 @@ def _predict(options: argparse.Namespace, detector: "AUDetector", sources: list[
                 _count(rows, reasons)
                 rows_now += len(rows)
                 with tqdm.external_write_mode(sys.stdout):
-                    said = [tame(_said(row, detector.labels)) for row in rows.to_dict("records")]
+                    said = [escape_control(_said(row, detector.labels)) for row in rows.to_dict("records")]
                     print("\n".join(said), flush=True)
         return _summary(options, len(sources), rows_now, reasons, sum(reasons.values()))
 
@@ -203,5 +203,5 @@ def _summary(options: argparse.Namespace, sources: int, rows: int, reasons: Coun
         parts.append(f"{there} sources were there already")
     why = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common(6))
     parts.append(f"{bad} rows with a reason" + (f" ({why})" if why else "") if bad else "all were read")
-    print(tame(f"{'; '.join(parts)}{f' -> {options.out}' if options.out else ''}"), file=sys.stderr)
+    print(escape_control(f"{'; '.join(parts)}{f' -> {options.out}' if options.out else ''}"), file=sys.stderr)
     return int(options.strict and bad > 0)

@@ -14,8 +14,8 @@ import numpy as np
 
 from .errors import ERROR, ClipError, DataError, FaceError, Problem, UnsafePathError, error_from
 from .faces import FaceFinder, FaceRecipe, crop_clip
-from .reading.images import need_cv2, read_gray
-from .reading.records import Record, Source
+from .reading.images import import_cv2, read_gray
+from .reading.records import RawDataset, Record
 from .report import Report
 from .schema import clip_features
 
@@ -25,17 +25,17 @@ def default_workers() -> int:
     return max(min(cores, 16), 1)
 
 
-def gray_frames(record: Record, source: Source) -> Iterator[np.ndarray]:
+def gray_frames(record: Record, raw: RawDataset) -> Iterator[np.ndarray]:
     """The clip's frames, one at a time, all of one size."""
     if record.video is not None:
         from .reading.videos import read_video
 
-        path = source.tree.absolute(record.video)
+        path = raw.tree.absolute(record.video)
         yield from read_video(path, record.video, record.onset, record.offset, to_end=record.to_end)
         return
     first = None
     for frame in record.frames:
-        image = read_gray(source.tree.absolute(frame.path), frame.path)
+        image = read_gray(raw.tree.absolute(frame.path), frame.path)
         first = first if first is not None else (frame.path, image.shape)
         if image.shape != first[1]:
             raise ClipError(
@@ -51,10 +51,10 @@ def problem_of(error: DataError, record: Record) -> Problem:
     return Problem(ERROR, kind, str(error), file=record.file, row=record.row, clip=record.name)
 
 
-def crop_record(record: Record, source: Source, recipe: FaceRecipe, finder: FaceFinder | None):
+def crop_record(record: Record, raw: RawDataset, recipe: FaceRecipe, finder: FaceFinder | None):
     """(T, size, size) uint8, or the Problem that makes the clip unusable."""
     try:
-        crops = crop_clip(gray_frames(record, source), recipe, finder)[0]
+        crops = crop_clip(gray_frames(record, raw), recipe, finder)[0]
         if record.to_end:
             record.offset = record.onset + len(crops) - 1
         return crops
@@ -62,11 +62,11 @@ def crop_record(record: Record, source: Source, recipe: FaceRecipe, finder: Face
         return problem_of(error, record)
 
 
-def check_record(record: Record, source: Source) -> Problem | None:
+def check_record(record: Record, raw: RawDataset) -> Problem | None:
     """Decode every frame and keep none; all unreadable frames of a clip are named, not the first only."""
     if record.video is not None:
         try:
-            for _ in gray_frames(record, source):
+            for _ in gray_frames(record, raw):
                 pass
         except DataError as error:
             return problem_of(error, record)
@@ -74,7 +74,7 @@ def check_record(record: Record, source: Source) -> Problem | None:
     failed, shapes = [], {}
     for frame in record.frames:
         try:
-            shapes.setdefault(read_gray(source.tree.absolute(frame.path), frame.path).shape, frame.path)
+            shapes.setdefault(read_gray(raw.tree.absolute(frame.path), frame.path).shape, frame.path)
         except DataError as error:
             failed.append(str(error))
     if len(shapes) > 1:
@@ -92,7 +92,7 @@ def in_order(work: Callable, items: Iterable, workers: int) -> Iterator:
     if workers <= 1:
         yield from map(work, items)
         return
-    cv2 = need_cv2()
+    cv2 = import_cv2()
     inner = cv2.getNumThreads()
     cv2.setNumThreads(1)  # OpenCV's own threads would only fight with these
     with ThreadPoolExecutor(workers) as pool:
@@ -117,14 +117,14 @@ def progress(items: Iterable, total: int, title: str):
     return tqdm(items, total=total, desc=title, unit=" clips")
 
 
-def check_frames(source: Source, workers: int) -> list[Problem]:
+def check_frames(raw: RawDataset, workers: int) -> list[Problem]:
     """What decoding all frames brings to light."""
-    results = in_order(lambda record: check_record(record, source), source.records, workers)
-    return [problem for problem in progress(results, len(source.records), f"{source.title}: checking") if problem]
+    results = in_order(lambda record: check_record(record, raw), raw.records, workers)
+    return [problem for problem in progress(results, len(raw.records), f"{raw.title}: checking") if problem]
 
 
 def build(
-    source: Source,
+    raw: RawDataset,
     report: Report,
     recipe: FaceRecipe,
     finder: FaceFinder | None,
@@ -137,17 +137,17 @@ def build(
     from datasets import Dataset, DatasetInfo
     from datasets.arrow_writer import ArrowWriter
 
-    title = f"{source.title} below {source.tree.root}"
-    errors = [problem for problem in source.problems if problem.level == ERROR]
+    title = f"{raw.title} below {raw.tree.root}"
+    errors = [problem for problem in raw.problems if problem.level == ERROR]
     if on_error == "raise" and errors:  # no use in building; but what else is wrong is said in the same breath
-        raise error_from([*errors, *check_frames(source, workers)], title)
+        raise error_from([*errors, *check_frames(raw, workers)], title)
     features = clip_features(recipe.size)
     loaded: list[Record] = []
     failed: list[Problem] = []
     shard = directory / "data-00000-of-00001.arrow"
-    work = in_order(lambda record: (record, crop_record(record, source, recipe, finder)), source.records, workers)
+    work = in_order(lambda record: (record, crop_record(record, raw, recipe, finder)), raw.records, workers)
     with ArrowWriter(features=features, path=str(shard), writer_batch_size=64) as writer:
-        for record, crops in progress(work, len(source.records), f"{source.title}: building"):
+        for record, crops in progress(work, len(raw.records), f"{raw.title}: building"):
             if isinstance(crops, Problem):
                 failed.append(crops)
                 continue
@@ -156,11 +156,11 @@ def build(
         writer.finalize()
     if failed and on_error == "raise":
         known = {problem.clip for problem in failed}
-        unread = [problem for problem in check_frames(source, workers) if problem.clip in known]
+        unread = [problem for problem in check_frames(raw, workers) if problem.clip in known]
         raise error_from(
             [problem for problem in failed if problem.clip not in {p.clip for p in unread}] + unread, title
         )
-    report.problems = [*source.problems, *failed]
+    report.problems = [*raw.problems, *failed]
     if not loaded:
         raise error_from(report.problems, f"{title}: no clip can be used")
     report.count(loaded)

@@ -7,9 +7,9 @@ from .builder import check_frames, default_workers, gray_frames, in_order, probl
 from .errors import DOUBT, ERROR, NOTE, DataError, FaceError, Problem
 from .faces import FaceFinder, FaceRecipe, first_face, to_gray
 from .labels import PUBLISHED_AUS
-from .loading import face_step, find_source
+from .loading import read_raw_dataset, resolve_face_options
 from .published.counts import PUBLISHED_COUNTS, PublishedCounts
-from .reading.records import Policies, Source
+from .reading.records import Policies, RawDataset
 from .report import Report
 
 
@@ -58,7 +58,7 @@ class Check:
         if report.corrections:
             lines += ["", f"corrected: {len(report.corrections)}"]
             lines += [
-                f"  {c['id']}: {c['field']} {c['found']} -> {c['value']}, {c['reason']}" for c in report.corrections
+                f"  {c['id']}: {c['field']} {c['faulty']} -> {c['value']}, {c['reason']}" for c in report.corrections
             ]
         if not self.ok and report.licence:
             lines += ["", report.licence]
@@ -86,34 +86,34 @@ def check_clips(
     """
     choice = Policies(**policies)
     workers = workers or default_workers()
-    recipe, finder = face_step(face=face, size=64, face_model=face_model)
+    recipe, finder = resolve_face_options(face=face, size=64, face_model=face_model)
     try:
-        source = find_source(name, root, choice, dataset_name)
+        raw = read_raw_dataset(name, root, choice, dataset_name)
     except DataError as error:
         problems = list(error.problems) or [Problem(ERROR, "table", str(error), file=str(root))]
         return Check(Report(dataset=name, title=name, release="not recognised", problems=problems))
-    failed = check_frames(source, workers)
+    failed = check_frames(raw, workers)
     if finder is not None:
         unread = {problem.clip for problem in failed}
-        failed += _check_faces(source, recipe, finder, workers, unread)
+        failed += _check_faces(raw, recipe, finder, workers, unread)
     unusable = {(problem.clip, problem.row) for problem in failed}
-    usable = [record for record in source.records if (record.name, record.row) not in unusable]
+    usable = [record for record in raw.records if (record.name, record.row) not in unusable]
     chosen = {name: value for name, value in asdict(choice).items() if value is not None}
-    report = Report.about(source, chosen, recipe, [*source.problems, *failed]).count(usable)
-    known = PUBLISHED_COUNTS.get(source.name)
+    report = Report.about(raw, chosen, recipe, [*raw.problems, *failed]).count(usable)
+    known = PUBLISHED_COUNTS.get(raw.name)
     return Check(report, known, _beside(report, known))
 
 
-def _check_faces(source: Source, recipe: FaceRecipe, finder: FaceFinder, workers: int, unread: set) -> list[Problem]:
+def _check_faces(raw: RawDataset, recipe: FaceRecipe, finder: FaceFinder, workers: int, unread: set) -> list[Problem]:
     def look(record):
         try:
-            first_face(map(to_gray, gray_frames(record, source)), recipe, finder)
+            first_face(map(to_gray, gray_frames(record, raw)), recipe, finder)
         except FaceError as error:
             return problem_of(error, record)
         return None
 
-    records = [record for record in source.records if record.name not in unread]
-    return [p for p in progress(in_order(look, records, workers), len(records), f"{source.title}: faces") if p]
+    records = [record for record in raw.records if record.name not in unread]
+    return [p for p in progress(in_order(look, records, workers), len(records), f"{raw.title}: faces") if p]
 
 
 def _beside(report: Report, known: PublishedCounts | None) -> list[dict]:

@@ -16,7 +16,7 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def tame(text: str) -> str:
+def escape_control(text: str) -> str:
     """The text with control characters escaped: what a stranger's file says must not steer a terminal."""
     return "".join(repr(one)[1:-1] if unicodedata.category(one).startswith("C") else one for one in text)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..arguments import check_path
 from .errors import DataError, LicenceError
-from .schema import COLUMNS, check_clips
+from .schema import COLUMNS, check_dataset
 
 FREE = "synthetic"  # data sets of this prefix show nobody
 
@@ -67,14 +67,14 @@ def push_clips(dataset, repo_id: str, *, private: bool | None = None, i_hold_the
     push_clips(clips, "me/synthetic-clips")  # doctest: +SKIP
     ```
     """
-    check_clips("dataset", dataset)
+    check_dataset("dataset", dataset)
     private = check_push(dataset, repo_id, private, i_hold_the_rights, kwargs.get("token"))
     return dataset.push_to_hub(repo_id, private=private, **kwargs)
 
 
 def to_parquet(dataset, path) -> Path:
     """One Parquet file; `load_clips(path)` reads it back."""
-    check_clips("dataset", dataset)
+    check_dataset("dataset", dataset)
     check_path("path", path, "the file to write")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

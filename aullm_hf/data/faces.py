@@ -21,7 +21,7 @@ import numpy as np
 
 from ..arguments import check_choice, check_number, check_path, check_whole, shown
 from .errors import ClipError, FaceError
-from .reading.images import need_cv2
+from .reading.images import import_cv2
 
 HUB_REPO = "opencv/face_detection_yunet"
 HUB_FILE = "face_detection_yunet_2023mar.onnx"
@@ -130,7 +130,7 @@ class FaceFinder:
     """YuNet behind one method. Safe to share between threads: each gets its own detector."""
 
     def __init__(self, face_model: str | os.PathLike | None = None):
-        self.cv2 = need_cv2()
+        self.cv2 = import_cv2()
         self.path = find_face_model(face_model)
         self.digest = model_digest(self.path)
         self._own = threading.local()
@@ -275,7 +275,7 @@ def alignment(points: np.ndarray, size: int) -> np.ndarray:
 
 def warp(gray: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """(size, size): the image under a similarity, every crop pixel the mean of all it covers."""
-    cv2 = need_cv2()
+    cv2 = import_cv2()
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))  # crop pixels per image pixel
     fine = min(max(int(np.ceil(1 / scale - 1e-6)), 1), 64)  # so many samples a crop pixel and axis miss no image pixel
     dense = matrix * fine
@@ -286,7 +286,7 @@ def warp(gray: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
 
 def resize_square(gray: np.ndarray, size: int, fit: str = "pad") -> np.ndarray:
     """(size, size) by area means, never squashed: the shorter side is padded, or the longer one is cut."""
-    cv2 = need_cv2()
+    cv2 = import_cv2()
     height, width = gray.shape
     if height != width and fit == "pad":
         more = abs(height - width)
@@ -311,7 +311,7 @@ def to_gray(frame: np.ndarray) -> np.ndarray:
     if frame.ndim == 3 and frame.shape[2] == 1:
         frame = frame[:, :, 0]
     elif frame.ndim == 3 and frame.shape[2] == 3:
-        cv2 = need_cv2()
+        cv2 = import_cv2()
         frame = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY)
     if frame.ndim != 2 or 0 in frame.shape:
         raise ClipError(f"a frame has the shape (H, W), (H, W, 1) or (H, W, 3), not {frame.shape}")

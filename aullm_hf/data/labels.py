@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arguments import shown
 from .facs import AUS
-from .schema import check_clips
+from .schema import check_dataset
 
 PUBLISHED_AUS: dict[str, tuple[int, ...]] = {
     "casme": (1, 4, 9, 14),
@@ -80,7 +80,7 @@ def multi_hot(clip_aus: Iterable[int] | None, aus: str | Sequence[int]) -> np.nd
 def label_matrix(dataset, aus: str | Sequence[int]) -> np.ndarray:
     """(n_clips, n_AU) float32 of a whole Dataset (or any list of rows)."""
     if not isinstance(dataset, list | tuple):
-        check_clips("dataset", dataset)
+        check_dataset("dataset", dataset)
     rows = dataset.select_columns("aus").with_format(None)["aus"] if hasattr(dataset, "select_columns") else None
     if rows is None:
         for at, row in enumerate(dataset):

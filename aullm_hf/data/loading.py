@@ -11,8 +11,8 @@ from .exporting import load_export
 from .faces import FaceFinder, FaceRecipe, find_face_model, model_digest
 from .published import casme, casme2, casme3, fourdme, mmew, samm, smic
 from .reading import own
-from .reading.matching import read_source
-from .reading.records import Layout, Policies, Source
+from .reading.matching import read_published
+from .reading.records import Layout, Policies, RawDataset
 from .report import Report
 
 LAYOUTS: dict[str, Layout] = {
@@ -88,10 +88,10 @@ def load_clips(
         images=None if images is None else os.fspath(images),
         prefer_crops=face == "none",
     )
-    recipe, finder = face_step(face=face, size=size, fit=fit, face_model=face_model)
-    source = find_source(name, root, policies, dataset_name)
-    return load_source(
-        source, policies, recipe, finder, on_error=on_error, workers=workers, cache_dir=cache_dir, rebuild=rebuild
+    recipe, finder = resolve_face_options(face=face, size=size, fit=fit, face_model=face_model)
+    raw = read_raw_dataset(name, root, policies, dataset_name)
+    return build_or_load(
+        raw, policies, recipe, finder, on_error=on_error, workers=workers, cache_dir=cache_dir, rebuild=rebuild
     )
 
 
@@ -102,7 +102,7 @@ def _ids(corrections) -> tuple[str, ...]:
     return tuple(sorted(ids))
 
 
-def find_source(name: str, root, policies: Policies, dataset_name: str = "own") -> Source:
+def read_raw_dataset(name: str, root, policies: Policies, dataset_name: str = "own") -> RawDataset:
     """All that is known of the clips before a frame is decoded."""
     if name != "own" and name not in LAYOUTS:
         raise ValueError(
@@ -114,11 +114,13 @@ def find_source(name: str, root, policies: Policies, dataset_name: str = "own") 
         raise ValueError(f"load_clips({name!r}, root): root is the folder that holds {title}")
     check_path("root", root, "the folder that holds the clips")
     if name == "own":
-        return own.read(root, policies, dataset_name)
-    return smic.read(root, policies) if name == "smic" else read_source(LAYOUTS[name], root, policies)
+        return own.read_own(root, policies, dataset_name)
+    return smic.read_smic(root, policies) if name == "smic" else read_published(LAYOUTS[name], root, policies)
 
 
-def face_step(*, face: str, size: int, fit: str = "pad", face_model=None) -> tuple[FaceRecipe, FaceFinder | None]:
+def resolve_face_options(
+    *, face: str, size: int, fit: str = "pad", face_model=None
+) -> tuple[FaceRecipe, FaceFinder | None]:
     """The recipe, with the digest of the detector that will be used."""
     if isinstance(face, str) and face == "none":
         return FaceRecipe(face="none", size=size, fit=fit), None
@@ -127,8 +129,8 @@ def face_step(*, face: str, size: int, fit: str = "pad", face_model=None) -> tup
     return FaceRecipe(face=face, size=size, fit=fit, detector=model_digest(path)), FaceFinder(path)
 
 
-def load_source(
-    source: Source,
+def build_or_load(
+    raw: RawDataset,
     policies: Policies,
     recipe: FaceRecipe,
     finder: FaceFinder | None,
@@ -143,14 +145,14 @@ def load_source(
     if workers is not None:
         check_whole("workers", workers, 1, 1 << 16)
     chosen = {name: value for name, value in asdict(policies).items() if name != "prefer_crops" and value is not None}
-    report = Report.about(source, {**chosen, "on_error": on_error}, recipe)
-    files = [*source.files, *((f.path, f.size, f.mtime) for record in source.records for f in record.frames)]
-    options = {"report": report.to_dict(), "problems": [problem.to_dict() for problem in source.problems]}
+    report = Report.about(raw, {**chosen, "on_error": on_error}, recipe)
+    files = [*raw.files, *((f.path, f.size, f.mtime) for record in raw.records for f in record.frames)]
+    options = {"report": report.to_dict(), "problems": [problem.to_dict() for problem in raw.problems]}
     return cached(
-        source.name,
-        fingerprint(name=source.name, options=options, files=files),
+        raw.name,
+        fingerprint(name=raw.name, options=options, files=files),
         lambda directory: build(
-            source, report, recipe, finder, directory, on_error=on_error, workers=workers or default_workers()
+            raw, report, recipe, finder, directory, on_error=on_error, workers=workers or default_workers()
         ),
         cache_dir=cache_dir,
         rebuild=rebuild,

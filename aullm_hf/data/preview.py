@@ -16,7 +16,7 @@ COLUMNS = 7  # frames of a clip that are drawn
 MARKS = {"onset": "tab:green", "apex": "tab:red", "offset": "tab:blue"}
 
 
-def draw_clips(
+def plot_clips(
     dataset,
     path: str | os.PathLike,
     *,
@@ -44,7 +44,7 @@ def draw_clips(
     figure.savefig(path)
 
 
-def moments(onset: int, apex: int | None, offset: int, frames: int, columns: int) -> list[int]:
+def strip_positions(onset: int, apex: int | None, offset: int, frames: int, columns: int) -> list[int]:
     """Positions (0 .. frames-1) to draw: onset and offset, the apex if there is one, and some between."""
     # A clip may lack frames, so positions are those in the array, not file numbers.
     span = max(offset - onset, 1)
@@ -57,7 +57,7 @@ def moments(onset: int, apex: int | None, offset: int, frames: int, columns: int
     return [round(step * (frames - 1)) for step in steps]
 
 
-def motion(first: np.ndarray, second: np.ndarray, cells: int = 16) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def estimate_flow(first: np.ndarray, second: np.ndarray, cells: int = 16) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the skin of `first` went in `second` (Lucas and Kanade): (cells,) places, (cells, cells) x and y."""
     a, b = (_smooth(frame.astype(np.float32), 2) for frame in (first, second))
     dy, dx = np.gradient((a + b) / 2)
@@ -105,7 +105,7 @@ def _chosen(dataset, clips: int | Sequence[int | str]) -> list[dict]:
 def _draw_clip(figure, row: dict, amplitude: float, columns: int) -> None:
     frames = np.asarray(row["frames"], dtype=np.float32)  # (T, H, W)
     onset, apex, offset = row["onset"], row["apex"], row["offset"]
-    positions = moments(onset, apex, offset, len(frames), columns)
+    positions = strip_positions(onset, apex, offset, len(frames), columns)
     shown = frames[positions]
     if amplitude != 1:
         shown = np.clip(frames[0] + amplitude * (shown - frames[0]), 0, 255)
@@ -129,7 +129,7 @@ def _draw_clip(figure, row: dict, amplitude: float, columns: int) -> None:
                 spine.set_color(MARKS.get(mark, "none"))
                 spine.set_linewidth(2)
     top = int(np.abs(change).mean(axis=(1, 2)).argmax()) if apex is None else _nearest(positions, row, len(frames))
-    places, right, down = motion(frames[0], frames[positions[top]])
+    places, right, down = estimate_flow(frames[0], frames[positions[top]])
     length = np.hypot(right, down)
     longest = max(float(length.max()), 0.02)
     right, down = (np.where(length > 0.2 * longest, part, np.nan) for part in (right, down))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 
 from .errors import DOUBT, ERROR, NOTE, Problem, printable
-from .schema import check_clips
+from .schema import check_dataset
 
 _MARK = "\n\nreport as JSON: "
 
@@ -33,20 +33,20 @@ class Report:
     licence: str = ""
 
     @classmethod
-    def about(cls, source, policies: dict, recipe, problems: Iterable[Problem] = ()) -> "Report":
-        """What reading a Source made known, before any clip is counted; loading and checking both start here."""
+    def about(cls, raw, policies: dict, recipe, problems: Iterable[Problem] = ()) -> "Report":
+        """What reading a RawDataset made known, before any clip is counted; loading and checking both start here."""
         return cls(
-            dataset=source.name,
-            title=source.title,
-            release=source.release,
-            table=source.table,
-            images=source.images,
-            rows=source.rows,
+            dataset=raw.name,
+            title=raw.title,
+            release=raw.release,
+            table=raw.table,
+            images=raw.images,
+            rows=raw.rows,
             policies=policies,
             recipe=recipe.to_dict(),
-            corrections=[asdict(correction) for correction in source.corrections],
+            corrections=[asdict(correction) for correction in raw.corrections],
             problems=list(problems),
-            licence=source.licence,
+            licence=raw.licence,
         )
 
     def of_level(self, level: str) -> list[Problem]:
@@ -88,7 +88,7 @@ class Report:
             (
                 "corrected",
                 [
-                    f"{c['subject']}/{c['clip']}: {c['field']} {c['found']} -> {c['value']} ({c['reason']})"
+                    f"{c['subject']}/{c['clip']}: {c['field']} {c['faulty']} -> {c['value']} ({c['reason']})"
                     for c in self.corrections
                 ],
             ),
@@ -119,7 +119,7 @@ class Report:
 
 def report_of(dataset) -> Report | None:
     """The report a Dataset carries; None for one that `load_clips` has not made."""
-    check_clips("dataset", dataset)
+    check_dataset("dataset", dataset)
     text = dataset.info.description or ""
     if _MARK not in text:
         return None

@@ -48,7 +48,7 @@ def clip_id(dataset: str, subject: str, clip: str, onset: int) -> str:
     return f"{dataset}/{subject}/{clip}/{onset}"
 
 
-def check_clips(name: str, given: Any) -> None:
+def check_dataset(name: str, given: Any) -> None:
     """A `datasets.Dataset`, whatever its columns are."""
     if not (hasattr(given, "with_format") and hasattr(given, "column_names")):
         raise TypeError(f"{name}={shown(given)} is no data set; give a datasets.Dataset, as load_clips makes it")
@@ -58,5 +58,5 @@ def frames_only(dataset):
     """The fast view for training: torch uint8 (T, size, size) frames and no more; labels come from `label_matrix`."""
     import torch
 
-    check_clips("dataset", dataset)
+    check_dataset("dataset", dataset)
     return dataset.with_format("torch", columns=["frames"], dtype=torch.uint8)

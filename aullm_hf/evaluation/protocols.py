@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import check_choice, check_number, check_whole, shown
+from ..arguments import check_choice, check_number, check_whole, first_few, shown
 
 MIN_INNER_POSITIVES = 3  # fewer held-out positives than this, and an AU's calibration is not fitted
 _CANDIDATES = 2000  # subsets of subjects that the stratified inner choice looks at
@@ -58,7 +58,7 @@ class Fold:
         for one, other in (("train", "test"), ("inner", "test"), ("train", "inner")):
             if shared := getattr(self, f"{one}_subjects") & getattr(self, f"{other}_subjects"):
                 raise ValueError(
-                    f"fold '{self.name}': {_some(shared)} would stand in both {one} and {other}; "
+                    f"fold '{self.name}': {first_few(shared)} would stand in both {one} and {other}; "
                     "every subject belongs to one of them only"
                 )
 
@@ -86,7 +86,9 @@ def leave_one_subject_out(
     keys, names = subject_keys(dataset), _column(dataset, "dataset")
     subjects = sorted(set(keys))
     if len(subjects) < 2:
-        raise ValueError(f"leave-one-subject-out needs at least 2 subjects, got {len(subjects)}: {_some(subjects)}")
+        raise ValueError(
+            f"leave-one-subject-out needs at least 2 subjects, got {len(subjects)}: {first_few(subjects)}"
+        )
     several = len(set(names)) > 1
     folds = []
     for subject in subjects:
@@ -111,7 +113,7 @@ def cross_domain(
     names = _column(dataset, "dataset")
     for wanted in (source, target):
         if not isinstance(wanted, str) or wanted not in set(names):
-            raise ValueError(f"no clip of data set {shown(wanted)}; the table has {_some(set(names))}")
+            raise ValueError(f"no clip of data set {shown(wanted)}; the table has {first_few(set(names))}")
     if source == target:
         raise ValueError(f"source and target are both '{source}'; cross-domain needs two data sets")
     train = tuple(row for row, name in enumerate(names) if name == source)
@@ -132,7 +134,7 @@ def leave_one_dataset_out(
     _check(dataset, inner, inner_fraction, seed, aus)
     names, keys = _column(dataset, "dataset"), tuple(subject_keys(dataset))
     if len(set(names)) < 2:
-        raise ValueError(f"leave-one-data-set-out needs at least 2 data sets, got {_some(set(names))}")
+        raise ValueError(f"leave-one-data-set-out needs at least 2 data sets, got {first_few(set(names))}")
     folds = [
         Fold(
             _safe(left_out),
@@ -162,7 +164,7 @@ def inner_holdout(
     subjects = sorted({fold.subject_of_row[row] for row in rows})
     if len(subjects) < 2:
         raise ValueError(
-            f"fold '{fold.name}' trains on one subject, {_some(subjects)}: nobody can be held out; use inner: none"
+            f"fold '{fold.name}' trains on one subject, {first_few(subjects)}: nobody can be held out; use inner: none"
         )
     if bare := [row for row in rows if labels[row] is None]:
         raise ValueError(f"row {bare[0]} has no AU annotation (aus is None); leave unlabelled clips out of a protocol")
@@ -207,7 +209,7 @@ def _closest_subset(counts: np.ndarray, size: int, fraction: float, rng: np.rand
 def _finish(folds, dataset, inner, inner_fraction, seed, aus) -> list[Fold]:
     names = [fold.name for fold in folds]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two subjects would share the fold name {_some(twice)}; rename one of them in the data")
+        raise ValueError(f"two subjects would share the fold name {first_few(twice)}; rename one of them in the data")
     if inner == "none":
         return folds
     return [inner_holdout(fold, dataset, fraction=inner_fraction, seed=seed, aus=aus) for fold in folds]
@@ -262,8 +264,3 @@ def _is_whole(value: Any) -> bool:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple | set | frozenset | range) or getattr(value, "ndim", 0) == 1
-
-
-def _some(names) -> str:
-    names = sorted(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..arguments import check_choice, check_whole, shown
+from ..arguments import check_choice, check_whole, first_few, shown
 from .counting import (
     average_precision,
     confusion,
@@ -31,7 +31,6 @@ from .counting import (
     resample_subjects,
     roc_auc,
 )
-from .protocols import _some
 from .run_folder import KEYS, au_names, read_table, sort_rows
 from .thresholds import Calibration, sigmoid
 
@@ -270,13 +269,16 @@ def _calibrated(table, aus, folds) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"folds.json has no entry for fold '{fold}', seed {seed}; the table was made with it")
         tested = set(keys[rows])
         if stray := tested - set(entry["test_subjects"]):
-            raise ValueError(f"fold '{fold}' tests {_some(stray)}, who are not among its test_subjects in folds.json")
+            raise ValueError(
+                f"fold '{fold}' tests {first_few(stray)}, who are not among its test_subjects in folds.json"
+            )
         if leaked := set(entry["seen_subjects"]) & (tested | set(entry["test_subjects"])):
-            raise ValueError(f"fold '{fold}' tests {_some(leaked)}, whom it has seen in training: this is a leak")
+            raise ValueError(f"fold '{fold}' tests {first_few(leaked)}, whom it has seen in training: this is a leak")
         calibration = Calibration.from_dict(entry)
         if set(calibration.aus) != set(aus):
             raise ValueError(
-                f"fold '{fold}' has thresholds for {_some(calibration.aus)}, the table has columns for {_some(aus)}"
+                f"fold '{fold}' has thresholds for {first_few(calibration.aus)}, "
+                f"the table has columns for {first_few(aus)}"
             )
         z = table.iloc[rows][[f"z_{au}" for au in calibration.aus]].to_numpy()
         order = [calibration.aus.index(au) for au in aus]
@@ -312,7 +314,7 @@ def _checked(table, folds, inner, resamples, seed) -> tuple[pd.DataFrame, tuple[
 def _check(table: pd.DataFrame, aus: Sequence[str]) -> None:
     if missing := [f"y_{au}" for au in aus if f"y_{au}" not in table.columns]:
         raise ValueError(
-            f"the table has no {_some(missing)}: labels of licensed data are not published. "
+            f"the table has no {first_few(missing)}: labels of licensed data are not published. "
             "Join your own copy with `aullm evaluate PREDICTIONS --labels NAME --root ROOT`"
         )
     scores = table[[f"z_{au}" for au in aus]].to_numpy(dtype=np.float64)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import shown
-from .protocols import MIN_INNER_POSITIVES, _some
+from ..arguments import first_few, shown
+from .protocols import MIN_INNER_POSITIVES
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Calibration:
     def refuse_seen(self, subjects: Iterable[str]) -> None:
         if shared := self.seen_subjects & set(subjects):
             raise ValueError(
-                f"{_some(shared)} shaped this calibration or its model and cannot be tested with it; "
+                f"{first_few(shared)} shaped this calibration or its model and cannot be tested with it; "
                 "use the fold that leaves them out"
             )
 

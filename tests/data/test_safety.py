@@ -11,7 +11,7 @@ import pytest
 
 from aullm_hf.data import AnnotationError, ClipError, DataError, UnsafePathError, report_of
 from aullm_hf.data.reading import folders, images, tables
-from aullm_hf.data.reading.folders import Tree, natural, safe_name
+from aullm_hf.data.reading.folders import Tree, natural_key, safe_name
 from support.clip_trees import CASME2_HEADER, write_frames, write_xlsx
 
 TABLE = "CASME2-coding-20190701.xlsx"
@@ -164,7 +164,7 @@ def test_a_loop_of_links_ends(casme2, load):
 
 
 def test_frames_sort_naturally():
-    assert sorted(["img10", "img2", "img046", "Img1"], key=natural) == ["Img1", "img2", "img10", "img046"]
+    assert sorted(["img10", "img2", "img046", "Img1"], key=natural_key) == ["Img1", "img2", "img10", "img046"]
 
 
 def test_a_root_is_a_folder(tmp_path):

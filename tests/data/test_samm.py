@@ -24,7 +24,7 @@ def test_the_policies_decide_what_doubtful_cells_mean(samm, load, either, ref):
 
 def test_a_published_reading_is_in_the_report(samm, load):
     (applied,) = report_of(load("samm", samm)).corrections
-    assert (applied["clip"], applied["found"], applied["value"]) == ("007_6_1", "(R6 or R12)+R15", "R12+R15")
+    assert (applied["clip"], applied["faulty"], applied["value"]) == ("007_6_1", "(R6 or R12)+R15", "R12+R15")
     assert applied["reason"]
     assert not report_of(load("samm", samm, either="first")).corrections
 
@@ -65,7 +65,7 @@ def test_corrections_of_clips_that_share_a_name_look_at_the_onset():
 def test_every_correction_has_a_reason_and_an_id_of_its_own():
     entries = all_corrections()
     assert len({entry.id for entry in entries}) == len(entries)
-    assert all(entry.reason and entry.found != entry.value for entry in entries)
+    assert all(entry.reason and entry.faulty != entry.value for entry in entries)
     with pytest.raises(ValueError, match="names no known correction"):
         Corrections("samm", ["samm-nope"])
 

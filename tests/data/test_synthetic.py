@@ -15,7 +15,7 @@ from aullm_hf.data.schema import clip_features
 from aullm_hf.data.synthetic.clips import draw_clips, motion_map, synthetic_clips
 from aullm_hf.data.synthetic.domains import DOMAINS
 from aullm_hf.data.synthetic.drawing import draw_clip
-from aullm_hf.data.synthetic.faces import Window
+from aullm_hf.data.synthetic.faces import Viewport
 from aullm_hf.data.synthetic.motion import AMPLITUDE, FIELDS, au_field, time_course
 from aullm_hf.data.synthetic.plans import DIFFICULTIES, EASY_AUS, synthetic_plans
 from support.probes import average_precision, chance_interval, leave_one_out, six
@@ -168,9 +168,9 @@ def test_domains_differ_as_the_data_sets_do():
 @given(st.sampled_from(sorted(FIELDS)), st.sampled_from(["", "L", "R"]))
 @settings(max_examples=60, deadline=None)
 def test_a_field_peaks_at_one_pixel_on_its_side(au, side):
-    face = synthetic_plans(subjects=1, clips_per_subject=1)[0].face
-    x, y = Window().grid()
-    length = np.hypot(*au_field(au, face, x, y, side))  # (128, 128)
+    person = synthetic_plans(subjects=1, clips_per_subject=1)[0].person
+    x, y = Viewport().grid()
+    length = np.hypot(*au_field(au, person, x, y, side))  # (128, 128)
     # A side alone lacks the other's share near the middle line.
     assert (0.85 if side == "" else 0.45) < length.max() < 1.05
     edge = np.concatenate([length[0], length[-8:].max(0), length[:, 0], length[:, -1]])

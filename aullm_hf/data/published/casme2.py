@@ -13,8 +13,8 @@ _SUBJECT = re.compile(r"(?:sub)?\s*0*(\d{1,3})", re.IGNORECASE)
 
 def subject_of(text: str) -> str | None:
     """'sub01', '01', '1' -> '01'."""
-    found = _SUBJECT.fullmatch(text.strip())
-    return f"{int(found[1]):02d}" if found else None
+    match = _SUBJECT.fullmatch(text.strip())
+    return f"{int(match[1]):02d}" if match else None
 
 
 def release_of(file: str, rows: int, records: list[Record]) -> str:

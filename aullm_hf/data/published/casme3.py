@@ -13,8 +13,8 @@ _SUBJECT = re.compile(r"(?:spNO\.?\s*)?0*(\d{1,4})", re.IGNORECASE)
 
 def subject_of(text: str) -> str | None:
     """'spNO.1', '1' -> 'spNO.1'."""
-    found = _SUBJECT.fullmatch(text.strip())
-    return f"spNO.{int(found[1])}" if found else None
+    match = _SUBJECT.fullmatch(text.strip())
+    return f"spNO.{int(match[1])}" if match else None
 
 
 LAYOUT = Layout(

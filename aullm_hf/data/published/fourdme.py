@@ -14,10 +14,10 @@ _SUBJECT = re.compile(r"(?P<person>S?\d{1,3})(?:_(?:1st|2nd|3rd|\d))?", re.IGNOR
 
 def subject_of(text: str) -> str | None:
     """'S13_1st', 'S13' -> 'S13'."""
-    found = _SUBJECT.fullmatch(text.strip())
-    if not found:
+    match = _SUBJECT.fullmatch(text.strip())
+    if not match:
         return None
-    person = found["person"].upper()
+    person = match["person"].upper()
     return person if person.startswith("S") else f"S{person}"
 
 

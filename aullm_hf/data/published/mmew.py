@@ -16,8 +16,8 @@ _SAME = {"others": ("others", "other", "repression"), "other": ("others", "other
 
 def subject_of(text: str) -> str | None:
     """'S13', '13' -> 'S13'."""
-    found = _SUBJECT.fullmatch(text.strip())
-    return f"S{int(found[1]):02d}" if found else None
+    match = _SUBJECT.fullmatch(text.strip())
+    return f"S{int(match[1]):02d}" if match else None
 
 
 def locate(tree: Tree, images: str, tops: list[str], record: Record) -> list[str]:
@@ -29,11 +29,11 @@ def locate(tree: Tree, images: str, tops: list[str], record: Record) -> list[str
             emotions |= {f"{top}/{name}": below for name, below in tree.folders(path).items()}
         else:
             emotions[top] = path
-    found = {name: tree.child(path, record.clip) for name, path in emotions.items()}
-    found = {name.rsplit("/", 1)[-1].casefold(): path for name, path in found.items() if path is not None}
+    folders = {name: tree.child(path, record.clip) for name, path in emotions.items()}
+    folders = {name.rsplit("/", 1)[-1].casefold(): path for name, path in folders.items() if path is not None}
     label = (record.emotion or "").casefold()
-    named = [found[name] for name in _SAME.get(label, (label,)) if name in found]
-    return named[:1] or list(found.values())
+    named = [folders[name] for name in _SAME.get(label, (label,)) if name in folders]
+    return named[:1] or list(folders.values())
 
 
 def fits(top: str, record: Record) -> bool:

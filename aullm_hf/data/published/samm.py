@@ -13,8 +13,8 @@ _SUBJECT = re.compile(r"0*(\d{1,3})")
 
 def subject_of(text: str) -> str | None:
     """'006', '6' -> '006'."""
-    found = _SUBJECT.fullmatch(text.strip())
-    return f"{int(found[1]):03d}" if found else None
+    match = _SUBJECT.fullmatch(text.strip())
+    return f"{int(match[1]):03d}" if match else None
 
 
 def release_of(file: str, rows: int, records: list[Record]) -> str:

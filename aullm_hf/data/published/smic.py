@@ -8,9 +8,9 @@ import re
 from dataclasses import replace
 
 from ..errors import DOUBT, ERROR, AnnotationError, DataError, error_from
-from ..reading.folders import Tree, natural
-from ..reading.matching import find_images, find_table, read_source
-from ..reading.records import Findings, Layout, Policies, Record, Source, attach_frames
+from ..reading.folders import Tree, natural_key
+from ..reading.matching import find_images, find_table, read_published
+from ..reading.records import Layout, Policies, ProblemList, RawDataset, Record, attach_frames
 from ..reading.tables import Table
 
 _SUBJECT = re.compile(r"(?:s|sub)?0*(\d{1,2})", re.IGNORECASE)
@@ -19,20 +19,20 @@ DEPTH = 3  # folders between a subject's and a clip's
 
 def subject_of(text: str) -> str | None:
     """'s01', '1' -> 's1'."""
-    found = _SUBJECT.fullmatch(text.strip())
-    return f"s{int(found[1])}" if found else None
+    match = _SUBJECT.fullmatch(text.strip())
+    return f"s{int(match[1])}" if match else None
 
 
 def locate(tree: Tree, images: str, tops: list[str], record: Record) -> list[str]:
     """The folder of the clip's name, wherever it lies below the subject's."""
-    found = []
+    folders = []
     for top in tops:
         level = [f"{images}/{top}" if images else top]
         for _ in range(DEPTH):
-            found += [folder for path in level if (folder := tree.child(path, record.clip)) is not None]
-            level = [below for path in level for below in tree.folders(path).values() if below not in found]
-    micro = [folder for folder in found if "/micro/" in f"/{folder}/".casefold()]
-    return micro or found
+            folders += [folder for path in level if (folder := tree.child(path, record.clip)) is not None]
+            level = [below for path in level for below in tree.folders(path).values() if below not in folders]
+    micro = [folder for folder in folders if "/micro/" in f"/{folder}/".casefold()]
+    return micro or folders
 
 
 LAYOUT = Layout(
@@ -61,17 +61,17 @@ LAYOUT = Layout(
 )
 
 
-def read(root, policies: Policies) -> Source:
+def read_smic(root, policies: Policies) -> RawDataset:
     """By the table if there is one, else by the folders."""
     tree = Tree(root)
     try:
-        find_table(LAYOUT, tree, policies, Findings())
+        find_table(LAYOUT, tree, policies, ProblemList())
     except AnnotationError:
         if policies.table is not None:
             raise
         return read_folders(tree, policies)
-    source = read_source(LAYOUT, root, policies, spread)
-    return replace(source, release=f"SMIC-HS with a table, {source.rows} rows")
+    raw = read_published(LAYOUT, root, policies, spread)
+    return replace(raw, release=f"SMIC-HS with a table, {raw.rows} rows")
 
 
 def spread(table: Table) -> Table:
@@ -89,50 +89,50 @@ def spread(table: Table) -> Table:
     return replace(table, rows=rows)
 
 
-def read_folders(tree: Tree, policies: Policies) -> Source:
+def read_folders(tree: Tree, policies: Policies) -> RawDataset:
     """Every folder of frames below a subject's `micro` (or below the subject) is a clip."""
-    found = Findings()
-    images = find_images(LAYOUT, tree, policies, found)
+    problems = ProblemList()
+    images = find_images(LAYOUT, tree, policies, problems)
     if images is None:
         raise AnnotationError(
             f"neither a table of SMIC nor folders of its subjects (s1, s2, ...) were found below {tree.root}"
         )
-    source = Source(
+    raw = RawDataset(
         name="smic",
         title=LAYOUT.title,
         release="SMIC-HS by its folders, without a table",
         table=None,
         images=images,
-        problems=found,
+        problems=problems,
         tree=tree,
         licence=f"Licensed data: not to be redistributed; asked for at {LAYOUT.request}",
     )
     tops = [name for name in tree.folders(images) if LAYOUT.subject_folder.fullmatch(name)]
-    for top in sorted(tops, key=natural):
+    for top in sorted(tops, key=natural_key):
         path = f"{images}/{top}" if images else top
         micro = tree.child(path, "micro")
         for emotion, folder in _clips_below(tree, micro or path):
-            record = _record_of(tree, subject_of(top), emotion, folder, found)
+            record = _record_of(tree, subject_of(top), emotion, folder, problems)
             if record is not None:
-                source.records.append(record)
-    source.rows = len(source.records)
-    if not source.records:
-        raise error_from(found, f"{LAYOUT.title}: no clip below {tree.root} can be used")
-    return source
+                raw.records.append(record)
+    raw.rows = len(raw.records)
+    if not raw.records:
+        raise error_from(problems, f"{LAYOUT.title}: no clip below {tree.root} can be used")
+    return raw
 
 
 def _clips_below(tree: Tree, path: str) -> list[tuple[str | None, str]]:
     """(emotion folder's name, clip folder), naturally sorted; a clip folder is one without folders in it."""
     clips = []
-    for name, below in sorted(tree.folders(path).items(), key=lambda item: natural(item[0])):
+    for name, below in sorted(tree.folders(path).items(), key=lambda item: natural_key(item[0])):
         inner = tree.folders(below)
         if not inner:
             clips.append((None, below))
-        clips += [(name, clip) for _, clip in sorted(inner.items(), key=lambda item: natural(item[0]))]
+        clips += [(name, clip) for _, clip in sorted(inner.items(), key=lambda item: natural_key(item[0]))]
     return clips
 
 
-def _record_of(tree: Tree, subject: str, emotion: str | None, folder: str, found: Findings) -> Record | None:
+def _record_of(tree: Tree, subject: str, emotion: str | None, folder: str, problems: ProblemList) -> Record | None:
     clip = folder.rsplit("/", 1)[-1]
     record = Record(
         dataset="smic",
@@ -151,12 +151,12 @@ def _record_of(tree: Tree, subject: str, emotion: str | None, folder: str, found
     try:
         frames = tree.scan(folder).frames
     except DataError as error:
-        found.add(ERROR, "frames", str(error), file=folder, clip=record.name)
+        problems.add(ERROR, "frames", str(error), file=folder, clip=record.name)
         return None
     if not frames:
-        found.add(ERROR, "frames", "holds no frames", file=folder, clip=record.name)
+        problems.add(ERROR, "frames", "holds no frames", file=folder, clip=record.name)
         return None
     record.onset, record.offset = frames[0].number, frames[-1].number
     if record.offset - record.onset >= 2 * len(frames) + 10:
-        found.add(DOUBT, "gap", f"{len(frames)} frames spread over {record.onset}..{record.offset}", file=folder)
-    return record if attach_frames(record, tree, folder, found) else None
+        problems.add(DOUBT, "gap", f"{len(frames)} frames spread over {record.onset}..{record.offset}", file=folder)
+    return record if attach_frames(record, tree, folder, problems) else None

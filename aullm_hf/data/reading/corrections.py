@@ -1,7 +1,7 @@
-"""Known slips of the published tables, as data: `corrections.json`, keyed by clip, each with its reason.
+"""Known errors of the published tables, as data: `corrections.json`, keyed by clip, each with its reason.
 
-A spreadsheet row is no key: copies differ by a row, and one fix too far lands on a neighbour. So a correction names
-its clip and the faulty value, and does nothing where that value does not stand.
+Row numbers of a spreadsheet are not used as keys: copies differ by a row, and a fix would land on a neighbour. A
+correction names its clip and the faulty value, and does nothing where another value stands.
 """
 
 import json
@@ -19,39 +19,21 @@ class Correction:
     subject: str
     clip: str
     field: str
-    found: object
+    faulty: object
     value: object
     reason: str
     onset: tuple[int, int] | None = None  # where clips share a name: the onsets this one is for
 
     def __str__(self) -> str:
-        return (
-            f"{self.subject}/{self.clip}: {self.field} {self.found} -> {self.value}, because {self.reason} [{self.id}]"
-        )
+        clip = f"{self.subject}/{self.clip}"
+        return f"{clip}: {self.field} {self.faulty} -> {self.value}, because {self.reason} [{self.id}]"
 
 
 @cache
 def all_corrections() -> tuple[Correction, ...]:
     """Every entry of the file; a reading of an ambiguous AU cell is a correction of the field `aus`."""
-    content = json.loads((Path(__file__).parent / "corrections.json").read_text(encoding="utf-8"))
-    values = [
-        Correction(**{**entry, "onset": tuple(entry["onset"]) if "onset" in entry else None})
-        for entry in content["values"]
-    ]
-    readings = [
-        Correction(
-            id=entry["id"],
-            dataset=entry["dataset"],
-            subject=entry["subject"],
-            clip=entry["clip"],
-            field="aus",
-            found=entry["found"],
-            value=entry["reading"],
-            reason=entry["reason"],
-        )
-        for entry in content["readings"]
-    ]
-    return (*values, *readings)
+    entries = json.loads((Path(__file__).parent / "corrections.json").read_text(encoding="utf-8"))["corrections"]
+    return tuple(Correction(**{**entry, "onset": tuple(entry.get("onset", ())) or None}) for entry in entries)
 
 
 class Corrections:
@@ -70,20 +52,20 @@ class Corrections:
         self.values = [c for c in mine if c.field != "aus" and switch is not False and c.id not in off]
         self.readings = [c for c in mine if c.field == "aus" and c.id not in off]
 
-    def value_for(self, subject: str, clip: str, field: str, found: object, onset: int | None) -> Correction | None:
+    def value_for(self, subject: str, clip: str, field: str, value: object, onset: int | None) -> Correction | None:
         """The correction of one value, if exactly this faulty value stands there."""
         for correction in self.values:
             if (correction.subject, correction.clip, correction.field) != (subject, clip, field):
                 continue
             low, high = correction.onset or (None, None)
-            if found == correction.found and (low is None or (onset is not None and low <= onset <= high)):
+            if value == correction.faulty and (low is None or (onset is not None and low <= onset <= high)):
                 return correction
         return None
 
     def reading_for(self, subject: str, clip: str, text: str) -> Correction | None:
         """How the literature reads an ambiguous AU cell of this clip."""
         for correction in self.readings:
-            if (correction.subject, correction.clip) == (subject, clip) and _squeezed(correction.found) == _squeezed(
+            if (correction.subject, correction.clip) == (subject, clip) and _squeezed(correction.faulty) == _squeezed(
                 text
             ):
                 return correction

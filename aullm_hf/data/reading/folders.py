@@ -21,7 +21,7 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]|^~|^[A-Za-z]:")  # contr
 _NUMBERED = re.compile(r"^(?P<prefix>.*?)(?P<number>\d{1,18})$")
 
 
-def natural(name: str) -> list:
+def natural_key(name: str) -> list:
     """Sort key: img2 before img10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name.casefold())]
 
@@ -118,7 +118,7 @@ class Tree:
                             files.append(entry.name)
             except OSError as error:
                 raise ClipError(f"the folder {path or '.'} cannot be read: {error.strerror or error}") from error
-            self._listed[path] = folders, sorted(files, key=natural)
+            self._listed[path] = folders, sorted(files, key=natural_key)
         return self._listed[path]
 
     def folders(self, path: str = "") -> dict[str, str]:
@@ -152,22 +152,22 @@ class Tree:
 
         Links are not walked: what they lead to inside the root is met anyway, and a loop would never end.
         """
-        found, level = [""], [""]
+        folders, level = [""], [""]
         for _ in range(depth):
             below = []
             for parent in level:
                 try:
-                    folders = self.folders(parent)
+                    children = self.folders(parent)
                 except ClipError:
                     continue  # an unreadable or overfull folder holds no data set's roots; scanning it says so
-                below += [path for name, path in sorted(folders.items()) if not stop(name) and path not in self.links]
-            found += below
-            if len(found) > MAX_FOLDERS_SEARCHED:
+                below += [path for name, path in sorted(children.items()) if not stop(name) and path not in self.links]
+            folders += below
+            if len(folders) > MAX_FOLDERS_SEARCHED:
                 raise ClipError(
                     f"{self.root} has over {MAX_FOLDERS_SEARCHED:,} folders; pass the data set's own folder as root"
                 )
             level = below
-        return found
+        return folders
 
     def scan(self, path: str) -> FrameFolder:
         """The frames of a clip's folder. ClipError for a folder that is too full, leaves the root or is gone."""
@@ -211,7 +211,7 @@ class Tree:
             folder.frames = sorted(groups[main], key=lambda frame: (frame.number, frame.path))
             numbers = [frame.number for frame in folder.frames]
             folder.twice = sorted({a for a, b in pairwise(numbers) if a == b})
-        folder.stray.sort(key=natural)
+        folder.stray.sort(key=natural_key)
         return folder
 
 

@@ -15,7 +15,7 @@ MAX_IMAGE_BYTES = 2**27
 _JPEG_SIZES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the markers that carry height and width
 
 
-def need_cv2():
+def import_cv2():
     """OpenCV, or an error that names the extra."""
     try:
         import cv2
@@ -24,41 +24,41 @@ def need_cv2():
     return cv2
 
 
-def read_gray(path: Path, shown: str) -> np.ndarray:
+def read_gray(path: Path, name: str) -> np.ndarray:
     """(H, W) uint8: OpenCV's weights of the decoded colours.
 
     Videos and arrays are weighed alike, so that the same frames give the same crop in whatever form they come.
     """
-    image = read_image(path, shown)
-    return image if image.ndim == 2 else need_cv2().cvtColor(image, need_cv2().COLOR_RGB2GRAY)
+    image = read_image(path, name)
+    return image if image.ndim == 2 else import_cv2().cvtColor(image, import_cv2().COLOR_RGB2GRAY)
 
 
-def read_image(path: Path, shown: str) -> np.ndarray:
+def read_image(path: Path, name: str) -> np.ndarray:
     """(H, W) uint8 of a gray file, (H, W, 3) RGB of a coloured one; transparency is left out.
 
     Raises ClipError, naming the file, for what is no whole image of a sane size.
     """
-    cv2 = need_cv2()
+    cv2 = import_cv2()
     try:
         data = np.fromfile(path, dtype=np.uint8)
     except OSError as error:
-        raise ClipError(f"{shown}: cannot be read: {error.strerror or error}") from error
-    check_image(memoryview(data).cast("B") if data.size else memoryview(b""), shown)
+        raise ClipError(f"{name}: cannot be read: {error.strerror or error}") from error
+    check_image(memoryview(data).cast("B") if data.size else memoryview(b""), name)
     try:
         image = cv2.imdecode(data, cv2.IMREAD_ANYCOLOR)
     except cv2.error as error:
-        raise ClipError(f"{shown}: cannot be decoded ({error.err or error})") from error
+        raise ClipError(f"{name}: cannot be decoded ({error.err or error})") from error
     if image is None or image.size == 0:
-        raise ClipError(f"{shown}: cannot be decoded; the file is damaged")
+        raise ClipError(f"{name}: cannot be decoded; the file is damaged")
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def check_image(data: memoryview | bytes, shown: str) -> tuple[int, int]:
+def check_image(data: memoryview | bytes, name: str) -> tuple[int, int]:
     """(height, width) from the header; ClipError for an unknown format, a half file or an absurd size."""
     if len(data) == 0:
-        raise ClipError(f"{shown}: the file is empty")
+        raise ClipError(f"{name}: the file is empty")
     if len(data) > MAX_IMAGE_BYTES:
-        raise ClipError(f"{shown}: {len(data):,} bytes are refused, the limit is {MAX_IMAGE_BYTES:,}")
+        raise ClipError(f"{name}: {len(data):,} bytes are refused, the limit is {MAX_IMAGE_BYTES:,}")
     start = bytes(data[:32])
     try:
         if start.startswith(b"\xff\xd8"):
@@ -71,15 +71,15 @@ def check_image(data: memoryview | bytes, shown: str) -> tuple[int, int]:
         elif start[:4] in (b"II*\0", b"MM\0*"):
             height, width, whole = _tiff(data)
         else:
-            raise ClipError(f"{shown}: is no JPEG, PNG, BMP or TIFF file; it starts with {start[:8]!r}")
+            raise ClipError(f"{name}: is no JPEG, PNG, BMP or TIFF file; it starts with {start[:8]!r}")
     except (struct.error, IndexError) as error:
-        raise ClipError(f"{shown}: the image's header is cut short") from error
+        raise ClipError(f"{name}: the image's header is cut short") from error
     if height <= 0 or width <= 0:
-        raise ClipError(f"{shown}: the image's header gives no size; the file is damaged")
+        raise ClipError(f"{name}: the image's header gives no size; the file is damaged")
     if height * width > MAX_PIXELS:
-        raise ClipError(f"{shown}: {width:,} x {height:,} pixels are refused, the limit is {MAX_PIXELS:,} pixels")
+        raise ClipError(f"{name}: {width:,} x {height:,} pixels are refused, the limit is {MAX_PIXELS:,} pixels")
     if not whole:
-        raise ClipError(f"{shown}: the file is truncated, its end is missing")
+        raise ClipError(f"{name}: the file is truncated, its end is missing")
     return height, width
 
 

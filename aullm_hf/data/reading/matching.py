@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from ..errors import DOUBT, ERROR, NOTE, AnnotationError, ClipError, DataError, error_from
-from .folders import Tree, natural
+from .folders import Tree, natural_key
 from .records import (
-    Findings,
     Layout,
     Policies,
+    ProblemList,
+    RawDataset,
     Record,
-    Source,
     attach_frames,
     table_fingerprint,
     without_duplicates,
@@ -22,43 +22,45 @@ TABLE_DEPTH = 3
 IMAGE_DEPTH = 6
 
 
-def read_source(layout: Layout, root, policies: Policies, spread: Callable[[Table], Table] | None = None) -> Source:
+def read_published(
+    layout: Layout, root, policies: Policies, spread: Callable[[Table], Table] | None = None
+) -> RawDataset:
     """Every clip of the data set with its frames' files, and every problem; raises only where nothing can be read.
 
     `spread` makes several rows of one where a table has several clips in a row.
     """
     tree = Tree(root)
-    found = Findings()
-    table, path = find_table(layout, tree, policies, found)
+    problems = ProblemList()
+    table, path = find_table(layout, tree, policies, problems)
     if not table.rows:
         raise AnnotationError(f"{table.file}: the header in row {table.header_row} has no row below it")
     if table.sheet.encoding_note:
-        found.add(NOTE, "table", table.sheet.encoding_note, file=table.file)
+        problems.add(NOTE, "table", table.sheet.encoding_note, file=table.file)
     rows = len(table.rows)
     table = spread(table) if spread else table
-    records, corrections = read_rows(layout, table, policies, found)
-    records = without_duplicates(records, found)
-    images = find_images(layout, tree, policies, found)
-    source = Source(
+    records, corrections = read_rows(layout, table, policies, problems)
+    records = without_duplicates(records, problems)
+    images = find_images(layout, tree, policies, problems)
+    raw = RawDataset(
         name=layout.name,
         title=layout.title,
         release=layout.release_of(path.name, rows, records) if layout.release_of else f"{rows} rows",
         table=table.file,
         images=images,
         rows=rows,
-        problems=found,
+        problems=problems,
         corrections=corrections,
         tree=tree,
         files=[table_fingerprint(path)],
         licence=f"Licensed data: not to be redistributed; asked for at {layout.request}" if layout.request else "",
     )
     if not records:
-        raise error_from(found, f"{layout.title}: no row of {table.file} can be used")
-    source.records = match_folders(layout, tree, images, records, found)
-    return source
+        raise error_from(problems, f"{layout.title}: no row of {table.file} can be used")
+    raw.records = match_folders(layout, tree, images, records, problems)
+    return raw
 
 
-def find_table(layout: Layout, tree: Tree, policies: Policies, found: Findings) -> tuple[Table, Path]:
+def find_table(layout: Layout, tree: Tree, policies: Policies, problems: ProblemList) -> tuple[Table, Path]:
     """The annotation table: the one the caller names, or the one file whose header fits."""
     if policies.table is not None:
         path = Path(policies.table).expanduser()
@@ -72,31 +74,31 @@ def find_table(layout: Layout, tree: Tree, policies: Policies, found: Findings) 
     sheets: list[Sheet] = []
     fitting: list[tuple[int, str, Table]] = []
     broken: dict[str, str] = {}
-    for shown in _table_files(layout, tree):
+    for name in _table_files(layout, tree):
         try:
-            here = read_sheets(tree.absolute(shown), shown)
+            here = read_sheets(tree.absolute(name), name)
             sheets += here
             tables = _fitting(layout, here)
-            fitting += [(_preference(layout, shown), shown, table) for table in tables[:1]]
+            fitting += [(_preference(layout, name), name, table) for table in tables[:1]]
             for other in tables[1:]:
                 message = f"sheet {other.sheet.name!r} fits as well, but {tables[0].sheet.name!r} is taken"
-                found.add(DOUBT, "table", message, file=shown)
+                problems.add(DOUBT, "table", message, file=name)
         except DataError as error:
-            broken[shown] = str(error)
+            broken[name] = str(error)
     if not fitting:
         raise AnnotationError("\n".join([_why_none_fits(layout, sheets), *broken.values()]))
-    for shown, message in broken.items():
-        old = shown.lower().endswith(OLD_SUFFIXES)
-        if not old and _preference(layout, shown) < min(rank for rank, _, _ in fitting):
+    for name, message in broken.items():
+        old = name.lower().endswith(OLD_SUFFIXES)
+        if not old and _preference(layout, name) < min(rank for rank, _, _ in fitting):
             raise AnnotationError(f"{message}\nOther tables lie there; pass table= to take one of them instead")
-        found.add(NOTE if old else DOUBT, "table", message)
-    fitting.sort(key=lambda item: (item[0], natural(item[1])))
+        problems.add(NOTE if old else DOUBT, "table", message)
+    fitting.sort(key=lambda item: (item[0], natural_key(item[1])))
     best = [item for item in fitting if item[0] == fitting[0][0]]
     if len(best) > 1:
-        names = ", ".join(repr(shown) for _, shown, _ in best)
+        names = ", ".join(repr(name) for _, name, _ in best)
         raise AnnotationError(f"{len(best)} tables fit {layout.title}: {names}; pass table= to say which one counts")
-    for _, shown, _ in fitting[1:]:
-        found.add(NOTE, "table", f"fits as well, but {fitting[0][1]} is taken", file=shown)
+    for _, name, _ in fitting[1:]:
+        problems.add(NOTE, "table", f"fits as well, but {fitting[0][1]} is taken", file=name)
     return fitting[0][2], tree.absolute(fitting[0][1])
 
 
@@ -114,8 +116,8 @@ def _table_files(layout: Layout, tree: Tree) -> list[str]:
     return names
 
 
-def _preference(layout: Layout, shown: str) -> int:
-    stem = plain(PurePosixPath(shown).stem)
+def _preference(layout: Layout, name: str) -> int:
+    stem = plain(PurePosixPath(name).stem)
     ranks = [rank for rank, name in enumerate(layout.table_names) if plain(PurePosixPath(name).stem) == stem]
     return ranks[0] if ranks else len(layout.table_names)
 
@@ -152,7 +154,7 @@ def _why_none_fits(layout: Layout, sheets: list[Sheet]) -> str:
     return "\n".join(lines)
 
 
-def find_images(layout: Layout, tree: Tree, policies: Policies, found: Findings) -> str | None:
+def find_images(layout: Layout, tree: Tree, policies: Policies, problems: ProblemList) -> str | None:
     """The folder that holds the subjects' folders, through archives' nested roots; None where there is none."""
     folders = tree.walk(depth=IMAGE_DEPTH, stop=layout.subject_folder.fullmatch)
     roots = []
@@ -161,7 +163,7 @@ def find_images(layout: Layout, tree: Tree, policies: Policies, found: Findings)
             if any(layout.subject_folder.fullmatch(name) for name in tree.folders(folder)):
                 roots.append(folder)
         except ClipError as error:
-            found.add(DOUBT, "no-folder", str(error), file=folder)
+            problems.add(DOUBT, "no-folder", str(error), file=folder)
     if policies.images is not None:
         wanted = str(PurePosixPath(str(policies.images).replace("\\", "/"))).strip("/")
         wanted = "" if wanted == "." else wanted
@@ -176,12 +178,12 @@ def find_images(layout: Layout, tree: Tree, policies: Policies, found: Findings)
     def rank(root: str):
         low = root.casefold()
         liked = any(part in low for part in layout.prefer_images)
-        return "macro" in low, ("crop" in low) != policies.prefer_crops, not liked, root.count("/"), natural(root)
+        return "macro" in low, ("crop" in low) != policies.prefer_crops, not liked, root.count("/"), natural_key(root)
 
     roots.sort(key=rank)
     if len(roots) > 1:
         others = ", ".join(repr(root) for root in roots[1:6])
-        found.add(
+        problems.add(
             NOTE,
             "images",
             f"{roots[0]!r} is taken of {len(roots)} image folders (also {others}); images= takes another",
@@ -190,7 +192,7 @@ def find_images(layout: Layout, tree: Tree, policies: Policies, found: Findings)
 
 
 def match_folders(
-    layout: Layout, tree: Tree, images: str | None, records: list[Record], found: Findings
+    layout: Layout, tree: Tree, images: str | None, records: list[Record], problems: ProblemList
 ) -> list[Record]:
     """The records whose frames are there; every other one is listed, and every folder without a row is noted."""
     usable, taken = [], set()
@@ -203,23 +205,23 @@ def match_folders(
         if layout.inner:
             outer, folders = folders, [path for folder in folders if (path := tree.child(folder, layout.inner))]
             if outer and not folders:
-                found.add(ERROR, "no-folder", f"no folder {layout.inner!r} in {outer[0]}", **where)
+                problems.add(ERROR, "no-folder", f"no folder {layout.inner!r} in {outer[0]}", **where)
                 continue
         if not folders:
             message, kind = _missing(layout, tree, images, tops, record)
-            found.add(ERROR, kind, message, **where)
+            problems.add(ERROR, kind, message, **where)
         elif len(folders) > 1:
             names = ", ".join(map(repr, folders))
-            found.add(ERROR, "frames", f"{len(folders)} folders fit: {names}; keep one, or pass images=", **where)
-        elif attach_frames(record, tree, folders[0], found):
+            problems.add(ERROR, "frames", f"{len(folders)} folders fit: {names}; keep one, or pass images=", **where)
+        elif attach_frames(record, tree, folders[0], problems):
             usable.append(record)
     if images is not None and layout.locate is None:
-        _note_unused(layout, tree, images, tops, taken, found)
-    _doubt_longer_folders(tree, usable, found)
+        _note_unused(layout, tree, images, tops, taken, problems)
+    _doubt_longer_folders(tree, usable, problems)
     return usable
 
 
-def _doubt_longer_folders(tree: Tree, records: list[Record], found: Findings) -> None:
+def _doubt_longer_folders(tree: Tree, records: list[Record], problems: ProblemList) -> None:
     """Where folders are cut to onset..offset as a rule, one that holds more says that the row may be wrong."""
     longer = []
     for record in records:
@@ -233,7 +235,7 @@ def _doubt_longer_folders(tree: Tree, records: list[Record], found: Findings) ->
             f"the folder holds frames {numbers[0]}..{numbers[-1]}, the table has {record.onset}..{record.offset}; "
             "the other folders hold no more than the table says"
         )
-        found.add(DOUBT, "frames", message, file=record.file, row=record.row, clip=record.name)
+        problems.add(DOUBT, "frames", message, file=record.file, row=record.row, clip=record.name)
 
 
 def _tops_of(layout: Layout, tops: list[str], record: Record) -> list[str]:
@@ -265,14 +267,16 @@ def _missing(layout: Layout, tree: Tree, images: str | None, tops: list[str], re
     return f"no folder {record.clip!r} in {looked}", "no-folder"
 
 
-def _note_unused(layout: Layout, tree: Tree, images: str, tops: list[str], taken: set[str], found: Findings) -> None:
-    listed = {problem.clip for problem in found if problem.level == ERROR}  # has a row, if one that cannot be used
-    for top in sorted(tops, key=natural):
+def _note_unused(
+    layout: Layout, tree: Tree, images: str, tops: list[str], taken: set[str], problems: ProblemList
+) -> None:
+    listed = {problem.clip for problem in problems if problem.level == ERROR}  # has a row, if one that cannot be used
+    for top in sorted(tops, key=natural_key):
         try:
             folders = tree.folders(f"{images}/{top}" if images else top)
         except ClipError as error:
-            found.add(DOUBT, "no-folder", str(error), file=f"{images}/{top}")
+            problems.add(DOUBT, "no-folder", str(error), file=f"{images}/{top}")
             continue
-        for name, path in sorted(folders.items(), key=lambda item: natural(item[0])):
+        for name, path in sorted(folders.items(), key=lambda item: natural_key(item[0])):
             if path not in taken and f"{layout.subject_of(top)}/{name}" not in listed:
-                found.add(NOTE, "no-row", "has no row in the table", file=path, clip=f"{top}/{name}")
+                problems.add(NOTE, "no-row", "has no row in the table", file=path, clip=f"{top}/{name}")

@@ -13,11 +13,11 @@ from ..errors import ERROR, NOTE, AnnotationError, ClipError, DataError, UnsafeP
 from .folders import Tree, safe_name
 from .matching import find_table
 from .records import (
-    Findings,
     Layout,
     Policies,
+    ProblemList,
+    RawDataset,
     Record,
-    Source,
     attach_frames,
     table_fingerprint,
     without_duplicates,
@@ -54,49 +54,49 @@ def layout(name: str) -> Layout:
     )
 
 
-def read(root, policies: Policies, name: str = "own") -> Source:
+def read_own(root, policies: Policies, name: str = "own") -> RawDataset:
     """Every row as a clip with its frames or its video; every problem listed."""
     safe_name(name, "dataset_name")
-    tree, found = Tree(root), Findings()
-    table, path = find_table(layout(name), tree, policies, found)
+    tree, problems = Tree(root), ProblemList()
+    table, path = find_table(layout(name), tree, policies, problems)
     if not table.rows:
         raise AnnotationError(f"{table.file}: the header in row {table.header_row} has no row below it")
     if "aus" not in table.column and not one_hot_columns(table):
-        found.add(NOTE, "header", "has neither a column 'aus' nor columns AU1, AU2, ..: no labels", file=table.file)
-    source = Source(
+        problems.add(NOTE, "header", "has neither a column 'aus' nor columns AU1, AU2, ..: no labels", file=table.file)
+    raw = RawDataset(
         name=name,
         title=layout(name).title,
         release=f"{len(table.rows)} rows",
         table=table.file,
         images="",
         rows=len(table.rows),
-        problems=found,
+        problems=problems,
         tree=tree,
         files=[table_fingerprint(path)],
     )
-    records, source.corrections = read_rows(layout(name), table, policies, found)
-    source.records = without_duplicates([record for record in records if _locate(record, source)], found)
-    if not source.records:
-        raise error_from(found, f"{source.title}: no row of {table.file} can be used")
-    return source
+    records, raw.corrections = read_rows(layout(name), table, policies, problems)
+    raw.records = without_duplicates([record for record in records if _locate(record, raw)], problems)
+    if not raw.records:
+        raise error_from(problems, f"{raw.title}: no row of {table.file} can be used")
+    return raw
 
 
-def _locate(record: Record, source: Source) -> bool:
+def _locate(record: Record, raw: RawDataset) -> bool:
     """Find the row's folder of frames or its video file; False, with the error listed, where it cannot be used."""
 
     def report(level: str, kind: str, message: str, value: object = None) -> bool:
         where = {"file": record.file, "row": record.row, "clip": record.name}
-        source.problems.add(level, kind, message, value=value, **where)
+        raw.problems.add(level, kind, message, value=value, **where)
         return level != ERROR
 
-    folders, videos = _candidates(source.tree, record)
+    folders, videos = _candidates(raw.tree, record)
     if len(folders) + len(videos) != 1:
         there = ", ".join(map(repr, [*folders, *videos][:5]))
         what = f"several fit: {there}; write more of the path" if there else "no folder and no video of that name"
-        return report(ERROR, "no-folder", f"{record.clip!r} below {source.tree.root}: {what}", record.clip)
+        return report(ERROR, "no-folder", f"{record.clip!r} below {raw.tree.root}: {what}", record.clip)
     asked = record.onset, record.offset
     try:
-        first, last = _video_frames(record, source, videos[0]) if videos else _folder_frames(source.tree, folders[0])
+        first, last = _video_frames(record, raw, videos[0]) if videos else _folder_frames(raw.tree, folders[0])
     except DataError as error:
         kind = "unsafe" if isinstance(error, UnsafePathError) else "frames"
         return report(ERROR, kind, str(error), record.clip)
@@ -108,7 +108,7 @@ def _locate(record: Record, source: Source) -> bool:
         inside = first <= record.onset and record.offset <= last
         message = f"{videos[0]} has the frames 1..{last}, the table asks for {record.onset}..{record.offset}"
         return inside or report(ERROR, "frames", message)
-    return attach_frames(record, source.tree, folders[0], source.problems)
+    return attach_frames(record, raw.tree, folders[0], raw.problems)
 
 
 def _folder_frames(tree: Tree, folder: str) -> tuple[int, int]:
@@ -119,13 +119,13 @@ def _folder_frames(tree: Tree, folder: str) -> tuple[int, int]:
     return frames[0].number, frames[-1].number
 
 
-def _video_frames(record: Record, source: Source, video: str) -> tuple[int, int]:
+def _video_frames(record: Record, raw: RawDataset, video: str) -> tuple[int, int]:
     """The same of a video, whose frames count from 1; the record learns its file and its frame rate."""
-    path = source.tree.absolute(video)
+    path = raw.tree.absolute(video)
     last, fps = probe_video(path, video)
     record.video, record.to_end = video, record.offset is None
     record.fps = record.fps or fps
-    source.files.append((video, path.stat().st_size, path.stat().st_mtime_ns))
+    raw.files.append((video, path.stat().st_size, path.stat().st_mtime_ns))
     return 1, last
 
 
@@ -148,13 +148,13 @@ def _candidates(tree: Tree, record: Record) -> tuple[list[str], list[str]]:
         folders += [subfolder] if subfolder else []
         named = [name for name in names if name == last] or [n for n in names if os.path.splitext(n)[0] == last]
         videos += [f"{parent}/{name}" if parent else name for name in named]
-    found = [*dict.fromkeys(folders)], [*dict.fromkeys(videos)]
-    if sum(map(len, found)) > 1:  # the subject's own folder is the better of several
-        mine = [[path for path in paths if record.subject in path.split("/")[:-1]] for paths in found]
+    fitting = [*dict.fromkeys(folders)], [*dict.fromkeys(videos)]
+    if sum(map(len, fitting)) > 1:  # the subject's own folder is the better of several
+        mine = [[path for path in paths if record.subject in path.split("/")[:-1]] for paths in fitting]
         if sum(map(len, mine)) == 1:
             return mine[0], mine[1]
-        if not above and sum(map(len, found)) > 1:
-            top = [[path for path in paths if "/" not in path] for paths in found]
+        if not above and sum(map(len, fitting)) > 1:
+            top = [[path for path in paths if "/" not in path] for paths in fitting]
             if sum(map(len, top)) == 1 and not sum(map(len, mine)):
                 return top[0], top[1]
-    return found
+    return fitting

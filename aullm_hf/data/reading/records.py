@@ -6,11 +6,11 @@ Nothing stops at the first problem.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...arguments import shown
+from ...arguments import first_few, shown
 from ..annotations import check_policies
 from ..errors import DOUBT, ERROR, NOTE, DataError, Problem, UnsafePathError
 from ..schema import clip_id
@@ -69,7 +69,7 @@ class Record:
 
 
 @dataclass
-class Source:
+class RawDataset:
     """All that a root holds of a data set."""
 
     name: str
@@ -112,7 +112,7 @@ class Layout:
     request: str = ""  # where the data is asked for
 
 
-class Findings(list):
+class ProblemList(list):
     """A list of problems with one place to add to."""
 
     def add(self, level: str, kind: str, message: str, *, value: object = None, **where) -> None:
@@ -121,11 +121,11 @@ class Findings(list):
         self.append(Problem(level, kind, message, value=value, **where))
 
 
-def without_duplicates(records: list[Record], found: Findings) -> list[Record]:
+def without_duplicates(records: list[Record], problems: ProblemList) -> list[Record]:
     first: dict[str, Record] = {}
     for record in records:
         if record.clip_id in first:
-            found.add(
+            problems.add(
                 ERROR,
                 "duplicate",
                 f"names the clip with onset {record.onset} again, after row {first[record.clip_id].row}",
@@ -139,12 +139,12 @@ def without_duplicates(records: list[Record], found: Findings) -> list[Record]:
     return list(first.values())
 
 
-def attach_frames(record: Record, tree: Tree, folder: str, found: Findings) -> bool:
+def attach_frames(record: Record, tree: Tree, folder: str, problems: ProblemList) -> bool:
     """Find the record's frames in its folder and compare; False, with the error listed, where it cannot be used."""
 
     def report(level: str, kind: str, message: str, value: object = None) -> bool:
         where = {"file": record.file, "row": record.row} if level == ERROR else {"file": folder}
-        found.add(level, kind, message, value=value, clip=record.name, **where)
+        problems.add(level, kind, message, value=value, clip=record.name, **where)
         return level != ERROR
 
     try:
@@ -154,13 +154,15 @@ def attach_frames(record: Record, tree: Tree, folder: str, found: Findings) -> b
     except DataError as error:
         return report(ERROR, "frames", str(error))
     if listed.stray:
-        found.add(NOTE, "stray", f"{_some(listed.stray)} is no frame of the clip", file=folder, clip=record.name)
+        problems.add(
+            NOTE, "stray", f"{first_few(listed.stray)} is no frame of the clip", file=folder, clip=record.name
+        )
     if listed.rivals:
         names = " and ".join(repr(prefix) for prefix in listed.rivals)
         return report(ERROR, "frames", f"{folder} holds several series of frames, named {names}; keep one")
     frames = [frame for frame in listed.frames if record.onset <= frame.number <= record.offset]
     if twice := [number for number in listed.twice if record.onset <= number <= record.offset]:
-        return report(ERROR, "frames", f"{folder} has two files for frame {_some(twice)}; keep one", twice[0])
+        return report(ERROR, "frames", f"{folder} has two files for frame {first_few(twice)}; keep one", twice[0])
     if len(frames) < MIN_FRAMES:
         held = "no frames" if not listed.frames else f"frames {listed.frames[0].number}..{listed.frames[-1].number}"
         return report(
@@ -176,11 +178,6 @@ def attach_frames(record: Record, tree: Tree, folder: str, found: Findings) -> b
     return True
 
 
-def _some(items: Collection, limit: int = 5) -> str:
-    shown_items = ", ".join(str(item) for item in list(items)[:limit])
-    return shown_items + (f" and {len(items) - limit} more" if len(items) > limit else "")
-
-
 def _ranges(numbers: list[int], limit: int = 8) -> str:
     """[1, 2, 3, 7] as '1-3, 7'."""
     runs: list[list[int]] = []
@@ -189,7 +186,7 @@ def _ranges(numbers: list[int], limit: int = 8) -> str:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    return _some([f"{low}-{high}" if high > low else str(low) for low, high in runs], limit)
+    return first_few([f"{low}-{high}" if high > low else str(low) for low, high in runs], limit)
 
 
 def table_fingerprint(path: Path) -> tuple[str, int, int]:

@@ -14,29 +14,29 @@ from ..facs import AUS
 from .cells import frame_number, not_annotated, positive_number, text_of
 from .corrections import Correction, Corrections
 from .folders import safe_name
-from .records import MAX_CLIP_FRAMES, MIN_FRAMES, Findings, Layout, Policies, Record
+from .records import MAX_CLIP_FRAMES, MIN_FRAMES, Layout, Policies, ProblemList, Record
 from .tables import Table, is_blank, plain
 
 _ONE_HOT = re.compile(r"au0*(\d{1,2})")
 
 
 def read_rows(
-    layout: Layout, table: Table, policies: Policies, found: Findings
+    layout: Layout, table: Table, policies: Policies, problems: ProblemList
 ) -> tuple[list[Record], list[Correction]]:
-    """Every usable row as a Record, and the corrections that were applied; problems are added to `found`."""
+    """Every usable row as a Record, and the corrections that were applied; problems are added to `problems`."""
     corrections = Corrections(layout.name, policies.corrections)
     one_hot = one_hot_columns(table)
     records: list[Record] = []
     applied: list[Correction] = []
     for name in layout.expected:
         if name not in table.column:
-            found.add(
+            problems.add(
                 DOUBT, "header", f"has no column {layout.columns[name][0]!r}", file=table.file, row=table.header_row
             )
     for number, cells in table.rows:
         row = _Row(layout, table, number, cells, policies, corrections, one_hot)
         record = row.parse()
-        found.extend(row.problems)
+        problems.extend(row.problems)
         if record is not None:
             records.append(record)
             applied += row.applied
@@ -72,7 +72,7 @@ class _Row:
     def __init__(self, layout, table, number, cells, policies, corrections, one_hot):
         self.layout, self.table, self.number, self.cells = layout, table, number, cells
         self.policies, self.corrections, self.one_hot = policies, corrections, one_hot
-        self.problems = Findings()
+        self.problems = ProblemList()
         self.applied: list[Correction] = []
         self.name: str | None = None
 

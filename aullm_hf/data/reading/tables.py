@@ -73,31 +73,31 @@ def is_blank(cell: object) -> bool:
     return isinstance(cell, str) and not cell.strip()
 
 
-def read_sheets(path: Path, shown: str) -> list[Sheet]:
-    """All sheets of a file; anything that cannot be read is an AnnotationError that names the file (`shown`)."""
+def read_sheets(path: Path, name: str) -> list[Sheet]:
+    """All sheets of a file; anything that cannot be read is an AnnotationError that names the file (`name`)."""
     suffix = path.suffix.lower()
     if suffix in OLD_SUFFIXES:
-        raise AnnotationError(f"{shown}: {suffix} files are not read; open it and save it as .xlsx")
+        raise AnnotationError(f"{name}: {suffix} files are not read; open it and save it as .xlsx")
     if suffix not in TABLE_SUFFIXES:
-        raise AnnotationError(f"{shown}: a table is one of {', '.join(TABLE_SUFFIXES)}, not {suffix or 'a bare name'}")
+        raise AnnotationError(f"{name}: a table is one of {', '.join(TABLE_SUFFIXES)}, not {suffix or 'a bare name'}")
     try:
         size = path.stat().st_size
         if size > MAX_TABLE_BYTES:
-            raise AnnotationError(f"{shown}: {size:,} bytes are refused, the limit for a table is {MAX_TABLE_BYTES:,}")
+            raise AnnotationError(f"{name}: {size:,} bytes are refused, the limit for a table is {MAX_TABLE_BYTES:,}")
         if size == 0:
-            raise AnnotationError(f"{shown}: the file is empty")
+            raise AnnotationError(f"{name}: the file is empty")
         if suffix == ".parquet":
-            return [_read_parquet(path, shown)]
+            return [_read_parquet(path, name)]
         if suffix in (".csv", ".tsv"):
-            return [_read_csv(path, shown)]
-        return _read_xlsx(path, shown)
+            return [_read_csv(path, name)]
+        return _read_xlsx(path, name)
     except AnnotationError:
         raise
     except OSError as error:
-        raise AnnotationError(f"{shown}: cannot be read: {error.strerror or error}") from error
+        raise AnnotationError(f"{name}: cannot be read: {error.strerror or error}") from error
 
 
-def _read_xlsx(path: Path, shown: str) -> list[Sheet]:
+def _read_xlsx(path: Path, name: str) -> list[Sheet]:
     try:
         import openpyxl
     except ImportError:
@@ -105,43 +105,41 @@ def _read_xlsx(path: Path, shown: str) -> list[Sheet]:
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"\xd0\xcf\x11\xe0"):
-        raise AnnotationError(
-            f"{shown}: this is an old .xls or an encrypted file under another name; save it as .xlsx"
-        )
+        raise AnnotationError(f"{name}: this is an old .xls or an encrypted file under another name; save it as .xlsx")
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
         if unpacked > MAX_UNPACKED_BYTES:
             raise AnnotationError(
-                f"{shown}: unpacks to {unpacked:,} bytes and is refused, the limit is {MAX_UNPACKED_BYTES:,}"
+                f"{name}: unpacks to {unpacked:,} bytes and is refused, the limit is {MAX_UNPACKED_BYTES:,}"
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
             try:
-                return [_read_sheet(sheet, path, shown) for sheet in book.worksheets]
+                return [_read_sheet(sheet, path, name) for sheet in book.worksheets]
             finally:
                 book.close()
     except (AnnotationError, OSError):
         raise
     except Exception as error:  # a damaged archive fails anywhere inside zipfile, the XML parser or openpyxl
         raise AnnotationError(
-            f"{shown}: not a readable .xlsx file ({type(error).__name__}: {error}); open it and save it again as .xlsx"
+            f"{name}: not a readable .xlsx file ({type(error).__name__}: {error}); open it and save it again as .xlsx"
         ) from error
 
 
-def _read_sheet(sheet, path: Path, shown: str) -> Sheet:
+def _read_sheet(sheet, path: Path, name: str) -> Sheet:
     sheet.reset_dimensions()  # some writers store a wrong size, and the reader would believe it
     rows = []
     for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
         if any(not is_blank(cell) for cell in cells):
             rows.append((number, list(cells)))
-        _check_size(max(len(rows), number // 2), len(cells), shown)  # blank rows cost time as well
+        _check_size(max(len(rows), number // 2), len(cells), name)  # blank rows cost time as well
 
     def is_formula(row: int, column: int) -> bool:
         return (row, column) in _formula_cells(path, sheet.title)
 
-    return Sheet(file=shown, name=sheet.title, rows=rows, formulas=is_formula)
+    return Sheet(file=name, name=sheet.title, rows=rows, formulas=is_formula)
 
 
 def _formula_cells(path: Path, title: str, _known: dict = {}) -> set[tuple[int, int]]:  # noqa: B006  (a cache)
@@ -164,7 +162,7 @@ def _formula_cells(path: Path, title: str, _known: dict = {}) -> set[tuple[int, 
     return _known[key]
 
 
-def _read_csv(path: Path, shown: str) -> Sheet:
+def _read_csv(path: Path, name: str) -> Sheet:
     data = path.read_bytes()
     note = None
     try:
@@ -173,9 +171,9 @@ def _read_csv(path: Path, shown: str) -> Sheet:
         try:
             text, note = data.decode("gb18030"), "not UTF-8, read as GB18030"
         except UnicodeDecodeError:
-            raise AnnotationError(f"{shown}: neither UTF-8 nor GB18030 text; save it as CSV UTF-8") from None
+            raise AnnotationError(f"{name}: neither UTF-8 nor GB18030 text; save it as CSV UTF-8") from None
     if "\0" in text:
-        raise AnnotationError(f"{shown}: holds NUL characters, so it is no CSV text; save it as CSV UTF-8")
+        raise AnnotationError(f"{name}: holds NUL characters, so it is no CSV text; save it as CSV UTF-8")
     head = "\n".join(text.splitlines()[:HEADER_WITHIN])
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
     rows = []
@@ -184,31 +182,31 @@ def _read_csv(path: Path, shown: str) -> Sheet:
         for number, cells in enumerate(reader, start=1):
             if any(not is_blank(cell) for cell in cells):
                 rows.append((number, [None if is_blank(cell) else cell for cell in cells]))
-            _check_size(len(rows), len(cells), shown)
+            _check_size(len(rows), len(cells), name)
     except csv.Error as error:
-        raise AnnotationError(f"{shown}: not readable as CSV, line {reader.line_num}: {error}") from error
-    return Sheet(file=shown, name="", rows=rows, encoding_note=note)
+        raise AnnotationError(f"{name}: not readable as CSV, line {reader.line_num}: {error}") from error
+    return Sheet(file=name, name="", rows=rows, encoding_note=note)
 
 
-def _read_parquet(path: Path, shown: str) -> Sheet:
+def _read_parquet(path: Path, name: str) -> Sheet:
     import pyarrow.parquet as parquet
     from pyarrow import ArrowException
 
     try:
         file = parquet.ParquetFile(path)
-        _check_size(file.metadata.num_rows, len(file.schema_arrow.names), shown)
+        _check_size(file.metadata.num_rows, len(file.schema_arrow.names), name)
         names = [name for name in file.schema_arrow.names if name != "frames"]
         columns = file.read(columns=names).to_pydict()
     except (ArrowException, OSError, ValueError, KeyError) as error:
-        raise AnnotationError(f"{shown}: not a readable Parquet file ({error})") from error
+        raise AnnotationError(f"{name}: not a readable Parquet file ({error})") from error
     rows = [(1, list(names))]
     rows += [(at + 2, [columns[name][at] for name in names]) for at in range(file.metadata.num_rows)]
-    return Sheet(file=shown, name="", rows=rows)
+    return Sheet(file=name, name="", rows=rows)
 
 
-def _check_size(rows: int, columns: int, shown: str) -> None:
+def _check_size(rows: int, columns: int, name: str) -> None:
     if rows > MAX_ROWS or columns > MAX_COLUMNS:
-        raise AnnotationError(f"{shown}: more than {MAX_ROWS:,} rows or {MAX_COLUMNS:,} columns are refused")
+        raise AnnotationError(f"{name}: more than {MAX_ROWS:,} rows or {MAX_COLUMNS:,} columns are refused")
 
 
 def find_header(sheet: Sheet, columns: dict[str, tuple[str, ...]], required: tuple[str, ...]) -> Table | None:

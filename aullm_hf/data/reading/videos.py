@@ -19,7 +19,7 @@ _FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf
 SAFE_READING = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
 
 
-def open_video(path: Path, shown: str):
+def open_video(path: Path, name: str):
     """(av, container, its video stream); ClipError for what is none, or of an absurd size."""
     try:
         import av
@@ -29,18 +29,18 @@ def open_video(path: Path, shown: str):
         # From the root on: `12:30.mp4` by itself would be an address of the protocol `12`.
         container = av.open(str(path.absolute()), metadata_errors="replace", options=SAFE_READING)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise ClipError(f"{shown}: is no readable video ({getattr(error, 'strerror', None) or error})") from error
+        raise ClipError(f"{name}: is no readable video ({getattr(error, 'strerror', None) or error})") from error
     if not container.streams.video:
         container.close()
-        raise ClipError(f"{shown}: holds no video stream")
+        raise ClipError(f"{name}: holds no video stream")
     stream = container.streams.video[0]
     if stream.codec_context is None:
         container.close()
-        raise ClipError(f"{shown}: its video is of a codec that is not known here")
+        raise ClipError(f"{name}: its video is of a codec that is not known here")
     height, width = stream.codec_context.height, stream.codec_context.width
     if not 0 < height * width <= MAX_PIXELS:
         container.close()
-        raise ClipError(f"{shown}: frames of {width:,} x {height:,} pixels are refused, the limit is {MAX_PIXELS:,}")
+        raise ClipError(f"{name}: frames of {width:,} x {height:,} pixels are refused, the limit is {MAX_PIXELS:,}")
     return av, container, stream
 
 
@@ -50,9 +50,9 @@ def upright(frame) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(array, round(frame.rotation / 90)))
 
 
-def probe_video(path: Path, shown: str) -> tuple[int, float | None]:
+def probe_video(path: Path, name: str) -> tuple[int, float | None]:
     """(number of frames, frames a second), without decoding."""
-    av, container, stream = open_video(path, shown)
+    av, container, stream = open_video(path, name)
     with container:
         fps = float(stream.average_rate) if stream.average_rate else None
         count = 0
@@ -60,17 +60,17 @@ def probe_video(path: Path, shown: str) -> tuple[int, float | None]:
             for packet in container.demux(stream):
                 count += packet.size > 0
                 if count > MAX_VIDEO_FRAMES:
-                    raise ClipError(f"{shown}: more than {MAX_VIDEO_FRAMES:,} frames are refused")
+                    raise ClipError(f"{name}: more than {MAX_VIDEO_FRAMES:,} frames are refused")
         except av.FFmpegError as error:
-            raise ClipError(f"{shown}: the video is damaged ({error})") from error
+            raise ClipError(f"{name}: the video is damaged ({error})") from error
     if count == 0:
-        raise ClipError(f"{shown}: the video has no frames")
+        raise ClipError(f"{name}: the video has no frames")
     return count, fps
 
 
-def read_video(path: Path, shown: str, first: int, last: int, *, to_end: bool = False) -> Iterator[np.ndarray]:
+def read_video(path: Path, name: str, first: int, last: int, *, to_end: bool = False) -> Iterator[np.ndarray]:
     """Frames first..last (from 1) as (H, W) uint8; an error if the video ends before, unless read `to_end`."""
-    av, container, stream = open_video(path, shown)
+    av, container, stream = open_video(path, name)
     number = 0
     with container:
         try:
@@ -80,6 +80,6 @@ def read_video(path: Path, shown: str, first: int, last: int, *, to_end: bool = 
                 if number >= first:
                     yield to_gray(upright(frame))
         except av.FFmpegError as error:
-            raise ClipError(f"{shown}: the video is damaged after frame {number} ({error})") from error
+            raise ClipError(f"{name}: the video is damaged after frame {number} ({error})") from error
     if number < last and not to_end:
-        raise ClipError(f"{shown}: the video ends with frame {number}, but the clip runs from {first} to {last}")
+        raise ClipError(f"{name}: the video ends with frame {number}, but the clip runs from {first} to {last}")

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from ...arguments import check_number
-from .faces import CROP, MIDDLE, Face, Window, draw_face, smooth_noise
+from .faces import CROP, MIDDLE, Person, Viewport, draw_face, smooth_noise
 from .motion import (
     AMPLITUDE,
     FIELDS,
@@ -47,14 +47,14 @@ def draw_clips(
 ) -> Iterator[np.ndarray]:
     """The frames of each plan, (T, size, size) uint8. `only`: from a clip's number of frames to the ones to draw."""
     check_number("amplitude", amplitude, -1000, 1000)
-    stills: dict[Face, np.ndarray] = {}
+    stills: dict[Person, np.ndarray] = {}
     for plan in plans:  # one still face a person, shared by the person's clips
-        if plan.face not in stills:
-            stills[plan.face] = draw_still(plan.face, plan.domain.blur, Window())
+        if plan.person not in stills:
+            stills[plan.person] = draw_still(plan.person, plan.domain.blur, Viewport())
     workers = workers or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, 8)
 
     def draw(plan: ClipPlan) -> np.ndarray:
-        return draw_clip(plan, size=size, amplitude=amplitude, only=only, still=stills[plan.face])
+        return draw_clip(plan, size=size, amplitude=amplitude, only=only, still=stills[plan.person])
 
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(draw, plans)
@@ -66,16 +66,17 @@ def draw_clip(
     size: int | None = 64,
     amplitude: float = 1.0,
     only: Callable[[int], Sequence[int]] | None = None,
-    window: Window | None = None,
+    viewport: Viewport | None = None,
     still: np.ndarray | None = None,
 ) -> np.ndarray:
-    """All frames of onset..offset, (T, size, size) uint8; with a `window`, (T, height, width) in place of the crop."""
-    view = window or Window()
-    setting, face, rng = plan.difficulty, plan.face, plan.rng(_CLIP)
+    """All frames of onset..offset, (T, size, size) uint8; with a `viewport`, (T, height, width) of that part."""
+    whole_crop = viewport is None
+    viewport = viewport or Viewport()
+    setting, person, rng = plan.difficulty, plan.person, plan.rng(_CLIP)
     if still is None:
-        still = draw_still(face, plan.domain.blur, view)
-    x, y = view.grid()
-    at_x, at_y, light = _rest(rng, face, x, y)
+        still = draw_still(person, plan.domain.blur, viewport)
+    x, y = viewport.grid()
+    at_x, at_y, light = _rest(rng, person, x, y)
 
     t = np.linspace(0, 1, plan.frames, dtype=np.float32)
     hold, lasting = rng.uniform(0.1, 0.25), rng.uniform(0.0, 0.15)
@@ -84,22 +85,22 @@ def draw_clip(
     moves = [(action, course)] if plan.actions else []  # (2, H, W) and (T,) each
     if rng.random() < setting.blink:
         blink = np.exp(-0.5 * ((t - rng.uniform(0.2, 0.8)) / 0.07) ** 2) * (t > 0)
-        moves.append((field(FIELDS[45], face, at_x, at_y) * BLINK, blink))
+        moves.append((field(FIELDS[45], person, at_x, at_y) * BLINK, blink))
     if setting.gaze:
         turn = setting.gaze * rng.standard_normal()
-        moves.append((field(GAZE, face, at_x, at_y, left=1, right=-1) * np.float32(turn), _wander(rng, t)))
+        moves.append((field(GAZE, person, at_x, at_y, left=1, right=-1) * np.float32(turn), _wander(rng, t)))
     if setting.tremor:
         for au in rng.choice(POSTURES, size=4, replace=False):
-            moves.append((au_field(int(au), face, at_x, at_y) * np.float32(setting.tremor), _wander(rng, t)))
+            moves.append((au_field(int(au), person, at_x, at_y) * np.float32(setting.tremor), _wander(rng, t)))
     shift = np.float32(setting.drift) * np.stack([_wander(rng, t), _wander(rng, t)])  # (2, T)
     roll = np.float32(np.deg2rad(setting.turn)) * _wander(rng, t)  # (T,)
     gain = 1 + np.float32(setting.light) * _wander(rng, t)
     slope = np.float32(setting.light / 64) * _wander(rng, t)
 
     grain = np.float32(plan.domain.noise * setting.noise)
-    factor = CROP // size if size and window is None else 1
+    factor = CROP // size if size and whole_crop else 1
     drawn = range(plan.frames) if only is None else only(plan.frames)
-    frames = np.empty((len(drawn), view.height // factor, view.width // factor), np.uint8)
+    frames = np.empty((len(drawn), viewport.height // factor, viewport.width // factor), np.uint8)
     for place, index in enumerate(drawn):
         look_x = at_x - (shift[0, index] - roll[index] * (y - 64))
         look_y = at_y - (shift[1, index] + roll[index] * (x - MIDDLE))
@@ -107,7 +108,7 @@ def draw_clip(
             if when[index]:
                 look_x -= motion[0] * when[index]
                 look_y -= motion[1] * when[index]
-        picture = _look(still, view, look_x, look_y)
+        picture = _look(still, viewport, look_x, look_y)
         picture *= light * (gain[index] + slope[index] * (x - MIDDLE))
         if course[index]:
             picture *= 1 - course[index] * shade
@@ -121,15 +122,15 @@ def motion_map(plan: ClipPlan, au: int, *, size: int = 64, amplitude: float = 1.
 
     The truth that a model's evidence map is judged by, in the coordinates of the clip's own frames.
     """
-    at_x, at_y, _ = _rest(plan.rng(_CLIP), plan.face, *Window().grid())
+    at_x, at_y, _ = _rest(plan.rng(_CLIP), plan.person, *Viewport().grid())
     motion, _ = _act(plan, at_x, at_y, amplitude, only=au)
     return _area(np.hypot(motion[0], motion[1]), CROP // size)
 
 
-def draw_still(face: Face, blur: float, window: Window) -> np.ndarray:
+def draw_still(person: Person, blur: float, viewport: Viewport) -> np.ndarray:
     """The resting face as the domain's optics show it, finer than the frames and with a margin to pull from."""
-    picture = draw_face(face, *window.grid(oversample=OVERSAMPLE, margin=MARGIN))
-    spread = blur * window.scale * OVERSAMPLE
+    picture = draw_face(person, *viewport.grid(oversample=OVERSAMPLE, margin=MARGIN))
+    spread = blur * viewport.scale * OVERSAMPLE
     reach = np.arange(-int(3 * spread) - 1, int(3 * spread) + 2)
     kernel = np.exp(-0.5 * (reach / spread) ** 2).astype(np.float32)
     kernel /= kernel.sum()
@@ -141,7 +142,7 @@ def draw_still(face: Face, blur: float, window: Window) -> np.ndarray:
     return picture
 
 
-def _rest(rng: np.random.Generator, face: Face, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+def _rest(rng: np.random.Generator, person: Person, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
     """Where a clip's pixels look on the still face while nothing moves, x and y, and how they are lit: (H, W) each.
 
     All of it is of one clip only: pose, posture, light and depth of the folds. That is what keeps a single frame from
@@ -156,7 +157,7 @@ def _rest(rng: np.random.Generator, face: Face, x: np.ndarray, y: np.ndarray) ->
     at_y = (64 - sin * from_x + cos * from_y).astype(np.float32)
 
     # A face rests in a mixture of the very motions that AUs are made of.
-    fields, folds = resting(face)
+    fields, folds = resting(person)
     gains = [np.clip(POSTURE * (rng.standard_normal() + 0.3 * rng.standard_normal(2)), -2.5, 2.5) for _ in POSTURES]
     posture = np.tensordot(np.concatenate(gains).astype(np.float32), fields, 1)  # (2, 160, 160)
     at_x, at_y = at_x - _on_plane(posture[0], at_x, at_y), at_y - _on_plane(posture[1], at_x, at_y)
@@ -175,9 +176,9 @@ def _act(plan: ClipPlan, at_x, at_y, amplitude: float, only: int | None = None) 
     for action in plan.actions:
         if only in (None, action.au):
             strength = np.float32(AMPLITUDE[action.intensity] * amplitude)
-            motion += strength * au_field(action.au, plan.face, at_x, at_y, action.side)
+            motion += strength * au_field(action.au, plan.person, at_x, at_y, action.side)
             if action.au in FOLDS:
-                shade += strength * np.float32(FOLD_DEPTH) * fold(action.au, plan.face, at_x, at_y, action.side)
+                shade += strength * np.float32(FOLD_DEPTH) * fold(action.au, plan.person, at_x, at_y, action.side)
     return motion, np.minimum(shade, 0.8)
 
 
@@ -187,12 +188,12 @@ def _wander(rng: np.random.Generator, t: np.ndarray) -> np.ndarray:
     return (0.7 * waves).astype(np.float32)
 
 
-def _look(still: np.ndarray, view: Window, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _look(still: np.ndarray, viewport: Viewport, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Grey levels of the still face at face coordinates x, y."""
-    density = np.float32(view.scale * OVERSAMPLE)
-    extra = np.float32(round(MARGIN * view.scale * OVERSAMPLE) - 0.5)
+    density = np.float32(viewport.scale * OVERSAMPLE)
+    extra = np.float32(round(MARGIN * viewport.scale * OVERSAMPLE) - 0.5)
     return _bilinear(
-        still, (x - np.float32(view.left)) * density + extra, (y - np.float32(view.top)) * density + extra
+        still, (x - np.float32(viewport.left)) * density + extra, (y - np.float32(viewport.top)) * density + extra
     )
 
 

@@ -14,7 +14,7 @@ MIDDLE = 64.0  # x of the face's symmetry axis
 
 
 @dataclass(frozen=True)
-class Window:
+class Viewport:
     """The part of the face plane an image shows: left and top edge in face units, pixels, pixels per face unit."""
 
     left: float = 0.0
@@ -45,7 +45,7 @@ class Complexion:
 
 
 @dataclass(frozen=True)
-class Face:
+class Person:
     """One person. Lengths in face units, tones in grey levels."""
 
     eye_x: float  # from the middle to an eye's centre
@@ -92,14 +92,14 @@ class Face:
         return np.stack([x, y], axis=1)
 
 
-def draw_person(rng: np.random.Generator, complexion: Complexion) -> Face:
+def sample_person(rng: np.random.Generator, complexion: Complexion) -> Person:
     """A random person of a domain."""
 
     def about(mean: float, spread: float) -> float:
         return float(mean + spread * np.clip(rng.standard_normal(), -2, 2))
 
     skin = float(np.clip(about(*complexion.skin), 70, 205))
-    return Face(
+    return Person(
         eye_x=about(22, 1.2),
         eye_y=about(52, 1.5),
         eye_width=about(9, 0.6),
@@ -166,111 +166,111 @@ def smooth_noise(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, cell: f
     return noise / 0.48  # the spline averages, so it shrinks the variance
 
 
-def draw_face(face: Face, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def draw_face(person: Person, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(H, W) float32 grey levels of the face at rest, at coordinates x (1, W) and y (H, 1)."""
     side = np.abs(x - MIDDLE)  # the face's halves mirror each other; light and grain do not
-    middle_y = (face.chin_y + 2) / 2
-    half_height = face.chin_y - middle_y
+    middle_y = (person.chin_y + 2) / 2
+    half_height = person.chin_y - middle_y
 
     # The head: an oval, narrower towards the chin.
     taper = 1 - 0.22 * np.clip((y - middle_y) / half_height, 0, 1) ** 2
-    oval = np.sqrt((side / (face.cheek_width * taper)) ** 2 + (np.abs(y - middle_y) / half_height) ** 2)
+    oval = np.sqrt((side / (person.cheek_width * taper)) ** 2 + (np.abs(y - middle_y) / half_height) ** 2)
     head = _soft((oval - 1) * 45, 1.5)
 
     # Shape from shading, coarse: a bulging head, nose, cheeks and brow ridge, lit by one lamp.
     tall = 40 * np.sqrt(np.clip(1.15 - oval**2, 0.02, None))
     tall += (
         9
-        * np.exp(-0.5 * (side / (0.55 * face.nose_width + 0.03 * (y - face.eye_y))) ** 2)
-        * _soft(face.eye_y - 2 - y, 5)
-        * _soft(y - face.nose_y, 2.5)
+        * np.exp(-0.5 * (side / (0.55 * person.nose_width + 0.03 * (y - person.eye_y))) ** 2)
+        * _soft(person.eye_y - 2 - y, 5)
+        * _soft(y - person.nose_y, 2.5)
     )
-    tall += 3.0 * _spot(side, y, face.eye_x + 6, face.nose_y - 5, 11, 9)
-    tall += 1.6 * _spot(side, y, face.eye_x - 6, face.brow_y + 1, 15, 5)
-    tall -= 2.8 * _spot(side, y, face.eye_x - 1, face.eye_y, 11, 6)
-    tall += 2.2 * _spot(side, y, 0, face.chin_y - 9, 9, 6)
-    tall += 1.5 * _spot(side, y, 0, face.mouth_y, face.mouth_width * 0.8, 7)
+    tall += 3.0 * _spot(side, y, person.eye_x + 6, person.nose_y - 5, 11, 9)
+    tall += 1.6 * _spot(side, y, person.eye_x - 6, person.brow_y + 1, 15, 5)
+    tall -= 2.8 * _spot(side, y, person.eye_x - 1, person.eye_y, 11, 6)
+    tall += 2.2 * _spot(side, y, 0, person.chin_y - 9, 9, 6)
+    tall += 1.5 * _spot(side, y, 0, person.mouth_y, person.mouth_width * 0.8, 7)
     step_x, step_y = float(x[0, 1] - x[0, 0]), float(y[1, 0] - y[0, 0])
     slope_y, slope_x = np.gradient(tall, step_y, step_x)
-    lit = (1 - face.light_x * slope_x - face.light_y * slope_y) / np.sqrt(1 + slope_x**2 + slope_y**2)
-    shade = 1 - face.shadow + face.shadow * np.clip(lit, 0.1, 1.6)
+    lit = (1 - person.light_x * slope_x - person.light_y * slope_y) / np.sqrt(1 + slope_x**2 + slope_y**2)
+    shade = 1 - person.shadow + person.shadow * np.clip(lit, 0.1, 1.6)
 
     # Skin: mottled at three scales, so that motion is visible everywhere.
-    grain = 0.022 * _grain(x, y, 9, face.seed) + 0.022 * _grain(x, y, 4, face.seed + 1)
-    grain = grain + 0.016 * _grain(x, y, 2, face.seed + 2)
-    skin = face.skin * shade * (1 + face.texture * grain)
+    grain = 0.022 * _grain(x, y, 9, person.seed) + 0.022 * _grain(x, y, 4, person.seed + 1)
+    grain = grain + 0.016 * _grain(x, y, 2, person.seed + 2)
+    skin = person.skin * shade * (1 + person.texture * grain)
 
     # Folds: beside nose and mouth, under the eyes, above the chin, on the forehead.
-    t = np.clip((y - face.nose_y + 6) / (face.mouth_y + 2 - face.nose_y + 6), 0, 1)
-    fold = np.exp(-0.5 * ((side - (face.nose_width + 3 + (face.mouth_width - 5) * t**1.4)) / 2.2) ** 2)
-    fold *= _soft(face.nose_y - 5 - y, 2) * _soft(y - face.mouth_y - 2, 2.5)
-    bag = np.exp(-0.5 * ((y - face.eye_y - 8.5 + 0.03 * (side - face.eye_x) ** 2) / 1.3) ** 2) * _spot(
-        side, 0, face.eye_x, 0, 7, 1
+    t = np.clip((y - person.nose_y + 6) / (person.mouth_y + 2 - person.nose_y + 6), 0, 1)
+    fold = np.exp(-0.5 * ((side - (person.nose_width + 3 + (person.mouth_width - 5) * t**1.4)) / 2.2) ** 2)
+    fold *= _soft(person.nose_y - 5 - y, 2) * _soft(y - person.mouth_y - 2, 2.5)
+    bag = np.exp(-0.5 * ((y - person.eye_y - 8.5 + 0.03 * (side - person.eye_x) ** 2) / 1.3) ** 2) * _spot(
+        side, 0, person.eye_x, 0, 7, 1
     )
-    crease = np.exp(-0.5 * ((y - face.chin_y + 15 + 0.02 * side**2) / 1.5) ** 2) * _spot(side, 0, 0, 0, 8, 1)
+    crease = np.exp(-0.5 * ((y - person.chin_y + 15 + 0.02 * side**2) / 1.5) ** 2) * _spot(side, 0, 0, 0, 8, 1)
     forehead = sum(np.exp(-0.5 * ((y - level + 0.004 * side**2) / 1.1) ** 2) for level in (16, 23, 30))
     forehead = forehead * _spot(side, 0, 0, 0, 24, 1) * 0.5
-    frown = np.exp(-0.5 * ((side - 4.5) / 1.0) ** 2) * _spot(0, y, 0, face.brow_y + 1, 1, 5) * 0.7
+    frown = np.exp(-0.5 * ((side - 4.5) / 1.0) ** 2) * _spot(0, y, 0, person.brow_y + 1, 1, 5) * 0.7
     skin = skin * (
-        1 - 0.42 * face.wrinkles * np.clip(0.7 * fold + 0.7 * bag + 0.8 * crease + forehead + frown, 0, 1.4)
+        1 - 0.42 * person.wrinkles * np.clip(0.7 * fold + 0.7 * bag + 0.8 * crease + forehead + frown, 0, 1.4)
     )
 
     # Nose: wings, nostrils, the shadow under the tip.
-    wing = np.exp(-0.5 * ((np.hypot(side - face.nose_width * 0.72, (y - face.nose_y + 2) * 1.1) - 3.6) / 0.9) ** 2)
-    wing *= _soft(face.nose_width * 0.72 - side, 1.5)
+    wing = np.exp(-0.5 * ((np.hypot(side - person.nose_width * 0.72, (y - person.nose_y + 2) * 1.1) - 3.6) / 0.9) ** 2)
+    wing *= _soft(person.nose_width * 0.72 - side, 1.5)
     skin = skin * (1 - 0.3 * wing)
-    skin = skin * (1 - 0.62 * _spot(side, y, face.nose_width * 0.48, face.nose_y + 0.8, 2.0, 1.1))
-    skin = skin * (1 - 0.22 * _spot(side, y, 0, face.nose_y + 2.5, face.nose_width * 0.8, 1.6))
-    skin = skin * (1 + 0.10 * _spot(side, y, 0, face.nose_y - 4, 2.2, 3.0))
+    skin = skin * (1 - 0.62 * _spot(side, y, person.nose_width * 0.48, person.nose_y + 0.8, 2.0, 1.1))
+    skin = skin * (1 - 0.22 * _spot(side, y, 0, person.nose_y + 2.5, person.nose_width * 0.8, 1.6))
+    skin = skin * (1 + 0.10 * _spot(side, y, 0, person.nose_y - 4, 2.2, 3.0))
 
     # Brows: an arched stroke of hairs.
-    along = (side - face.eye_x + 1) / 12.5  # -1 at the inner end, +1 at the outer
-    bow = face.brow_y - face.brow_arch * (1 - np.clip(along, -1.2, 1.2) ** 2) + face.brow_tilt * 12 * along
-    thick = face.brow_thickness * np.clip(1.05 - 0.45 * along, 0.3, 1.5)
+    along = (side - person.eye_x + 1) / 12.5  # -1 at the inner end, +1 at the outer
+    bow = person.brow_y - person.brow_arch * (1 - np.clip(along, -1.2, 1.2) ** 2) + person.brow_tilt * 12 * along
+    thick = person.brow_thickness * np.clip(1.05 - 0.45 * along, 0.3, 1.5)
     brow = np.exp(-0.5 * np.abs((y - bow) / thick) ** 2.5) * _soft(np.abs(along) - 0.98, 0.12)
-    hairs = 1 + 0.12 * _grain(x, y, 1.5, face.seed + 3)
-    skin = skin * (1 - (1 - face.brow_tone) * np.clip(brow * hairs, 0, 1))
+    hairs = 1 + 0.12 * _grain(x, y, 1.5, person.seed + 3)
+    skin = skin * (1 - (1 - person.brow_tone) * np.clip(brow * hairs, 0, 1))
 
     # Eyes: almond, white, iris, pupil, lash line, crease of the lid, a small light.
-    across = np.clip((side - face.eye_x) / face.eye_width, -1.4, 1.4)
-    lid_up = face.eye_y - face.eye_height * (1 - across**2) * 1.05 + 0.6
-    lid_low = face.eye_y + face.eye_height * (1 - across**2) * 0.75 + 0.6
-    inside = _soft(lid_up - y, 0.7) * _soft(y - lid_low, 0.7) * _soft((np.abs(across) - 1) * face.eye_width, 0.7)
-    radius = np.hypot(side - face.eye_x, y - face.eye_y + 0.4)
-    white = min(face.skin * 1.25 + 12, 225) * (0.9 + 0.1 * shade) * np.ones_like(radius)
-    ball = white + (face.iris * 200 - white) * _soft(radius - face.eye_height * 0.95, 0.6)
-    ball = ball + (16 - ball) * _soft(radius - face.eye_height * 0.42, 0.5)
-    ball = ball + (235 - ball) * _spot(side, y, face.eye_x - 1.2, face.eye_y - 1.8, 0.7, 0.7)
+    across = np.clip((side - person.eye_x) / person.eye_width, -1.4, 1.4)
+    lid_up = person.eye_y - person.eye_height * (1 - across**2) * 1.05 + 0.6
+    lid_low = person.eye_y + person.eye_height * (1 - across**2) * 0.75 + 0.6
+    inside = _soft(lid_up - y, 0.7) * _soft(y - lid_low, 0.7) * _soft((np.abs(across) - 1) * person.eye_width, 0.7)
+    radius = np.hypot(side - person.eye_x, y - person.eye_y + 0.4)
+    white = min(person.skin * 1.25 + 12, 225) * (0.9 + 0.1 * shade) * np.ones_like(radius)
+    ball = white + (person.iris * 200 - white) * _soft(radius - person.eye_height * 0.95, 0.6)
+    ball = ball + (16 - ball) * _soft(radius - person.eye_height * 0.42, 0.5)
+    ball = ball + (235 - ball) * _spot(side, y, person.eye_x - 1.2, person.eye_y - 1.8, 0.7, 0.7)
     skin = skin + (ball - skin) * inside
-    near = _soft((np.abs(across) - 1.08) * face.eye_width, 0.8)
+    near = _soft((np.abs(across) - 1.08) * person.eye_width, 0.8)
     skin = skin * (1 - 0.68 * np.exp(-0.5 * ((y - lid_up) / 0.85) ** 2) * near)
     skin = skin * (1 - 0.30 * np.exp(-0.5 * ((y - lid_low) / 0.7) ** 2) * near)
     skin = skin * (1 - 0.26 * np.exp(-0.5 * ((y - lid_up + 3.0) / 0.8) ** 2) * near)
 
     # Mouth: two lips and the dark line between them.
-    width = np.clip(side / face.mouth_width, 0, 1.3)
-    bend = face.mouth_y + 0.8 * width**2
+    width = np.clip(side / person.mouth_width, 0, 1.3)
+    bend = person.mouth_y + 0.8 * width**2
     cupid = 0.75 + 0.25 * np.cos(np.clip(width * 9, 0, 2 * np.pi) + np.pi)
-    top = bend - face.lip_upper * (1 - width**2) * (0.8 + 0.4 * cupid)
-    bottom = bend + face.lip_lower * np.sqrt(np.clip(1 - width**2, 0, 1))
-    lips = _soft(top - y, 0.8) * _soft(y - bottom, 0.9) * _soft((width - 1) * face.mouth_width, 0.9)
-    skin = skin * (1 - (1 - face.lip_tone) * lips)
-    skin = skin * (1 + 0.10 * _spot(side, y, 0, face.mouth_y + face.lip_lower * 0.55, 6, 1.1))
-    gap = np.exp(-0.5 * ((y - bend) / 0.8) ** 2) * _soft((width - 1.03) * face.mouth_width, 0.9)
+    top = bend - person.lip_upper * (1 - width**2) * (0.8 + 0.4 * cupid)
+    bottom = bend + person.lip_lower * np.sqrt(np.clip(1 - width**2, 0, 1))
+    lips = _soft(top - y, 0.8) * _soft(y - bottom, 0.9) * _soft((width - 1) * person.mouth_width, 0.9)
+    skin = skin * (1 - (1 - person.lip_tone) * lips)
+    skin = skin * (1 + 0.10 * _spot(side, y, 0, person.mouth_y + person.lip_lower * 0.55, 6, 1.1))
+    gap = np.exp(-0.5 * ((y - bend) / 0.8) ** 2) * _soft((width - 1.03) * person.mouth_width, 0.9)
     skin = skin * (1 - 0.66 * gap)
-    skin = skin * (1 - 0.40 * _spot(side, y, face.mouth_width + 0.5, face.mouth_y + 1.0, 1.7, 1.5))
-    skin = skin * (1 - 0.20 * _spot(side, y, 0, face.mouth_y + face.lip_lower + 3.0, 8, 1.6))
+    skin = skin * (1 - 0.40 * _spot(side, y, person.mouth_width + 0.5, person.mouth_y + 1.0, 1.7, 1.5))
+    skin = skin * (1 - 0.20 * _spot(side, y, 0, person.mouth_y + person.lip_lower + 3.0, 8, 1.6))
 
     # Hair, neck, background.
     hairline = 14 + 0.006 * side**2 - 3 * np.exp(-0.5 * (side / 10) ** 2)
-    scalp = np.sqrt((side / (face.cheek_width + 6)) ** 2 + ((y - middle_y + 8) / (half_height + 12)) ** 2)
-    locks = face.hair * (1 + 0.16 * _grain(x, y * 0.3, 1.6, face.seed + 4)) * (0.85 + 0.15 * shade)
-    cover = np.maximum(_soft(y - hairline, 1.6), _soft(0.97 - oval, 0.012) * _soft(y - face.eye_y - 6, 4))
-    back = face.background * (1 + 0.03 * _grain(x, y, 40, face.seed + 5)) * (1 + 0.0006 * (x - MIDDLE))
-    neck = _soft(side - 30 - 0.02 * np.clip(y - face.chin_y, 0, None) ** 2, 2) * _soft(face.chin_y - 12 - y, 3)
-    clothes = _soft(face.chin_y + 26 + 0.006 * side**2 - y, 2) * _soft(side - 95, 6)
-    image = back + (face.skin * 0.62 * (0.8 + 0.2 * shade) - back) * neck
-    image = image + (np.float32(0.45 * face.background + 20) - image) * clothes
-    image = image + (locks - image) * _soft((scalp - 1) * 50, 1.5) * _soft(y - face.eye_y - 22, 6)
+    scalp = np.sqrt((side / (person.cheek_width + 6)) ** 2 + ((y - middle_y + 8) / (half_height + 12)) ** 2)
+    locks = person.hair * (1 + 0.16 * _grain(x, y * 0.3, 1.6, person.seed + 4)) * (0.85 + 0.15 * shade)
+    cover = np.maximum(_soft(y - hairline, 1.6), _soft(0.97 - oval, 0.012) * _soft(y - person.eye_y - 6, 4))
+    back = person.background * (1 + 0.03 * _grain(x, y, 40, person.seed + 5)) * (1 + 0.0006 * (x - MIDDLE))
+    neck = _soft(side - 30 - 0.02 * np.clip(y - person.chin_y, 0, None) ** 2, 2) * _soft(person.chin_y - 12 - y, 3)
+    clothes = _soft(person.chin_y + 26 + 0.006 * side**2 - y, 2) * _soft(side - 95, 6)
+    image = back + (person.skin * 0.62 * (0.8 + 0.2 * shade) - back) * neck
+    image = image + (np.float32(0.45 * person.background + 20) - image) * clothes
+    image = image + (locks - image) * _soft((scalp - 1) * 50, 1.5) * _soft(y - person.eye_y - 22, 6)
     image = image + (skin + (locks - skin) * cover - image) * head
     return np.clip(image, 0, 255).astype(np.float32)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .faces import MIDDLE, Face
+from .faces import MIDDLE, Person
 
 AMPLITUDE = {"A": 0.5, "B": 0.8, "C": 1.1, "D": 1.4, "E": 1.8}  # peak motion in pixels at 128 x 128
 
@@ -112,35 +112,35 @@ FOLDS: dict[int, Fold] = {
 FOLD_DEPTH = 0.045  # share of the light that a fold loses per pixel of motion
 
 UNSIDED = frozenset({16, 17, 18, 22, 23, 24, 25, 26, 28, 38, 43, 45})  # move both halves, always
-GAZE = (Bump("eye", 0, 0, 4.5, 3.2, 1.0, 0.0),)  # both eyes turn the same way: no AU of the face, a nuisance
+GAZE = (Bump("eye", 0, 0, 4.5, 3.2, 1.0, 0.0),)  # both eyes turn the same way: not an AU of the face, a nuisance
 
 
-def _landmarks(face: Face) -> dict[str, tuple[float, float]]:
+def _landmarks(person: Person) -> dict[str, tuple[float, float]]:
     """(distance from the middle, y) of the places that bumps hang on."""
     return {
-        "brow inner": (face.eye_x - 11, face.brow_y),
-        "brow middle": (face.eye_x - 1, face.brow_y - face.brow_arch),
-        "brow outer": (face.eye_x + 10, face.brow_y),
-        "eye": (face.eye_x, face.eye_y),
-        "eye outer": (face.eye_x + face.eye_width, face.eye_y),
-        "lid upper": (face.eye_x, face.eye_y - face.eye_height + 0.6),
-        "lid lower": (face.eye_x, face.eye_y + face.eye_height * 0.75 + 0.6),
-        "cheek": (face.eye_x + 5, face.eye_y + 17),
-        "nose root": (0.0, face.eye_y - 4),
-        "nose wing": (face.nose_width, face.nose_y - 2),
-        "lip upper": (0.0, face.mouth_y - face.lip_upper * 0.6),
-        "lip lower": (0.0, face.mouth_y + face.lip_lower * 0.6),
-        "mouth corner": (face.mouth_width, face.mouth_y + 0.5),
-        "chin": (0.0, face.chin_y - 9),
+        "brow inner": (person.eye_x - 11, person.brow_y),
+        "brow middle": (person.eye_x - 1, person.brow_y - person.brow_arch),
+        "brow outer": (person.eye_x + 10, person.brow_y),
+        "eye": (person.eye_x, person.eye_y),
+        "eye outer": (person.eye_x + person.eye_width, person.eye_y),
+        "lid upper": (person.eye_x, person.eye_y - person.eye_height + 0.6),
+        "lid lower": (person.eye_x, person.eye_y + person.eye_height * 0.75 + 0.6),
+        "cheek": (person.eye_x + 5, person.eye_y + 17),
+        "nose root": (0.0, person.eye_y - 4),
+        "nose wing": (person.nose_width, person.nose_y - 2),
+        "lip upper": (0.0, person.mouth_y - person.lip_upper * 0.6),
+        "lip lower": (0.0, person.mouth_y + person.lip_lower * 0.6),
+        "mouth corner": (person.mouth_width, person.mouth_y + 0.5),
+        "chin": (0.0, person.chin_y - 9),
     }
 
 
-def field(bumps: Sequence[Bump], face: Face, x: np.ndarray, y: np.ndarray, *, left=1.0, right=1.0) -> np.ndarray:
+def field(bumps: Sequence[Bump], person: Person, x: np.ndarray, y: np.ndarray, *, left=1.0, right=1.0) -> np.ndarray:
     """(2, H, W) displacement (x, y) at coordinates x, y; `left` and `right` are the person's own sides.
 
     The strongest point has length max(left, right), whatever the bumps.
     """
-    places = _landmarks(face)
+    places = _landmarks(person)
     total = np.zeros((2, *np.broadcast_shapes(x.shape, y.shape)), np.float32)
     for bump in bumps:
         out, level = places[bump.place]
@@ -153,13 +153,13 @@ def field(bumps: Sequence[Bump], face: Face, x: np.ndarray, y: np.ndarray, *, le
                 shape = np.exp(-0.5 * ((x - MIDDLE - sign * out) / bump.wide) ** 2) * own * gain * vertical
                 total[0] += (sign * bump.pull_out) * shape
                 total[1] += bump.pull_down * shape
-    return total / _peak(tuple(bumps), face)
+    return total / _peak(tuple(bumps), person)
 
 
 @lru_cache(maxsize=2048)
-def _peak(bumps: tuple[Bump, ...], face: Face) -> float:
+def _peak(bumps: tuple[Bump, ...], person: Person) -> float:
     """The longest displacement of the unscaled bilateral field, sought on one half of the face."""
-    places = _landmarks(face)
+    places = _landmarks(person)
     x, y = np.arange(0, 64, 1.0, dtype=np.float32)[None, :], np.arange(0, 132, 1.0, dtype=np.float32)[:, None]
     total = np.zeros((2, len(y), x.shape[1]), np.float32)
     for bump in bumps:
@@ -169,21 +169,21 @@ def _peak(bumps: tuple[Bump, ...], face: Face) -> float:
     return float(np.hypot(*total).max())
 
 
-def au_field(au: int, face: Face, x: np.ndarray, y: np.ndarray, side: str = "") -> np.ndarray:
+def au_field(au: int, person: Person, x: np.ndarray, y: np.ndarray, side: str = "") -> np.ndarray:
     """(2, H, W) displacement of an AU whose strongest point moves by one face unit. `side`: "" (both), "L" or "R"."""
     if au not in FIELDS:
         raise ValueError(f"AU{au} has no synthetic motion; there is one for {', '.join(map(str, FIELDS))}")
     if side not in ("", "L", "R"):
         raise ValueError(f"side {side!r} of AU{au} is not known; allowed are '' (both), 'L' and 'R'")
-    return field(FIELDS[au], face, x, y, left=float(side != "R"), right=float(side != "L"))
+    return field(FIELDS[au], person, x, y, left=float(side != "R"), right=float(side != "L"))
 
 
-def fold(au: int, face: Face, x: np.ndarray, y: np.ndarray, side: str = "") -> np.ndarray | None:
+def fold(au: int, person: Person, x: np.ndarray, y: np.ndarray, side: str = "") -> np.ndarray | None:
     """(H, W) of 0..1: where the AU's fold lies; None for an AU without one."""
     if au not in FOLDS:
         return None
     mark = FOLDS[au]
-    out, level = _landmarks(face)[mark.place]
+    out, level = _landmarks(person)[mark.place]
     out, level = out + mark.out, level + mark.down
     total = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
     for sign, skipped in ((1, "R"), (-1, "L")):
@@ -199,13 +199,13 @@ PLANE = (-16, 144)  # the part of the face plane, in both axes, where faces rest
 
 
 @lru_cache(maxsize=8)
-def resting(face: Face) -> tuple[np.ndarray, np.ndarray]:
+def resting(person: Person) -> tuple[np.ndarray, np.ndarray]:
     """A person's displacements (postures * 2 sides, 2, 160, 160) and folds (folds, 160, 160) on PLANE's points."""
     points = np.arange(*PLANE, dtype=np.float32)
     x, y = points[None, :], points[:, None]
     sides = ((1.0, 0.0), (0.0, 1.0))
-    fields = [field(FIELDS[au], face, x, y, left=left, right=right) for au in POSTURES for left, right in sides]
-    return np.stack(fields), np.stack([fold(au, face, x, y) for au in FOLDS])
+    fields = [field(FIELDS[au], person, x, y, left=left, right=right) for au in POSTURES for left, right in sides]
+    return np.stack(fields), np.stack([fold(au, person, x, y) for au in FOLDS])
 
 
 def time_course(frames: int, apex: int, *, hold: float, rest: float, rise: float = 1.0) -> np.ndarray:

@@ -13,7 +13,7 @@ from ...arguments import check_choice, check_number, check_whole, shown
 from ..labels import aus_of
 from ..schema import clip_id
 from .domains import DOMAINS, Domain
-from .faces import Face, draw_person
+from .faces import Person, sample_person
 from .motion import FIELDS, UNSIDED
 
 EASY_AUS = {"casme2": (1, 2, 4, 7, 12, 14, 15, 17), "samm": (2, 4, 7, 12)}
@@ -100,7 +100,7 @@ class ClipPlan:
 
     domain: Domain
     difficulty: Difficulty
-    face: Face
+    person: Person
     subject: str
     clip: str
     actions: tuple[Action, ...]
@@ -181,9 +181,9 @@ def synthetic_plans(
     wanted = _wanted(aus, setting, place)
 
     plans: list[ClipPlan] = []
-    for person, count in enumerate(counts):
-        streams = (seed, _DOMAIN_STREAM[domain], person)
-        face = draw_person(np.random.default_rng([*streams, _FACE]), place.people)
+    for index, count in enumerate(counts):
+        streams = (seed, _DOMAIN_STREAM[domain], index)
+        person = sample_person(np.random.default_rng([*streams, _FACE]), place.people)
         rng = np.random.default_rng([*streams, _LABELS])
         if setting.balanced is not None:
             sets = _balanced(rng, wanted, count, setting.balanced)
@@ -193,7 +193,17 @@ def synthetic_plans(
         for number, acting in enumerate(sets):
             plans.append(
                 _plan(
-                    place, setting, face, place.subject_name(person), number, acting, lean, noise, wanted, fps, streams
+                    place,
+                    setting,
+                    person,
+                    place.subject_name(index),
+                    number,
+                    acting,
+                    lean,
+                    noise,
+                    wanted,
+                    fps,
+                    streams,
                 )
             )
     return plans
@@ -253,7 +263,7 @@ def _as_published(
     return [tuple(au for au in combinations[index] if au in aus) for index in chosen]
 
 
-def _plan(place, setting, face, subject, number, shown, lean, noise, wanted, fps, streams) -> ClipPlan:
+def _plan(place, setting, person, subject, number, shown, lean, noise, wanted, fps, streams) -> ClipPlan:
     rng = np.random.default_rng([*streams, number, _CLIP])
     names, shares = list(setting.intensities), np.array(list(setting.intensities.values()))
     actions = []
@@ -272,7 +282,7 @@ def _plan(place, setting, face, subject, number, shown, lean, noise, wanted, fps
     return ClipPlan(
         domain=place,
         difficulty=setting,
-        face=face,
+        person=person,
         subject=subject,
         clip=_clip_name(place, subject, number),
         actions=tuple(actions),

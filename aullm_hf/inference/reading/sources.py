@@ -12,7 +12,7 @@ from typing import Any
 
 from ...data.errors import AnnotationError, DataError, printable
 from ...data.reading.cells import frame_number
-from ...data.reading.folders import IMAGE_SUFFIXES, Tree, natural
+from ...data.reading.folders import IMAGE_SUFFIXES, Tree, natural_key
 from ...data.reading.tables import TABLE_SUFFIXES, Sheet, find_header, is_blank, read_sheets
 from ...data.reading.videos import VIDEO_SUFFIXES
 
@@ -138,7 +138,7 @@ def _named(name: str, *, in_table: bool = False) -> Iterator[Source]:
             else:
                 yield from _table(path)
         elif glob.has_magic(name):
-            matches = sorted(glob.glob(str(path), recursive=True), key=natural)
+            matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)
             if "**" in name:  # what lies in the folders is matched itself
                 matches = [match for match in matches if not os.path.isdir(match)]
             if not matches:
@@ -177,7 +177,7 @@ def _below(tree: Tree, at: str, shown: Path, depth: int) -> Iterator[Source]:
     stems = [os.path.splitext(name) for name in visible]
     if not videos and any(stem[-1:].isdigit() and suffix.lower() in IMAGE_SUFFIXES for stem, suffix in stems):
         yield Source(printable(str(shown)), tree.absolute(at))
-    entries = sorted([*videos, *(name for name in folders if not name.startswith("."))], key=natural)
+    entries = sorted([*videos, *(name for name in folders if not name.startswith("."))], key=natural_key)
     for name in entries:
         below = f"{at}/{name}" if at else name
         if name in folders:

@@ -20,7 +20,7 @@ import numpy as np
 from aullm_hf.arguments import check_choice
 from aullm_hf.data.synthetic.domains import DOMAINS
 from aullm_hf.data.synthetic.drawing import draw_clip, draw_still
-from aullm_hf.data.synthetic.faces import MIDDLE, Face, Window, draw_person
+from aullm_hf.data.synthetic.faces import MIDDLE, Person, Viewport, sample_person
 from aullm_hf.data.synthetic.motion import FIELDS
 from aullm_hf.data.synthetic.plans import DIFFICULTIES, Action, ClipPlan
 from support.trees.rows import Form, Row, form_of
@@ -149,7 +149,7 @@ def _pictures(form: Form, row: Row, seed: int, scale: float) -> np.ndarray:
     plan = ClipPlan(
         domain=replace(domain, fps=form.fps),
         difficulty=DIFFICULTIES["easy"],
-        face=_person(seed, who, domain.name),
+        person=_person(seed, who, domain.name),
         subject=row.subject,
         clip=row.clip,
         actions=actions,
@@ -163,18 +163,18 @@ def _pictures(form: Form, row: Row, seed: int, scale: float) -> np.ndarray:
     width, height, face = form.image  # pixels of the data set's images, and the face's width in them
     width, height = round(width * scale), round(height * scale)
     density = face * scale / 104  # pixels per face unit: a face is about 104 units wide
-    window = Window(MIDDLE - width / density / 2, 62 - height / density / 2, width, height, density)
-    return draw_clip(plan, window=window, still=_still(plan.face, domain.blur, window))
+    viewport = Viewport(MIDDLE - width / density / 2, 62 - height / density / 2, width, height, density)
+    return draw_clip(plan, viewport=viewport, still=_still(plan.person, domain.blur, viewport))
 
 
 @lru_cache(maxsize=4)
-def _still(face: Face, blur: float, window: Window) -> np.ndarray:
-    return draw_still(face, blur, window)
+def _still(person: Person, blur: float, viewport: Viewport) -> np.ndarray:
+    return draw_still(person, blur, viewport)
 
 
 @cache
-def _person(seed: int, who: int, domain: str) -> Face:
-    return draw_person(np.random.default_rng([seed, who]), DOMAINS[domain].people)
+def _person(seed: int, who: int, domain: str) -> Person:
+    return sample_person(np.random.default_rng([seed, who]), DOMAINS[domain].people)
 
 
 def _cv2():
