@@ -231,7 +231,7 @@ class Views:
         for start, length in zip(clips.starts, clips.lengths, strict=False):
             chosen = processor.choose(length - 1)
             seen.append(processor.see(clips.frames[start + (0 * chosen if only_onset else chosen)]))
-        self.seconds_a_clip = (time.perf_counter() - begun) / len(seen)
+        self.seconds_per_clip = (time.perf_counter() - begun) / len(seen)
         self.seen = sent(torch.stack(seen), torch.device(device))  # (n, ..)
         self.labels = sent(torch.from_numpy(clips.labels), self.seen.device)
 

@@ -1,11 +1,15 @@
-"""Optimizer, schedule, scaler and random numbers of a Trainer, as safetensors: nothing is ever unpickled.
+"""The Trainer's checkpoints: which are whole, and what stands in them beside the weights.
 
-A state is a tree of dicts, lists, tuples, numbers and tensors. Its tensors are the tensors of the file; what is left
-of it is JSON in the file's metadata, with each tensor's name where the tensor stood.
+The Trainer writes a folder in place, so one that was cut short looks like any other: a whole one is sealed with the
+checksums of its files. Optimizer, schedule, scaler and random numbers are safetensors, so nothing is ever unpickled:
+a state is a tree of dicts, lists, tuples, numbers and tensors; its tensors are the tensors of the file, and what is
+left of it is JSON in the file's metadata, with each tensor's name where the tensor stood.
 """
 
 import json
+import os
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,85 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-TREE = "tree"  # the key of the metadata
+from ..checksums import checksums, damage
+from ..evaluation.run_folder import read_json, write_json
+
+SEAL = "sealed.json"
+OPTIMIZER = "optimizer.safetensors"
+TREE = "tree"  # the key of a state's metadata
+
+
+# -------------------------------------------------------------------- folders
+
+
+def replace_folder(partial: Path, folder: Path) -> None:
+    """Put a folder that is whole in its place."""
+    for file in sorted(path for path in partial.rglob("*") if path.is_file()):
+        sync(file)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written, so that a power cut does not undo it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def seal(folder: Path) -> None:
+    """Mark a folder as whole: the Trainer writes in place, so a cut checkpoint looks like any other."""
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        sync(file)
+    write_json(checksums(folder, leave_out=(SEAL,)), folder / SEAL)
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether the folder is as it was when it was sealed. One that was changed since is named."""
+    if not (folder / SEAL).is_file():
+        return False
+    try:
+        known = read_json(folder / SEAL)
+        found = damage(folder, known)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        known, found = {}, [f"{SEAL} cannot be read"]
+    if found:
+        print(f"{folder} is damaged and not used: {', '.join(found[:3])}.", flush=True)
+    return bool(known) and not found
+
+
+def sealed_checkpoint(work: Path) -> Path | None:
+    """The latest whole checkpoint that a training can go on from."""
+    numbered = {path: path.name.rpartition("-")[2] for path in work.glob("checkpoint-*")}
+    found = sorted(
+        (path for path, step in numbered.items() if step.isdecimal()), key=lambda path: -int(numbered[path])
+    )
+    return next((path for path in found if is_sealed(path) and _has_its_optimizer(path)), None)
+
+
+def _has_its_optimizer(checkpoint: Path) -> bool:
+    """Weights alone would go on as another training: with a schedule and an optimizer that begin anew."""
+    if not (there := (checkpoint / OPTIMIZER).is_file()):
+        print(f"{checkpoint} has no {OPTIMIZER} (another version wrote it) and is not used.", flush=True)
+    return there
+
+
+def newest_checkpoint(work: Path) -> Path | None:
+    """The latest whole checkpoint; the others are deleted."""
+    newest = sealed_checkpoint(work)
+    drop_checkpoints(work, but=newest)
+    return newest
+
+
+def drop_checkpoints(work: Path, but: Path | None) -> None:
+    for path in work.glob("checkpoint-*"):
+        if path != but:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+# -------------------------------------------------------------------- states
 
 
 def save_state(state: Any, path: Path) -> None:

@@ -22,10 +22,11 @@ from safetensors import SafetensorError
 
 from ..data import DataError
 from ..evaluation.run_folder import read_json, write_json
+from .checkpoints import is_sealed, seal, sealed_checkpoint
+from .context import RunContext
 from .distributed import broadcast_from_first
-from .fold import RunContext
 from .nonfinite import NotFinite
-from .run_state import FAILED, is_finished, is_sealed, seal, sealed_checkpoint
+from .run_state import FAILED, is_finished
 from .settings import ConfigError
 
 IN_PARTS = Path("work", "in_parts")  # of a fold: a training that was begun with its batch in parts goes on so
@@ -35,7 +36,7 @@ NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 def attempt(train: Callable[[RunContext], None], context: RunContext, folder: Path) -> str | None:
     """Train a fold; why it failed, or None. Every process of a data-parallel run calls this."""
     before = broadcast_from_first(_parts_of(folder) if context.training.should_save else 1)
-    error = _error_of(train, replace(context, parts=before))
+    error = _error_of(train, replace(context, batch_parts=before))
     batch = context.training.per_device_train_batch_size
     parts = next((one for one in range(2, batch + 1) if batch % one == 0), 1)
     if error is not None and is_out_of_memory(error) and before == 1 and parts > 1:
@@ -50,7 +51,7 @@ def attempt(train: Callable[[RunContext], None], context: RunContext, folder: Pa
         seal(folder / IN_PARTS)
         error = None  # what it holds of the device is free before the fold begins anew
         free_memory()
-        error = _error_of(train, replace(context, parts=parts))
+        error = _error_of(train, replace(context, batch_parts=parts))
     if error is None:
         return None
     reason = _reason(error, batch)

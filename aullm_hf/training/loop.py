@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -16,10 +17,11 @@ from ..evaluation.run_folder import DamagedFold
 from . import distributed
 from .batches import Resident, Views, clips_of
 from .compiling import compile_parts
+from .context import RunContext
 from .data import aus_of_run, load_run_data
 from .dry_run import print_plan
 from .failures import NOT_WRITABLE, Failures, attempt, file_trouble
-from .fold import Job, RunContext, train_final, train_fold
+from .fold import Job, train_final, train_fold
 from .jobs import assigned_jobs, final_calibration, jobs_of, jobs_to_inspect, steps_of
 from .launch import PROG, Launch
 from .model import build_model, draws_nothing, processor_of
@@ -142,7 +144,7 @@ def take_jobs(
     while left:
         job = left.popleft()
         with lock_if(chooses, config, lock_of(job.folder), wait=wait) as free:
-            begun, failed = context.clock(), None
+            begun, failed = time.perf_counter(), None
             takes = chooses and free and not is_finished(job.folder) and not failures.has(job.folder)
             takes = distributed.broadcast_from_first(int(takes))
             if takes:
@@ -151,7 +153,7 @@ def take_jobs(
             if not distributed.broadcast_from_first(int(bool(free))) and not second_pass:
                 held.append(job)
                 continue
-            progress.finish(job.name, context.clock() - begun, skipped=not takes or failed is not None)
+            progress.finish(job.name, time.perf_counter() - begun, skipped=not takes or failed is not None)
     return held
 
 

@@ -12,7 +12,8 @@ from ..baselines.linear_svm import LinearSVM
 from ..hub_client import UNREACHABLE, be_patient
 from ..model import AULLMConfig, AULLMForAUDetection, AULLMVideoProcessor
 from ..tiny_llm import build_tiny_llm
-from .run_state import is_sealed, locked, replace_folder, seal
+from .checkpoints import is_sealed, replace_folder, seal
+from .run_state import locked
 from .settings import ConfigError
 
 TINY = "tiny:"

@@ -25,10 +25,9 @@ from filelock import FileLock, Timeout
 
 from ..checksums import checksum, checksums, damage
 from ..evaluation.run_folder import fold_damage, has_its_digest, read_json, with_digest, write_json, write_text
+from .checkpoints import sync
 from .settings import ConfigError, differences
 
-SEAL = "sealed.json"
-OPTIMIZER = "optimizer.safetensors"  # of a checkpoint
 REPORTED = ".locks/report.json"  # of which folds the tables are, and their checksums
 FAILED = "failed.json"  # in a fold's folder: why it could not be finished
 
@@ -153,23 +152,6 @@ def clear_partials(folder: Path) -> None:
         shutil.rmtree(cut_short) if cut_short.is_dir() else cut_short.unlink()
 
 
-def replace_folder(partial: Path, folder: Path) -> None:
-    """Put a folder that is whole in its place."""
-    for file in sorted(path for path in partial.rglob("*") if path.is_file()):
-        sync(file)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
-
-
-def sync(path: Path) -> None:
-    """Have the disk hold what was written, so that a power cut does not undo it."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 # -------------------------------------------------------------------- the report
 
 
@@ -194,56 +176,3 @@ def set_reported(run_dir: Path, folders: Iterable[Path]) -> None:
 
 def _fold_marks(folders: Iterable[Path]) -> dict[str, str]:
     return {folder.name: checksum(folder / "fold.json")["sha256"] for folder in folders}
-
-
-# -------------------------------------------------------------------- the Trainer's checkpoints
-
-
-def seal(folder: Path) -> None:
-    """Mark a folder as whole: the Trainer writes in place, so a cut checkpoint looks like any other."""
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        sync(file)
-    write_json(checksums(folder, leave_out=(SEAL,)), folder / SEAL)
-
-
-def is_sealed(folder: Path) -> bool:
-    """Whether the folder is as it was when it was sealed. One that was changed since is named."""
-    if not (folder / SEAL).is_file():
-        return False
-    try:
-        known = read_json(folder / SEAL)
-        found = damage(folder, known)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        known, found = {}, [f"{SEAL} cannot be read"]
-    if found:
-        print(f"{folder} is damaged and not used: {', '.join(found[:3])}.", flush=True)
-    return bool(known) and not found
-
-
-def sealed_checkpoint(work: Path) -> Path | None:
-    """The latest whole checkpoint that a training can go on from."""
-    numbered = {path: path.name.rpartition("-")[2] for path in work.glob("checkpoint-*")}
-    found = sorted(
-        (path for path, step in numbered.items() if step.isdecimal()), key=lambda path: -int(numbered[path])
-    )
-    return next((path for path in found if is_sealed(path) and _has_its_optimizer(path)), None)
-
-
-def _has_its_optimizer(checkpoint: Path) -> bool:
-    """Weights alone would go on as another training: with a schedule and an optimizer that begin anew."""
-    if not (there := (checkpoint / OPTIMIZER).is_file()):
-        print(f"{checkpoint} has no {OPTIMIZER} (another version wrote it) and is not used.", flush=True)
-    return there
-
-
-def newest_checkpoint(work: Path) -> Path | None:
-    """The latest whole checkpoint; the others are deleted."""
-    newest = sealed_checkpoint(work)
-    drop_checkpoints(work, but=newest)
-    return newest
-
-
-def drop_checkpoints(work: Path, but: Path | None) -> None:
-    for path in work.glob("checkpoint-*"):
-        if path != but:
-            shutil.rmtree(path, ignore_errors=True)

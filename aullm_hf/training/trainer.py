@@ -11,10 +11,17 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
 from .batches import Batches, ClipSampler, Draws, balanced_weights
-from .checkpoints import load_state, random_state, save_state, set_random_state
+from .checkpoints import (
+    OPTIMIZER,
+    drop_checkpoints,
+    load_state,
+    random_state,
+    save_state,
+    seal,
+    set_random_state,
+)
 from .nonfinite import LossWatch, NotFinite, spoiled
 from .optimizer import adam_with_l2, parameter_groups
-from .run_state import OPTIMIZER, drop_checkpoints, seal
 from .settings import ConfigError
 from .signals import StopWhenAsked
 

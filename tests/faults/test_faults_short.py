@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from aullm_hf.inference.checkpoints import opening
+from aullm_hf.training.checkpoints import seal
 from aullm_hf.training.nonfinite import LossWatch
-from aullm_hf.training.run_state import locked, seal, set_damaged_aside
+from aullm_hf.training.run_state import locked, set_damaged_aside
 from support.commands import aullm
 from support.faults import at_step, no_number, raising, small_memory, spoiled_weights
 from support.tiny_run import forked, killed_at, tables, tiny_yaml, train

@@ -52,7 +52,7 @@ def test_a_killed_student_goes_on_with_the_same_teacher(moment, call, tmp_path):
     train(config, tmp_path / "whole", "--folds", "sub01")
     if moment.startswith("between"):
         killed_at(
-            "aullm_hf.training.fold",
+            "aullm_hf.training.fitting",
             "replace_folder",
             call,
             train,
@@ -76,15 +76,16 @@ def test_a_killed_student_goes_on_with_the_same_teacher(moment, call, tmp_path):
 
 def test_no_teacher_sees_the_test_subject(tmp_path, monkeypatch):
     """Teachers train on the rows of their student, and on no others."""
-    from aullm_hf.training import fold
+    from aullm_hf.training import fitting, fold
 
-    seen, original = [], fold._fit
+    seen, original = [], fitting.fit
 
-    def watched(context, job, rows, work, callbacks):
+    def watched(context, task, rows, *args):
         seen.append((context.model.config.architecture, tuple(rows)))
-        return original(context, job, rows, work, callbacks)
+        return original(context, task, rows, *args)
 
-    monkeypatch.setattr(fold, "_fit", watched)
+    for module in (fitting, fold):
+        monkeypatch.setattr(module, "fit", watched)
     train(baseline_yaml(tmp_path, "sp"), tmp_path / "run", "--folds", "sub01")
     assert [name for name, _ in seen] == ["sp", "resnet34"] and seen[0][1] == seen[1][1]
 

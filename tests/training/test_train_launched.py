@@ -62,9 +62,9 @@ def test_accelerate_on_cpus_says_that_it_started_one(tmp_path):
 
 def _remember(memory):
     """RSS after every fold."""
-    from aullm_hf.training import run_state as run_files
+    from aullm_hf.training import run_state
 
-    original = run_files.finish
+    original = run_state.finish
 
     def finish(*args):
         original(*args)

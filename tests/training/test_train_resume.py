@@ -53,7 +53,7 @@ def test_the_first_half_of_a_refit_is_not_trained_again(config, tmp_path):
     options = ["--inner", "refit", "--folds", "sub01"]
     train(config, tmp_path / "undisturbed", *options)
     run = tmp_path / "run"
-    assert killed_at("aullm_hf.training.fold", "_fit", 2, train, config, run, *options) == -9
+    assert killed_at("aullm_hf.training.fold", "fit", 2, train, config, run, *options) == -9
     kept = run / "folds" / "sub01" / "work" / "choose" / "calibration.json"
     assert kept.is_file()
     assert train(config, run, *options) == 0
