@@ -9,6 +9,7 @@ how often a request is sent by `hub_client.py`.
 import hashlib
 import logging
 import re
+import shlex
 import tempfile
 import time
 import warnings
@@ -20,7 +21,8 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ge
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.hf_api import RepoFile
 
-from .evaluation.publishing import BranchContent, publishable_branches, run_differences
+from .evaluation.labels import is_licensed
+from .evaluation.publishing import BranchContent, check_right, publishable_branches, run_differences
 from .evaluation.run_folder import read_json
 from .hub_client import HubUnreachable, backoff, be_patient
 
@@ -54,10 +56,11 @@ class BranchPush:
 
 @dataclass
 class Push:
-    """What happened to the repository, branch by branch."""
+    """What happened to the repository, branch by branch; `advice` says what is missing in it, and how to add it."""
 
     url: str
     branches: dict[str, BranchPush] = field(default_factory=dict)
+    advice: str = ""
 
     @property
     def uploaded(self) -> int:
@@ -88,7 +91,8 @@ def push_run(
         main: also push `main`: the final fit, the card, the tables and the figures.
         private: whether a new repository is private.
         push_labels: publish the labels of licensed data too; needs `right`.
-        right: a sentence that says by what right the labels are published; it stands in the card.
+        right: a sentence that says by what right labels of licensed data, or weights trained on it in a public
+            repository, are published; it stands in the cards.
         overwrite: write over what else the repository holds.
         token: a token of the Hub (default: that of `hf auth login` or HF_TOKEN).
         endpoint: another Hub than huggingface.co.
@@ -102,16 +106,37 @@ def push_run(
     """
     with tempfile.TemporaryDirectory() as staging:
         contents = publishable_branches(
-            run_dir, Path(staging), repo_id=repo_id, folds=folds, main=main, push_labels=push_labels, right=right
+            run_dir,
+            Path(staging),
+            repo_id=repo_id,
+            folds=folds,
+            main=main,
+            public=not private,
+            push_labels=push_labels,
+            right=right,
         )
         be_patient(attempts)
-        info = None if overwrite else read_json(Path(run_dir) / "run.json")
-        repository = _Repository(HfApi(endpoint=endpoint, token=token), repo_id, info)
+        info = read_json(Path(run_dir) / "run.json")
+        repository = _Repository(HfApi(endpoint=endpoint, token=token), repo_id, None if overwrite else info)
         push = Push(url=str(repository.call("create the repository", repository.create, private)))
+        if private and is_licensed(info) and not repository.call("look at the visibility", repository.is_private):
+            check_right(info, public=True, push_labels=push_labels, right=right)
         repository.call("look into the branches", repository.refuse_others, ["main", *(c.branch for c in contents)])
         for content in contents:
             push.branches[content.branch] = repository.call(f"push {content.branch}", repository.mirror, content)
+            if content.branch == "main" and "config.json" not in content.files:
+                push.advice = _final_fit_advice(Path(run_dir), repo_id, [other.branch for other in contents])
     return push
+
+
+def _final_fit_advice(run_dir: Path, repo_id: str, branches: Sequence[str]) -> str:
+    fold = next((branch for branch in branches if branch != "main"), "fold-NAME")
+    return (
+        "main has no weights, because the run has no final fit. To make one, then push again: "
+        f"`{shlex.join(['aullm', 'train', f'{run_dir}/config.yaml', '--output_dir', str(run_dir), '--final_fit'])}` "
+        "(finished folds are not trained again). Until then others can load a fold: "
+        f"`aullm predict CLIP --model {repo_id} --revision {fold}`"
+    )
 
 
 class _TakenRepository(Exception):
@@ -137,6 +162,9 @@ class _Repository:
 
     def create(self, private: bool) -> str:
         return self.api.create_repo(self.repo_id, private=private, exist_ok=True)
+
+    def is_private(self) -> bool:
+        return bool(self.api.repo_info(self.repo_id).private)
 
     def refuse_others(self, branches: Sequence[str]) -> None:
         for branch in set(branches) & self._branches():

@@ -78,13 +78,14 @@ def test_main_without_a_final_fit_holds_no_weights(runs):
     for name in ("predictions.parquet", "results.json", "tables/results.csv", "figures/per_au.png"):
         assert main[name] == (runs / "tiny" / name).read_bytes()
     assert "**This branch holds no weights**" in main["README.md"].decode()
+    assert "`fold-sub01`, `fold-sub02`, `fold-sub03`." in main["README.md"].decode()
 
 
 def test_main_with_a_final_fit_holds_it(tmp_path, monkeypatch):
     run = fake_run(tmp_path / "run", final=True)
     report_without_figures(run, monkeypatch, resamples=5)
     with HubServer() as server:
-        push(run, server, private=False)
+        assert not push(run, server, private=False).advice
         main = server.files("me/demo")
         assert server.repos["model:me/demo"]["visibility"] == "public"
     assert main["model.safetensors"] == b"final" * 500
@@ -119,6 +120,42 @@ def test_labels_go_only_with_a_statement_of_right(runs):
         push(runs / "casme2", server, push_labels=True, right=right)
         main = server.files("me/demo")
     assert b"y_AU4" in main["predictions.parquet"] and right in main["README.md"].decode()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_weights_from_licensed_data_become_public_only_with_a_statement(runs, there):
+    """Also where the repository is there already, and public."""
+    right = "The owners allowed me in writing on 3 May to publish these weights"
+    with HubServer() as server:
+        if there:
+            server.store("me/demo", {".gitattributes": b""})
+        with pytest.raises(ValueError, match="a public repository for licensed data"):
+            push(runs / "casme2", server, private=there)
+        assert not server.uploads
+        push(runs / "casme2", server, private=there, right=right)
+        for branch in ("main", "fold-sub01"):
+            assert right in server.files("me/demo", branch)["README.md"].decode()
+        assert b"y_AU" not in server.files("me/demo")["predictions.parquet"], "that is another permission"
+        push(runs / "tiny", server, private=there, overwrite=True)
+
+
+@pytest.mark.parametrize("unsaid", ["datasets", "label_release"])
+def test_a_run_that_does_not_say_what_it_was_trained_on_is_not_pushed(runs, unsaid):
+    info = json.loads((runs / "tiny" / "run.json").read_text())
+    del info["data"][unsaid]
+    (runs / "tiny" / "run.json").write_text(json.dumps(info))
+    with HubServer() as server:
+        with pytest.raises(ValueError, match=r"run.json' does not say what the run was trained on"):
+            push(runs / "tiny", server)
+        assert not server.requests
+
+
+def test_a_run_json_of_other_data_is_not_pushed(runs):
+    info = json.loads((runs / "casme2" / "run.json").read_text())
+    info["data"] |= {"datasets": ["synthetic"], "licensed": False}
+    (runs / "casme2" / "run.json").write_text(json.dumps(info))
+    with HubServer() as server, pytest.raises(ValueError, match=r"predictions of casme2, which its run\.json does"):
+        push(runs / "casme2", server)
 
 
 def test_in_doubt_the_data_is_licensed(runs):

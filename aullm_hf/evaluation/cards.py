@@ -14,13 +14,14 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from .labels import is_licensed
+from .provenance import Provenance
 from .redacting import redact
 from .run_folder import Run, fold_folder
 from .scoring import Scores
 from .tables import PROTOCOLS, About, beside_title, comparison, markdown_table, notes, text_cells, views
 
 _TEMPLATE = "model_card_template.md"
-_WHAT = {
+_CAPTIONS = {
     "per_au.png": "Both F1s per AU with 95 % intervals and floors",
     "precision_recall.png": "Precision and recall per AU",
     "learning_curve.png": "Training loss over steps",
@@ -59,40 +60,55 @@ def run_card(
     repo_id: str | None = None,
     out: Path | None = None,
     figures: list[str] | None = None,
+    labels_here: bool | None = None,
     right: str = "",
     template: str | Path | None = None,
 ) -> ModelCard:
-    """The card of the whole run. With `repo_id` it speaks of the repository, without it of the folder.
+    """The card of the whole run.
 
-    `figures` are the names under figures/ that it shows (default: all that stand in `out` or the run); `right` is the
-    statement under which labels of licensed data are published with it.
+    Args:
+        run, results, scores, about: the run, what results.json holds, the figures, and what they were measured on.
+        repo_id: the repository that it is the card of; None: it is the card of the folder.
+        out: the folder that the figures were written to (default: the run's).
+        figures: the names under figures/ that it shows (default: all that are there).
+        labels_here: whether the table beside it holds the labels (default: not where licensed data is published).
+        right: the statement by which what was made of licensed data is published.
+        template: another template than the package's own.
     """
     if figures is None:
-        figures = [name for name in _WHAT if ((out or run.path) / "figures" / name).is_file()]
+        figures = [name for name in _CAPTIONS if ((out or run.path) / "figures" / name).is_file()]
     tables = {title: markdown_table(table) for title, table in views(scores).items()}
     beside = comparison(scores, about)
     tables[beside_title(beside)] = markdown_table(text_cells(beside))
     has_final = (run.path / "final" / "checkpoint").is_dir()
-    if repo_id:
-        snippet = _snippet(run.info, repo_id, None if has_final else f"fold-{fold_folder(run.folds[0], run.folds)}")
-    else:
-        snippet = _snippet(run.info, str(_checkpoint(run, has_final)), None)
+    branches = [f"fold-{fold_folder(entry, run.folds)}" for entry in run.folds]
+    where = (repo_id, None if has_final else branches[0]) if repo_id else (str(_checkpoint(run, has_final)), None)
+    if labels_here is None:
+        labels_here = repo_id is None or not is_licensed(run.info)
     words = {
         "title": run.name,
         "fold": None,
         "has_final": has_final,
-        "snippet": snippet,
+        "branches": branches,
+        **_usage(run.info, *where),
         "tables": tables,
         "notes": notes(scores),
-        "figures": [{"name": name, "what": _WHAT[name]} for name in figures],
-        "labels_here": bool(right) or not is_licensed(run.info),
-        "right": right,
+        "figures": [{"name": name, "what": _CAPTIONS[name]} for name in figures],
+        "labels_here": labels_here,
+        "provenance": Provenance.of_info(run.info, right),
     }
     return _render(run.info, run.name, results, about, words, repo_id, template, evaluated=True)
 
 
 def fold_card(
-    info: Mapping, name: str, entry: Mapping, *, repo_id: str, branch: str, template: str | Path | None = None
+    info: Mapping,
+    name: str,
+    entry: Mapping,
+    *,
+    repo_id: str,
+    branch: str,
+    right: str = "",
+    template: str | Path | None = None,
 ) -> ModelCard:
     """The card of one fold's branch: whom it has not seen, how to load it, and where the figures are.
 
@@ -103,9 +119,9 @@ def fold_card(
         "title": f"{name}, {branch}",
         "fold": {"left_out": ", ".join(entry["test_subjects"])},
         "has_final": False,
-        "snippet": _snippet(info, repo_id, branch),
+        **_usage(info, repo_id, branch),
         "labels_here": not is_licensed(info),
-        "right": "",
+        "provenance": Provenance.of_info(info, right),
     }
     calibrated = bool(entry.get("thresholds")) and info.get("inner") != "none"
     data = info.get("data", {})
@@ -129,6 +145,7 @@ def _render(info, name, results, about, words, repo_id, template, *, evaluated) 
     if not _is_baseline(info):
         base = {"name": "unknown", "licence": ""} | (info.get("base_llm") or {})
         base["licence"] = base.get("licence") or f"see the page of {base['name']}"
+        base["inside"] = bool(info.get("config", {}).get("model", {}).get("save_base_weights"))
     content = {
         "synthetic": about.synthetic,
         "what": f"{_kind(info)}. It detects facial Action Units in micro-expression clips: "
@@ -143,7 +160,6 @@ def _render(info, name, results, about, words, repo_id, template, *, evaluated) 
         "facts": _facts(info, results, about, base),
         "config": json.dumps(redact(info.get("config", {})), indent=2, ensure_ascii=False),
         "base_llm": base,
-        "data_licence": _data_licence(info, about),
         "excluded": list(results["mean"]["excluded"]) if "mean" in results else [],
         "flagged": [au for au, count in results.get("flagged_folds", {}).items() if count],
     }
@@ -171,9 +187,9 @@ def _kind(info: Mapping) -> str:
     modules = [name for name, has in _MODULES.items() if has(model)]
     if not modules:
         return _AULLM
-    whole = len(modules) == len(_MODULES)
-    own = "this project's own design under the names of its abstract"
-    return f"{'AULLM++' if whole else 'AU-LLM with part of AULLM++'}: {_AULLM}, with {_joined(modules)}, {own}"
+    name = "AULLM++" if len(modules) == len(_MODULES) else "AU-LLM with part of AULLM++"
+    own = "whose sizes, equations and settings are this project's own"
+    return f"{name} (our reconstruction): {_AULLM}, with {_joined(modules)}, {own}"
 
 
 def _joined(words: list[str]) -> str:
@@ -265,33 +281,24 @@ def _facts(info: Mapping, results: Mapping, about: About, base: Mapping | None) 
     }
 
 
-def _data_licence(info: Mapping, about: About) -> str:
-    if about.synthetic and not is_licensed(info):
-        return "synthetic faces, generated by this project's code under Apache-2.0."
-    if not is_licensed(info):
-        return f"{about.data}: the user's own data; ask whoever published this model."
-    names = ", ".join(info.get("data", {}).get("datasets", ())) or "not recorded"
-    return (
-        f"{names}: handed out by the owners under a personal agreement. Neither clips nor faces are here. Whether "
-        "weights trained on it may be passed on is for that agreement to say: read it before you do."
-    )
-
-
-def _snippet(info: Mapping, name: str, revision: str | None) -> str:
+def _usage(info: Mapping, name: str, revision: str | None) -> dict[str, str]:
+    """How the model is loaded, in Python and from the command line."""
     at = f', revision="{revision}"' if revision else ""
     if _is_baseline(info):
-        return (
-            "from aullm_hf.baselines import BaselineForAUDetection, BaselineVideoProcessor\n\n"
+        return {
+            "snippet": "from aullm_hf.baselines import BaselineForAUDetection, BaselineVideoProcessor\n\n"
             f'model = BaselineForAUDetection.from_pretrained("{name}"{at})  # needs this package installed\n'
             f'processor = BaselineVideoProcessor.from_pretrained("{name}"{at})\n'
             'probabilities = model.probabilities(model(processor("clip.mp4")["pixel_values"]).logits)\n'
-            "print(model.config.labels, probabilities, model.config.thresholds)"
-        )
-    return (
-        "from transformers import pipeline\n\n"
+            "print(model.config.labels, probabilities, model.config.thresholds)",
+            "command": "",
+        }
+    return {
+        "snippet": "from transformers import pipeline\n\n"
         f'detect = pipeline(model="{name}"{at}, trust_remote_code=True)\n'
-        'detect("clip.mp4")  # [{"label": "AU4", "score": .., "threshold": .., "active": ..}, ..]'
-    )
+        'detect("clip.mp4")  # [{"label": "AU4", "score": .., "threshold": .., "active": ..}, ..]',
+        "command": f"aullm predict clip.mp4 --model {name}{f' --revision {revision}' if revision else ''}",
+    }
 
 
 def _checkpoint(run: Run, has_final: bool) -> Path:

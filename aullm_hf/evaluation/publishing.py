@@ -13,6 +13,7 @@ from pathlib import Path
 from .cards import fold_card, run_card
 from .figures import FIGURES
 from .labels import is_licensed, without_labels
+from .provenance import Provenance
 from .redacting import redact, redact_model_paths
 from .run_folder import (
     Run,
@@ -53,31 +54,46 @@ def publishable_branches(
     repo_id: str,
     folds: Sequence[str] | None = None,
     main: bool = True,
+    public: bool = False,
     push_labels: bool = False,
     right: str = "",
 ) -> list[BranchContent]:
     """The branches of a run: one per finished fold (or per fold named as under folds/), then `main`.
 
-    Refuses damaged folds, incomplete checkpoints, links, a report that is not of these predictions, and labels of
-    licensed data without the statement of the right to publish them.
+    Refuses damaged folds, incomplete checkpoints, links, a report that is not of these predictions, a run that does
+    not say what it was trained on, and what `check_right` refuses.
     """
     path = Path(run_dir)
     info = read_json(path / "run.json")
-    licensed = is_licensed(info)
-    if push_labels and licensed and len(right.split()) < 4:
-        datasets = ", ".join(info.get("data", {}).get("datasets", ["unknown"]))
+    if missing := Provenance.of_info(info).missing:
         raise ValueError(
-            f"push_labels=True for licensed data ({datasets}) needs the statement of your right to publish them, got "
-            f'right="{right}"; write a sentence such as "The owners allowed me in writing on 3 May to publish these"'
+            f"'{path / 'run.json'}' does not say what the run was trained on ({', '.join(missing)}), so nobody could "
+            "know who may use it: it is not pushed. Push the folder that `aullm train` wrote"
         )
+    licensed = is_licensed(info)
+    check_right(info, public=public, push_labels=push_labels, right=right)
+    right = right if licensed else ""
     folders = _wanted_folds(path, folds)
     final = path / "final"
     refuse_damaged([*folders, *([final] if main and (final / "fold.json").is_file() else [])])
-    branches = [_fold_branch(folder, info, staging / folder.name, repo_id, path.name) for folder in folders]
+    branches = [_fold_branch(folder, info, staging / folder.name, repo_id, path.name, right) for folder in folders]
     if main:
-        labels = push_labels or not licensed
-        branches.append(_main_branch(read_run(path), staging / "main", repo_id, labels, right if licensed else ""))
+        branches.append(_main_branch(read_run(path), staging / "main", repo_id, push_labels or not licensed, right))
     return branches
+
+
+def check_right(info: Mapping, *, public: bool, push_labels: bool, right: str) -> None:
+    """Refuse to publish labels of licensed data, or weights trained on it, without the statement of the right to."""
+    if not is_licensed(info) or not (public or push_labels) or len(right.split()) >= 4:
+        return
+    datasets = ", ".join((info.get("data") or {}).get("datasets") or ["unknown"])
+    what = "push_labels=True" if push_labels else "a public repository"
+    otherwise = "" if push_labels else ", or push to a private one"
+    raise ValueError(
+        f"{what} for licensed data ({datasets}) needs the statement of your right to publish what was made of it, got "
+        f'right="{right}"; write a sentence such as "The owners allowed me in writing on 3 May to publish this"'
+        f"{otherwise}"
+    )
 
 
 def run_differences(own: Mapping, other: object) -> list[str]:
@@ -105,14 +121,15 @@ def _wanted_folds(path: Path, wanted: Sequence[str] | None) -> list[Path]:
     return [folder for folder in folders if folder.name in set(wanted)]
 
 
-def _fold_branch(folder: Path, info: Mapping, staging: Path, repo_id: str, run_name: str) -> BranchContent:
+def _fold_branch(folder: Path, info: Mapping, staging: Path, repo_id: str, run_name: str, right: str) -> BranchContent:
     content = BranchContent(f"fold-{folder.name}")
     _add_checkpoint(content, folder / "checkpoint", staging, is_licensed(info))
     content.files["run.json"] = staging / "run.json"
     write_json(with_digest(redact(info)), content.files["run.json"])
     if "README.md" not in content.files:
         entry = read_json(folder / "fold.json")
-        card = fold_card(info, info.get("name") or run_name, entry, repo_id=repo_id, branch=content.branch)
+        name = info.get("name") or run_name
+        card = fold_card(info, name, entry, repo_id=repo_id, branch=content.branch, right=right)
         content.files["README.md"] = staging / "README.md"
         write_text(str(card), content.files["README.md"])
     return content
@@ -145,6 +162,11 @@ def _add_checkpoint(content: BranchContent, folder: Path, staging: Path, license
 def _main_branch(run: Run, staging: Path, repo_id: str, labels: bool, right: str) -> BranchContent:
     """The final fit where there is one, and the run's tables, figures and card, as they may be published."""
     content = BranchContent("main")
+    if others := set(run.predictions["dataset"]) - set(run.info["data"]["datasets"]):
+        raise ValueError(
+            f"'{run.path}' has predictions of {', '.join(sorted(others))}, which its run.json does not name: the card "
+            "would say of other data than was used; it is not pushed"
+        )
     final = run.path / "final" / "checkpoint"
     if final.is_dir():
         _add_checkpoint(content, final, staging, is_licensed(run.info))
@@ -176,7 +198,8 @@ def _main_branch(run: Run, staging: Path, repo_id: str, labels: bool, right: str
         About.of_run(run),
         repo_id=repo_id,
         figures=figures,
-        right=right if labels else "",
+        labels_here=labels,
+        right=right,
     )
     write_text(str(card), staging / "README.md")
     staged = (file for file in sorted(staging.rglob("*")) if file.is_file())
@@ -202,4 +225,4 @@ def _is_own(file: Path) -> bool:
     return file.is_file() and not file.is_symlink() and not file.parent.is_symlink()
 
 
-__all__ = ["BranchContent", "publishable_branches", "run_differences"]
+__all__ = ["BranchContent", "check_right", "publishable_branches", "run_differences"]

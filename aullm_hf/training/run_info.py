@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aullm_hf
 
+from ..data.loading import LAYOUTS
 from ..evaluation import labels_fingerprint
 from .batches import Clips
 from .data import SYNTHETIC, RunData
@@ -25,6 +26,7 @@ def run_info(config: RunConfig, data: RunData, clips: Clips, aus: list[int], mod
             "datasets": sorted(set(clips.table["dataset"])),
             "licensed": any(name not in SYNTHETIC for name in config.data.datasets),
             "label_release": data.label_release,
+            "agreements": {name: LAYOUTS[name].request for name in config.data.datasets if name in LAYOUTS},
             "fingerprint": clips.fingerprint(),
             "labels_fingerprint": labels_fingerprint(clips.table, aus),
             "n_clips": len(clips),

@@ -17,6 +17,6 @@ def test_a_baselines_card_speaks_of_no_llm(tmp_path, monkeypatch):
     for card in ((run / "README.md").read_text(), of_fold):
         assert "The baseline `led-sssnet`, trained and scored as AU-LLM is" in card
         assert "BaselineForAUDetection.from_pretrained(" in card and "trust_remote_code" not in card
-        assert "Base LLM" not in card and "base_model" not in card and "## Two licences" in card
+        assert "Base LLM" not in card and "base_model" not in card and "- **Code**: Apache-2.0." in card
         assert "- baseline" in card and "- lora" not in card
     assert 'from_pretrained("me/run", revision="fold-sub01")' in of_fold

@@ -62,12 +62,15 @@ def test_the_figures_of_the_card_are_those_of_the_results(tmp_path):
 def test_weights_on_main_are_named_for_what_they_are(tmp_path, final):
     text = str(card_of(fake_run(tmp_path / "run", final=final), repo_id="me/run"))
     snippet = re.search(r"pipeline\(model=.*\)", text)[0]
+    command = re.search(r"aullm predict clip.mp4 .*", text)[0]
+    assert command == "aullm predict clip.mp4 --model me/run" + ("" if final else " --revision fold-sub01")
     if final:
         assert snippet == 'pipeline(model="me/run", trust_remote_code=True)'
         assert "Nobody was left to test it on" in text and "holds no weights" not in text
     else:
         assert snippet == 'pipeline(model="me/run", revision="fold-sub01", trust_remote_code=True)'
         assert "**This branch holds no weights**" in text
+        assert "`fold-sub01`, `fold-sub02`, `fold-sub03`." in text
 
 
 def test_a_fold_s_card_says_whom_it_left_out(tmp_path):
@@ -77,7 +80,7 @@ def test_a_fold_s_card_says_whom_it_left_out(tmp_path):
     assert "It was trained without synthetic:sub02" in text and "not the model to ship" in text
     assert 'revision="fold-sub02-seed0"' in text
     assert "## Figures" not in text and "model-index" not in text
-    for needed in ("Not for** deception detection, hiring, policing", "## Three licences", "Apache-2.0"):
+    for needed in ("Not for** deception detection, hiring, policing", "## Provenance and licences", "Apache-2.0"):
         assert needed in text
 
 
@@ -112,12 +115,12 @@ def test_a_missing_template_says_where_it_should_be(tmp_path):
 @pytest.mark.parametrize(
     ("model", "named", "unnamed"),
     [
-        ({}, ["AU-LLM: a 3D-CNN"], ["AULLM++:", "own design under the names of its abstract. It"]),
-        ({"projector": "mge"}, ["AU-LLM with part of AULLM++", "MGE-EFP"], ["R-AUGNN", "CCR"]),
-        ({"graph": True, "ccr_weight": 0.1}, ["R-AUGNN", "CCR", "own design"], ["MGE-EFP"]),
+        ({}, ["AU-LLM: a 3D-CNN"], ["AULLM++", "our reconstruction"]),
+        ({"projector": "mge"}, ["AU-LLM with part of AULLM++ (our reconstruction)", "MGE-EFP"], ["R-AUGNN", "CCR"]),
+        ({"graph": True, "ccr_weight": 0.1}, ["R-AUGNN", "CCR", "our reconstruction"], ["MGE-EFP"]),
         (
             {"projector": "mge", "graph": True, "ccr_weight": 0.1},
-            ["AULLM++: AU-LLM", "MGE-EFP", "R-AUGNN", "CCR", "own design"],
+            ["AULLM++ (our reconstruction): AU-LLM", "MGE-EFP", "R-AUGNN", "CCR", "settings are this project's own"],
             ["part of"],
         ),
     ],
@@ -128,3 +131,39 @@ def test_a_card_names_the_modules_and_whose_design_they_are(tmp_path, model, nam
     text = fold_card(info, "run", run.folds[0], repo_id="me/run", branch="fold-1").text
     what = text.split("## Use")[0]
     assert all(word in what for word in named) and not any(word in what for word in unnamed)
+
+
+TERMS = "handed out by its owners under a personal agreement, at https://owners.example/casme2"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "licensed", "right", "said"),
+    [
+        ("synthetic-casme2", False, "", ["under Apache-2.0.", "Anybody, under Apache-2.0 and the licence of Qwen"]),
+        ("casme2", True, "", [TERMS, "Those whom the terms of the data allow it", "read them first"]),
+        ("casme2", True, "The owners allowed me to", [TERMS, 'on this statement: "The owners allowed me to"']),
+        ("own", True, "", ["the trainer's own data: ask the person who published this model"]),
+    ],
+)
+def test_a_card_says_what_it_was_trained_on_and_who_may_use_it(tmp_path, dataset, licensed, right, said):
+    path = fake_run(tmp_path / "run", dataset=dataset, licensed=licensed)
+    run = read_run(path)
+    fold = fold_card(run.info, "run", run.folds[0], repo_id="me/run", branch="fold-sub01", right=right)
+    for text in (str(card_of(path, repo_id="me/run", right=right)), str(fold)):
+        section = text.split("## Provenance and licences")[1].split("## Limits")[0]
+        assert f"**Trained on**: {dataset}; labels: {run.info['data']['label_release']}." in section
+        assert all(words in section for words in said)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_card_says_where_the_llm_is(tmp_path, inside):
+    run = read_run(fake_run(tmp_path / "run"))
+    info = {**run.info, "config": {"model": {"save_base_weights": inside}}}
+    text = str(fold_card(info, "run", run.folds[0], repo_id="me/run", branch="fold-sub01"))
+    assert ("inside the checkpoint" in text, "not in this repository" in text) == (inside, not inside)
+
+
+def test_the_card_of_a_licensed_run_s_folder_says_that_its_labels_are_there(tmp_path):
+    path = fake_run(tmp_path / "run", dataset="casme2", licensed=True)
+    assert "without its labels" not in str(card_of(path))
+    assert "without its labels" in str(card_of(path, repo_id="me/run"))

@@ -96,6 +96,7 @@ def fake_run(
             "datasets": [dataset],
             "licensed": licensed,
             "label_release": "easy, generator seed 0" if not licensed else "public 2019, 255 clips",
+            "agreements": {dataset: f"https://owners.example/{dataset}"} if licensed else {},
             "fingerprint": "f" * 64,
             "labels_fingerprint": labels_fingerprint(data, aus),
             "n_clips": len(data["clip_id"]),

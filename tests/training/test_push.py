@@ -38,12 +38,23 @@ def test_it_pushes_and_says_what(run, server, capsys):
     assert "main: " in shown and "left out: inner.parquet, figures/precision_recall.png" in shown
     assert shown.endswith(f"{server.url}/me/samm\n")
     push([str(run), "--repo", "me/samm"])
-    assert "fold-sub01: 0 files sent, 5 already there" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "fold-sub01: 0 files sent, 5 already there" in out
+    assert "aullm push: main has no weights, because the run has no final fit" in err
+    assert f"`aullm train {run}/config.yaml --output_dir {run} --final_fit`" in err
+    assert "`aullm predict CLIP --model me/samm --revision fold-sub01`" in err
     assert server.repos["model:me/samm"]["visibility"] == "private"
 
 
+def test_folds_are_named_as_for_train(run, server):
+    push([str(run), "--repo", "me/samm", "--folds", "sub01,sub02", "--no_main"])
+    assert sorted(server.repos["model:me/samm"]["branches"]) == ["fold-sub01", "fold-sub02", "main"]
+
+
 def test_one_fold_and_no_main(run, server):
-    push([str(run), "--repo", "me/samm", "--folds", "sub02", "--no_main", "--public"])
+    right = "The owners allowed me to publish this"
+    push([str(run), "--repo", "me/samm", "--folds", "sub02", "--no_main", "--public", "--right", right])
+    assert right in server.files("me/samm", "fold-sub02")["README.md"].decode()
     assert sorted(server.repos["model:me/samm"]["branches"]) == ["fold-sub02", "main"]
     assert list(server.files("me/samm")) == [".gitattributes"]
     assert server.repos["model:me/samm"]["visibility"] == "public"
@@ -53,6 +64,8 @@ def test_errors_end_it_with_a_line(run, server, capsys):
     assert push([str(run), "--repo", "me/samm", "--push_labels"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("aullm push: push_labels=True for licensed data (samm) needs the statement")
+    assert push([str(run), "--repo", "me/samm", "--public"]) == 2 and not server.requests
+    assert "a public repository for licensed data (samm) needs the statement" in capsys.readouterr().err
     assert len(said.splitlines()) == 1
     server.token = "another"
     assert push([str(run), "--repo", "me/samm"]) == 1
