@@ -1,4 +1,4 @@
-"""`aullm data`: check, build and preview clips."""
+"""Check a copy of a data set, build its clips, or draw some of them."""
 
 import argparse
 import sys
@@ -7,52 +7,58 @@ from pathlib import Path
 from ..data.annotations import EITHER, REF, STATIC
 from ..data.errors import DataError
 
+FACE, FIT, ON_ERROR = ("align", "none"), ("pad", "crop"), ("raise", "skip")
 EXAMPLES = """examples:
-  aullm data check casme2 /data/CASME2               (everything wrong with a copy, in one run)
+  aullm data check casme2 /data/CASME2               (all problems of a copy, in one run)
   aullm data check samm /data/SAMM --json samm.json --face align
-  aullm data build casme2 /data/CASME2 --face none   (decode, crop and cache; --out writes it out as well)
-  aullm data preview synthetic --out preview.png     (film strips of clips, to see what a model sees)"""
+  aullm data build casme2 /data/CASME2 --face none   (decode, crop and cache; --out also exports the clips)
+  aullm data preview synthetic --out preview.png     (film strips of some clips)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = __doc__, EXAMPLES
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="list everything that is wrong with a copy of a data set")
-    check.add_argument("--json", metavar="OUT", help="also write the findings as JSON; - for standard output only")
-    build = commands.add_parser("build", help="decode, crop and cache")
-    build.add_argument("--out", help="also write there: a folder, or a .parquet file")
-    build.add_argument("--on-error", choices=("raise", "skip"), default="raise")
-    build.add_argument("--size", type=int, default=64)
-    build.add_argument("--fit", choices=("pad", "crop"), default="pad")
-    build.add_argument("--cache-dir")
-    build.add_argument("--rebuild", action="store_true")
+    check = commands.add_parser("check", help="list all problems of a copy of a data set")
+    check.add_argument("--json", metavar="OUT", help="also write the result as JSON; - prints the JSON only")
+    build = commands.add_parser("build", help="decode, crop and cache the clips")
+    build.add_argument("--out", help="also export the clips: to a folder, or to a .parquet file")
+    build.add_argument("--size", type=int, default=64, help="pixels per side of the frames (64)")
+    build.add_argument("--fit", choices=FIT, default="pad", help="how a frame becomes square with --face none (pad)")
+    build.add_argument("--rebuild", action="store_true", help="build again what is in the cache")
     for command, face in ((check, "none"), (build, "align")):
         command.add_argument("name", help="casme2, samm, casme, mmew, 4dme, casme3, smic or own")
-        command.add_argument("root", help="the folder it was unpacked into")
+        command.add_argument("root", help="the folder that the data set was unpacked into")
         command.add_argument("--either", choices=EITHER, default="literature", help="what 'R12 or R14' means")
-        command.add_argument("--ref", choices=REF, default="keep", help="whether ref(..) counts")
-        command.add_argument("--static", choices=STATIC, default="drop", help="whether 4DME's (k) counts")
-        command.add_argument("--no-corrections", action="store_true")
-        command.add_argument("--face", choices=("align", "none"), default=face)
-        command.add_argument("--face-model")
-        command.add_argument("--table", help="which table, where the root holds several")
-        command.add_argument("--images", help="which image folder, where the root holds several")
-        command.add_argument("--workers", type=int)
-        command.add_argument("--dataset-name", default="own")
+        command.add_argument("--ref", choices=REF, default="keep", help="whether AUs written as ref(..) count")
+        command.add_argument("--static", choices=STATIC, default="drop", help="whether 4DME's (k), a held AU, counts")
+        command.add_argument(
+            "--no-corrections", action="store_true", help="leave known errors of the table as they are"
+        )
+        command.add_argument("--table", help="which table to read, where the root holds several")
+        command.add_argument("--images", help="which image folder to read, where the root holds several")
+        command.add_argument("--workers", type=int, help="threads (one per core, at most 16)")
+        command.add_argument("--dataset-name", default="own", help="the name of your own data set (own)")
+        _add_face(command, face)
     preview = commands.add_parser("preview", help="draw clips as film strips")
-    preview.add_argument("name", help="a data set, or a folder of clips")
-    preview.add_argument("root", nargs="?")
-    preview.add_argument("--out", required=True)
+    preview.add_argument("name", help="a data set, synthetic, or a folder of clips")
+    preview.add_argument("root", nargs="?", help="the folder that the data set was unpacked into")
+    preview.add_argument("--out", required=True, help="the image file to write")
     preview.add_argument("--clips", type=int, default=6, help="how many clips are drawn")
     preview.add_argument("--clip", action="append", metavar="CLIP_ID", help="draw this clip (may be repeated)")
-    preview.add_argument(
-        "--amplitude", type=float, default=1.0, help="multiplies the motion, so that a person sees it"
+    preview.add_argument("--amplitude", type=float, default=1.0, help="multiplies the motion, to make it visible (1)")
+    preview.add_argument("--difficulty", default="easy", help="of synthetic clips: easy, standard or hard (easy)")
+    preview.add_argument("--size", type=int, default=128, help="pixels per side of the frames (128)")
+    _add_face(preview, "align")
+    for command, on_error in ((build, "raise"), (preview, "skip")):
+        command.add_argument("--on-error", choices=ON_ERROR, default=on_error, help=f"unusable clips ({on_error})")
+        command.add_argument("--cache-dir", help="where built clips are kept (the cache of `datasets`)")
+
+
+def _add_face(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument(
+        "--face", choices=FACE, default=default, help=f"find the face and crop to it, or take frames whole ({default})"
     )
-    preview.add_argument("--difficulty", default="easy", help="of synthetic clips: easy, standard or hard")
-    preview.add_argument("--face", choices=("align", "none"), default="align")
-    preview.add_argument("--size", type=int, default=128)
-    preview.add_argument("--on-error", choices=("raise", "skip"), default="skip")
-    preview.add_argument("--cache-dir")
+    command.add_argument("--face-model", help="YuNet's .onnx file (AULLM_FACE_MODEL, else the Hub's)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -120,12 +126,12 @@ def _preview(options: argparse.Namespace) -> int:
 
     common = {"size": options.size, "cache_dir": options.cache_dir}
     amplitude = options.amplitude
-    if options.name == "synthetic":  # the synthetic face itself can move more, which looks better than a difference
+    if options.name == "synthetic":  # a synthetic face can move more itself, which looks better
         each = -(-options.clips // 3)
         more = {"subjects": 3, "clips_per_subject": each, "difficulty": options.difficulty, "amplitude": amplitude}
         dataset, amplitude = load_clips("synthetic", **common, **more), 1.0
     else:
-        more = {"face": options.face, "on_error": options.on_error}
+        more = {"face": options.face, "face_model": options.face_model, "on_error": options.on_error}
         dataset = load_clips(options.name, options.root, **common, **more)
     chosen = options.clip or options.clips
     plot_clips(dataset, options.out, clips=chosen, amplitude=amplitude)

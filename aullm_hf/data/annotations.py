@@ -26,8 +26,8 @@ EITHER = ("literature", "first", "drop")
 REF = ("keep", "drop")
 STATIC = ("drop", "keep")
 
-NO_ACTION = frozenset({"0", "AU0", "NONE", "NEUTRAL"})  # a cell that says: looked at, and nothing moves
-REMARKS = ("SOFT FOCUS", "?")  # seen among the tokens of the published tables; they are no Action Units
+NO_ACTION = frozenset({"0", "AU0", "NONE", "NEUTRAL"})  # a cell that says: annotated, and nothing moves
+REMARKS = ("SOFT FOCUS", "?")  # they occur among the tokens of the published tables and are no Action Units
 
 _TOKEN = re.compile(
     r"""(?:AU\s*)?
@@ -115,7 +115,27 @@ def au_numbers(units: Iterable[ActionUnit]) -> list[int]:
 
 
 def parse_aus(cell: object) -> Annotation:
-    """What an AU cell says. Text, a number (single AUs are number cells), or a list as Parquet files hold it."""
+    """Parse an AU cell; `Annotation.resolve` then applies the policies for doubtful parts.
+
+    Args:
+        cell: text, a number (single AUs are number cells), or a list, as Parquet files hold it.
+
+    Raises:
+        AnnotationError: for a token that is not in the grammar, with the token.
+
+    Example:
+
+    ```python
+    >>> from aullm_hf.data import parse_aus
+    >>> from aullm_hf.data.annotations import au_numbers
+    >>> annotation = parse_aus("L12A+ref(7B)")
+    >>> [(unit.number, unit.side, unit.intensity) for unit in annotation.resolve()]
+    [(12, 'L', 'A'), (7, '', 'B')]
+    >>> au_numbers(annotation.resolve(ref="drop"))
+    [12]
+
+    ```
+    """
     if isinstance(cell, (list, tuple)) or (type(cell).__name__ == "ndarray" and cell.ndim):
         if any(isinstance(item, (list, tuple)) or getattr(item, "ndim", 0) for item in cell):
             raise AnnotationError(

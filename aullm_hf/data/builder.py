@@ -1,13 +1,10 @@
-"""Records to Arrow: every frame decoded once, gray, cropped, resized and written as uint8, on several threads.
+"""Records to Arrow: every frame is decoded once, made gray, cropped, resized and written as uint8, on several threads.
 
-OpenCV lets go of the interpreter while it decodes and resizes, so threads are enough and nothing is copied between
-processes. Clips are written in the table's order whatever thread is done first.
+OpenCV releases the interpreter's lock while it decodes and resizes, so threads are enough and nothing is copied
+between processes. Clips are written in the table's order, whichever thread is done first.
 """
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +15,7 @@ from .reading.images import import_cv2, read_gray
 from .reading.records import RawDataset, Record
 from .report import Report
 from .schema import clip_features
-
-
-def default_workers() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(min(cores, 16), 1)
+from .threads import map_in_threads
 
 
 def gray_frames(record: Record, raw: RawDataset) -> Iterator[np.ndarray]:
@@ -87,27 +80,15 @@ def check_record(record: Record, raw: RawDataset) -> Problem | None:
     return Problem(ERROR, "image", "; ".join(failed[:5]) + more, file=record.file, row=record.row, clip=record.name)
 
 
-def in_order(work: Callable, items: Iterable, workers: int) -> Iterator:
-    """`map` over threads with a bounded number of results waiting."""
-    if workers <= 1:
-        yield from map(work, items)
-        return
+def map_clips(work: Callable, records: Iterable[Record], workers: int) -> Iterator:
+    """`work` on every record, on threads, in order; OpenCV's own threads would only compete with these."""
     cv2 = import_cv2()
-    inner = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # OpenCV's own threads would only fight with these
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            cv2.setNumThreads(inner)
-            for future in waiting:
-                future.cancel()
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1 if workers > 1 else threads)
+    try:
+        yield from map_in_threads(work, records, workers)
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def progress(items: Iterable, total: int, title: str):
@@ -118,8 +99,8 @@ def progress(items: Iterable, total: int, title: str):
 
 
 def check_frames(raw: RawDataset, workers: int) -> list[Problem]:
-    """What decoding all frames brings to light."""
-    results = in_order(lambda record: check_record(record, raw), raw.records, workers)
+    """The problems that decoding every frame brings to light."""
+    results = map_clips(lambda record: check_record(record, raw), raw.records, workers)
     return [problem for problem in progress(results, len(raw.records), f"{raw.title}: checking") if problem]
 
 
@@ -139,13 +120,13 @@ def build(
 
     title = f"{raw.title} below {raw.tree.root}"
     errors = [problem for problem in raw.problems if problem.level == ERROR]
-    if on_error == "raise" and errors:  # no use in building; but what else is wrong is said in the same breath
+    if on_error == "raise" and errors:  # nothing is built, but all else that is wrong is reported as well
         raise error_from([*errors, *check_frames(raw, workers)], title)
     features = clip_features(recipe.size)
     loaded: list[Record] = []
     failed: list[Problem] = []
     shard = directory / "data-00000-of-00001.arrow"
-    work = in_order(lambda record: (record, crop_record(record, raw, recipe, finder)), raw.records, workers)
+    work = map_clips(lambda record: (record, crop_record(record, raw, recipe, finder)), raw.records, workers)
     with ArrowWriter(features=features, path=str(shard), writer_batch_size=64) as writer:
         for record, crops in progress(work, len(raw.records), f"{raw.title}: building"):
             if isinstance(crops, Problem):

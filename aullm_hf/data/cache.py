@@ -24,7 +24,7 @@ ROOM = Path(__file__).parent
 # The code behind the two kinds of clips. Real ones: all of this room but what only looks at clips, writes them out or
 # counts them, and but the synthetic wing. Synthetic ones: their wing and what it imports.
 NOT_OF_REAL_CLIPS = ("__init__.py", "checks.py", "preview.py", "exporting.py", "published/counts.py", "synthetic/")
-OF_SYNTHETIC_CLIPS = ("synthetic/", "schema.py", "labels.py", "facs.py", "published/counts.py")
+OF_SYNTHETIC_CLIPS = ("synthetic/", "schema.py", "labels.py", "facs.py", "threads.py", "published/counts.py")
 
 
 @remember
@@ -75,7 +75,7 @@ def cached(name: str, key: str, build: Callable[[Path], None], *, cache_dir=None
                 try:
                     build(part)
                     (part / SEAL).write_text(json.dumps(checksums(part)), encoding="utf-8")
-                    if target.exists():  # a rebuild: whoever has the old file mapped keeps it until they let go
+                    if target.exists():  # a rebuild: processes that have the old file mapped keep reading it
                         target.rename(part.with_suffix(".replaced"))
                     part.rename(target)
                 finally:
@@ -85,13 +85,13 @@ def cached(name: str, key: str, build: Callable[[Path], None], *, cache_dir=None
 
 
 def _whole(target: Path) -> bool:
-    """Whether every file is as it was built: a flipped byte would be a pixel that nobody ever saw."""
+    """Whether every file is as it was built: a flipped byte would be a wrong pixel."""
     if not target.is_dir():
         return False
     try:
-        found = damage(target, json.loads((target / SEAL).read_text(encoding="utf-8")))
+        damaged = damage(target, json.loads((target / SEAL).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        found = [f"{SEAL} cannot be read"]
-    if found:
-        logger.warning("The cached clips in %s are damaged (%s) and are built again", target, ", ".join(found[:3]))
-    return not found
+        damaged = [f"{SEAL} cannot be read"]
+    if damaged:
+        logger.warning("The cached clips in %s are damaged (%s) and are built again", target, ", ".join(damaged[:3]))
+    return not damaged

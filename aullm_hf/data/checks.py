@@ -1,9 +1,9 @@
-"""Look a data set over before an experiment rests on it: every problem in one run, as a table and as JSON."""
+"""Check a data set before an experiment rests on it: every problem in one run, as a table and as JSON."""
 
 import json
 from dataclasses import asdict, dataclass, field
 
-from .builder import check_frames, default_workers, gray_frames, in_order, problem_of, progress
+from .builder import check_frames, gray_frames, map_clips, problem_of, progress
 from .errors import DOUBT, ERROR, NOTE, DataError, FaceError, Problem
 from .faces import FaceFinder, FaceRecipe, first_face, to_gray
 from .labels import PUBLISHED_AUS
@@ -11,11 +11,12 @@ from .loading import read_raw_dataset, resolve_face_options
 from .published.counts import PUBLISHED_COUNTS, PublishedCounts
 from .reading.records import Policies, RawDataset
 from .report import Report
+from .threads import default_workers
 
 
 @dataclass
-class Check:
-    """The outcome for one root; `ok` is False where clips are unusable."""
+class CheckResult:
+    """What was found below one root; `ok` is False where clips are unusable."""
 
     report: Report
     known: PublishedCounts | None = None
@@ -51,7 +52,7 @@ class Check:
                 lines.append(line.rstrip())
         for title, problems in (
             ("unusable", report.skipped),
-            ("doubtful, loaded as it stands", report.doubts),
+            ("doubtful, loaded as it is", report.doubts),
             ("noted", report.notes),
         ):
             lines += ["", f"{title}: {len(problems)}", *(f"  {problem.kind}: {problem}" for problem in problems)]
@@ -79,10 +80,32 @@ def check_clips(
     workers: int | None = None,
     dataset_name: str = "own",
     **policies,
-) -> Check:
-    """Read the table, match the folders, decode every frame; with face="align", look for the faces as well.
+) -> CheckResult:
+    """Read the table, match the folders and decode every frame; with face="align", find the faces as well.
 
-    Raises nothing for bad data: what cannot be read at all is the report's only problem.
+    Nothing is raised for bad data: where nothing can be read, that is the report's only problem.
+
+    Args:
+        name: "casme2", "samm", "casme", "mmew", "4dme", "casme3", "smic" or "own".
+        root: the folder that the data set was unpacked into.
+        face: "align" also finds the face of every clip; "none" leaves that out.
+        face_model: the path of YuNet's .onnx file, for face="align".
+        workers: threads; by default one per core, at most 16.
+        dataset_name: what your own clips are called, for "own".
+        policies: `either`, `ref`, `static`, `corrections`, `table` and `images`, as in `load_clips`.
+
+    Returns:
+        a `CheckResult`: print it, read `.ok` and `.report`, or write `.to_json()`.
+
+    Example, on a folder that holds no data set:
+
+    ```python
+    >>> from aullm_hf.data import check_clips
+    >>> result = check_clips("casme2", ".")
+    >>> result.ok, result.report.skipped[0].kind
+    (False, 'table')
+
+    ```
     """
     choice = Policies(**policies)
     workers = workers or default_workers()
@@ -91,7 +114,7 @@ def check_clips(
         raw = read_raw_dataset(name, root, choice, dataset_name)
     except DataError as error:
         problems = list(error.problems) or [Problem(ERROR, "table", str(error), file=str(root))]
-        return Check(Report(dataset=name, title=name, release="not recognised", problems=problems))
+        return CheckResult(Report(dataset=name, title=name, release="not recognised", problems=problems))
     failed = check_frames(raw, workers)
     if finder is not None:
         unread = {problem.clip for problem in failed}
@@ -101,11 +124,11 @@ def check_clips(
     chosen = {name: value for name, value in asdict(choice).items() if value is not None}
     report = Report.about(raw, chosen, recipe, [*raw.problems, *failed]).count(usable)
     known = PUBLISHED_COUNTS.get(raw.name)
-    return Check(report, known, _beside(report, known))
+    return CheckResult(report, known, _compare_counts(report, known))
 
 
 def _check_faces(raw: RawDataset, recipe: FaceRecipe, finder: FaceFinder, workers: int, unread: set) -> list[Problem]:
-    def look(record):
+    def find_face(record):
         try:
             first_face(map(to_gray, gray_frames(record, raw)), recipe, finder)
         except FaceError as error:
@@ -113,11 +136,11 @@ def _check_faces(raw: RawDataset, recipe: FaceRecipe, finder: FaceFinder, worker
         return None
 
     records = [record for record in raw.records if record.name not in unread]
-    return [p for p in progress(in_order(look, records, workers), len(records), f"{raw.title}: faces") if p]
+    return [p for p in progress(map_clips(find_face, records, workers), len(records), f"{raw.title}: faces") if p]
 
 
-def _beside(report: Report, known: PublishedCounts | None) -> list[dict]:
-    """Found and known counts, a line each: the table's rows, subjects, clips per subject, AUs, emotions."""
+def _compare_counts(report: Report, known: PublishedCounts | None) -> list[dict]:
+    """Found and published counts, one entry each: rows, subjects, clips per subject, AUs, emotions."""
     known = known or PublishedCounts(release="")
     lines: list[dict] = []
 

@@ -1,6 +1,6 @@
 """What can be wrong with clips and annotations, as types a caller can catch and a list a person can work through.
 
-Problems are collected, never thrown one at a time: a tree of 250 clips is mended in one go or not at all.
+Problems are collected, never raised one at a time, so that a tree of 250 clips can be mended in one go.
 """
 
 import unicodedata
@@ -12,18 +12,18 @@ SHOWN = 40  # problems printed in one message; the exception carries all of them
 
 
 def printable(text: str) -> str:
-    """The text with what UTF-8 cannot say (undecodable bytes of file names) escaped."""
+    """The text with undecodable bytes of file names escaped, so that it can be written as UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def escape_control(text: str) -> str:
-    """The text with control characters escaped: what a stranger's file says must not steer a terminal."""
+    """The text with control characters escaped, so that what a file holds cannot steer a terminal."""
     return "".join(repr(one)[1:-1] if unicodedata.category(one).startswith("C") else one for one in text)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing found: an `error` makes a clip unusable, a `doubt` is loaded as it is, a `note` needs no action."""
+    """One finding: an `error` makes a clip unusable, a `doubt` is loaded as it is, a `note` needs no action."""
 
     level: str
     kind: str  # a fixed word, for counting and filtering: "au", "frames", "no-folder", ...

@@ -59,12 +59,14 @@ def push_clips(dataset, repo_id: str, *, private: bool | None = None, i_hold_the
     Raises:
         LicenceError: if clips that show people would go to a public repository.
 
-    ```python
-    from aullm_hf import load_clips
-    from aullm_hf.data import push_clips
+    Example:
 
-    clips = load_clips("synthetic", subjects=2, clips_per_subject=2)
-    push_clips(clips, "me/synthetic-clips")  # doctest: +SKIP
+    ```python
+    >>> from aullm_hf import load_clips
+    >>> from aullm_hf.data import push_clips
+    >>> clips = load_clips("synthetic", subjects=2, clips_per_subject=2)
+    >>> push_clips(clips, "me/synthetic-clips")  # doctest: +SKIP
+
     ```
     """
     check_dataset("dataset", dataset)
@@ -73,7 +75,23 @@ def push_clips(dataset, repo_id: str, *, private: bool | None = None, i_hold_the
 
 
 def to_parquet(dataset, path) -> Path:
-    """One Parquet file; `load_clips(path)` reads it back."""
+    """Write the clips as one Parquet file; `load_clips(path)` reads it back.
+
+    Args:
+        dataset: a `datasets.Dataset` of clips.
+        path: the file to write; its folder is made.
+
+    Example:
+
+    ```python
+    >>> from aullm_hf import load_clips
+    >>> from aullm_hf.data import to_parquet
+    >>> clips = load_clips("synthetic", subjects=2, clips_per_subject=2)
+    >>> load_clips(to_parquet(clips, "clips.parquet"))["aus"] == clips["aus"]
+    True
+
+    ```
+    """
     check_dataset("dataset", dataset)
     check_path("path", path, "the file to write")
     path = Path(path)

@@ -1,4 +1,4 @@
-"""The codes of the Facial Action Coding System: what each number means and where on the face it shows.
+"""The codes of the Facial Action Coding System: what each number means and where on the face it is seen.
 
 Micro-expression tables hold more than muscles: closed eyes (43), blinks (45), head tilts (56), gaze (61). They are
 part of an annotation and of its counts, so they are named here as well; `muscle` is empty for them.

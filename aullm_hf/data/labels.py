@@ -1,4 +1,4 @@
-"""From a clip's AU numbers to the label vector of a task: the published AU lists by name, and multi-hot vectors.
+"""From the AU numbers of a clip to the label vector of a task: published AU lists by name, and multi-hot vectors.
 
 The lists per data set are those of leave-one-subject-out protocols in the literature (LED, SCA, AU-LLM and their kin):
 AUs with enough positive clips. `cd6me` is the list of the cross-data-set protocol over six data sets.
@@ -24,7 +24,20 @@ PUBLISHED_AUS: dict[str, tuple[int, ...]] = {
 
 
 def aus_of(name_or_numbers: str | Iterable[int | str]) -> tuple[int, ...]:
-    """The AUs of a published list ("casme2", "samm", "cross_domain", ...) or of one's own: [4, "AU12"]."""
+    """AU numbers from the name of a published list ("casme2", "samm", "cross_domain", ..) or from a list: [4, "AU12"].
+
+    Args:
+        name_or_numbers: a key of `PUBLISHED_AUS`, or AUs as numbers or texts.
+
+    Example:
+
+    ```python
+    >>> from aullm_hf.data import aus_of
+    >>> aus_of("samm"), aus_of([4, "AU12"])
+    ((2, 4, 7, 12), (4, 12))
+
+    ```
+    """
     if isinstance(name_or_numbers, str):
         if name_or_numbers not in PUBLISHED_AUS:
             raise ValueError(
@@ -37,7 +50,9 @@ def aus_of(name_or_numbers: str | Iterable[int | str]) -> tuple[int, ...]:
         or isinstance(name_or_numbers, bytes | Mapping)
         or not getattr(name_or_numbers, "ndim", 1)
     ):
-        raise TypeError(f"aus={shown(name_or_numbers)} is no list of AUs; write [4, 12], or a published list's name")
+        raise TypeError(
+            f"aus={shown(name_or_numbers)} is not a list of AUs; write [4, 12], or the name of a published list"
+        )
     numbers = tuple(_number(value) for value in name_or_numbers)
     if not numbers:
         raise ValueError("the AU list is empty; name at least one AU")
@@ -59,12 +74,26 @@ def _number(value: int | str) -> int:
 
 
 def au_names(aus: str | Iterable[int | str]) -> list[str]:
-    """['AU4', 'AU12'], for columns and for a model's `id2label`."""
+    """['AU4', 'AU12']: names for columns and for a model's `id2label`."""
     return [f"AU{number}" for number in aus_of(aus)]
 
 
 def multi_hot(clip_aus: Iterable[int] | None, aus: str | Sequence[int]) -> np.ndarray:
-    """(n_AU,) float32, 1 where the clip's annotation names the AU."""
+    """(n_AU,) float32, 1 where the clip's annotation names the AU.
+
+    Args:
+        clip_aus: the AU numbers of one clip, as in the column `aus`.
+        aus: the AUs of the task, as `aus_of` takes them.
+
+    Example:
+
+    ```python
+    >>> from aullm_hf.data import multi_hot
+    >>> multi_hot([4, 7], "samm")
+    array([0., 1., 1., 0.], dtype=float32)
+
+    ```
+    """
     if clip_aus is None:
         raise ValueError("this clip has no AU annotation (aus is None), so it has no labels; leave it out")
     if (
@@ -72,13 +101,28 @@ def multi_hot(clip_aus: Iterable[int] | None, aus: str | Sequence[int]) -> np.nd
         or isinstance(clip_aus, str | bytes | Mapping)
         or not getattr(clip_aus, "ndim", 1)
     ):
-        raise ValueError(f"clip_aus={shown(clip_aus)} is no list of AU numbers")
+        raise ValueError(f"clip_aus={shown(clip_aus)} is not a list of AU numbers")
     present = set(map(_number, clip_aus))
     return np.array([number in present for number in aus_of(aus)], dtype=np.float32)
 
 
 def label_matrix(dataset, aus: str | Sequence[int]) -> np.ndarray:
-    """(n_clips, n_AU) float32 of a whole Dataset (or any list of rows)."""
+    """(n_clips, n_AU) float32: the labels of a whole Dataset, or of a list of rows.
+
+    Args:
+        dataset: a `datasets.Dataset` of clips, or dictionaries with `aus`.
+        aus: the AUs of the task, as `aus_of` takes them.
+
+    Example:
+
+    ```python
+    >>> from aullm_hf.data import label_matrix
+    >>> label_matrix([{"aus": [4]}, {"aus": []}], [4, 12])
+    array([[1., 0.],
+           [0., 0.]], dtype=float32)
+
+    ```
+    """
     if not isinstance(dataset, list | tuple):
         check_dataset("dataset", dataset)
     rows = dataset.select_columns("aus").with_format(None)["aus"] if hasattr(dataset, "select_columns") else None

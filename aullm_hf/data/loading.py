@@ -42,19 +42,40 @@ def load_clips(
     rebuild: bool = False,
     **options,  # of the synthetic clips: difficulty, domain, subjects, ...
 ):
-    """Clips as a `datasets.Dataset`, a row a clip; built once, then read from the cache.
+    """Clips as a `datasets.Dataset`, one row per clip; built once, then read from the cache.
 
-    `name_or_path`: "casme2", "samm", "casme", "mmew", "4dme", "casme3", "smic" with `root`, the folder it was unpacked
-    into; "synthetic"; "own" with `root`, or a path: your clips with a table beside them, or an export of a load.
+    Args:
+        name_or_path: "casme2", "samm", "casme", "mmew", "4dme", "casme3" or "smic", with `root`; "synthetic"; "own",
+            with `root`; or a path: your clips with a table beside them, or clips that were exported.
+        root: the folder that the data set was unpacked into.
+        on_error: "raise" lists all that is wrong in one error; "skip" loads the rest and lists it in the report.
+        either: what "R12 or R14" means: "literature" (the published readings), "first", or "drop" (neither counts).
+        ref: whether AUs written as ref(..) count: "keep" or "drop".
+        static: the same for 4DME's "(k)", AUs that are held during the whole clip.
+        corrections: True, False, or the ids of known corrections to leave out.
+        face: "align" finds the face in the onset frame and crops the clip to it; "none" takes frames as they are.
+        size: pixels per side of the frames.
+        fit: how a frame becomes square with face="none": "pad" or "crop". It is never squashed.
+        face_model: the path of YuNet's .onnx file; by default AULLM_FACE_MODEL, else the Hub's.
+        table: which table counts, where a root holds several (relative to the root).
+        images: which image folder counts, where a root holds several (relative to the root).
+        dataset_name: the value of the column `dataset` for your own clips.
+        workers: threads that decode; by default one per core, at most 16.
+        cache_dir: where built clips are kept; by default the cache of `datasets`.
+        rebuild: build again what is in the cache.
+        options: of the synthetic clips, as `synthetic_clips` takes them: `difficulty`, `domain`, `subjects`, ..
 
-    on_error: "raise" lists everything that is wrong in one error; "skip" loads the rest and lists it in the report.
-    either: what "R12 or R14" means: "literature" (the published readings), "first", or "drop" (neither counts).
-    ref: whether AUs written as ref(..) count, "keep" or "drop". static: the same for 4DME's "(k)", held AUs.
-    corrections: True, False, or ids of known corrections to leave out.
-    face: "align" finds the face in the onset frame and crops the clip to it; "none" takes frames as they are.
-    fit: with face="none", how a frame becomes square: "pad" or "crop". Never squashed.
-    dataset_name: what the column `dataset` says of your own clips.
-    table, images: which table or image folder counts where a root holds several (relative to the root).
+    Example:
+
+    ```python
+    >>> from aullm_hf import load_clips
+    >>> clips = load_clips("synthetic", difficulty="easy", subjects=2, clips_per_subject=3)
+    >>> len(clips), clips[0]["clip_id"].split("/")[0]
+    (6, 'synthetic-casme2')
+
+    ```
+
+    Real data: `load_clips("casme2", "/data/CASME2")`, `load_clips("own", "/data/my_clips", face="none")`.
     """
     check_choice("on_error", on_error, ON_ERROR)
     check_flag("rebuild", rebuild)
@@ -103,11 +124,11 @@ def _ids(corrections) -> tuple[str, ...]:
 
 
 def read_raw_dataset(name: str, root, policies: Policies, dataset_name: str = "own") -> RawDataset:
-    """All that is known of the clips before a frame is decoded."""
+    """Everything that is known of the clips before a frame is decoded."""
     if name != "own" and name not in LAYOUTS:
         raise ValueError(
-            f"there is no data set {name!r}, nor a folder or file of that name; "
-            f"there are {', '.join(LAYOUTS)}, synthetic and own"
+            f"there is no data set {name!r}, and no folder or file of that name; "
+            f"the data sets are {', '.join(LAYOUTS)}, synthetic and own"
         )
     if root is None:
         title = LAYOUTS[name].title if name in LAYOUTS else "your clips and their table"
@@ -124,7 +145,7 @@ def resolve_face_options(
     """The recipe, with the digest of the detector that will be used."""
     if isinstance(face, str) and face == "none":
         return FaceRecipe(face="none", size=size, fit=fit), None
-    FaceRecipe(face=face, size=size, fit=fit)  # a wrong option is said before a model is looked for
+    FaceRecipe(face=face, size=size, fit=fit)  # a wrong option is refused before a model is looked for
     path = find_face_model(face_model)
     return FaceRecipe(face=face, size=size, fit=fit, detector=model_digest(path)), FaceFinder(path)
 
@@ -140,7 +161,8 @@ def build_or_load(
     cache_dir,
     rebuild: bool,
 ):
-    from .builder import build, default_workers
+    from .builder import build
+    from .threads import default_workers
 
     if workers is not None:
         check_whole("workers", workers, 1, 1 << 16)
@@ -160,7 +182,7 @@ def build_or_load(
 
 
 def _synthetic(*, size: int, workers: int | None, cache_dir, rebuild: bool, **options):
-    """The embedded benchmark, kept in the same cache as the rest."""
+    """The synthetic benchmark, kept in the same cache."""
     from .synthetic.clips import synthetic_clips
 
     options["size"] = size
@@ -169,7 +191,7 @@ def _synthetic(*, size: int, workers: int | None, cache_dir, rebuild: bool, **op
             raise TypeError(f"load_clips('synthetic') has no option {option!r}")
         every = value if isinstance(value, list | tuple) else [value]
         if not all(isinstance(one, str | int | float | None) for one in every):
-            raise TypeError(f"{option}={shown(value)} is not allowed; see synthetic_clips for what is")
+            raise TypeError(f"{option}={shown(value)} is not allowed; synthetic_clips says what is")
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
     key = fingerprint(name="synthetic", options=plain)
 

@@ -1,8 +1,8 @@
-"""Clips as film strips: what a model sees, drawn so that a person sees it too.
+"""Clips as film strips: the frames that a model gets, drawn for a person.
 
-Each clip has two rows. Above, frames from onset to offset with the marks of the table; below, what has changed since
-the onset (red brighter, blue darker), and in the first place, where nothing can have changed yet, arrows of how the
-skin moves from onset to apex.
+Each clip has two rows. Above, frames from onset to offset with the marks of the table; below, the change since the
+onset (red brighter, blue darker), and in the first column, where there is no change yet, arrows that show how the skin
+moves from onset to apex.
 """
 
 import os
@@ -154,5 +154,5 @@ def _title(row: dict) -> str:
     aus = row["aus"]
     names = "no AUs annotated" if aus is None else ", ".join(au_name(au) for au in aus) or "no AU active"
     length = row["offset"] - row["onset"] + 1
-    seconds = f", {length / row['fps']:.2f} s at {row['fps']:g} frames a second" if row.get("fps") else ""
+    seconds = f", {length / row['fps']:.2f} s at {row['fps']:g} frames per second" if row.get("fps") else ""
     return f"{names}\n{row['clip_id']}   [{row['au_text']}]   {row['emotion'] or ''}   {length} frames{seconds}"

@@ -1,4 +1,4 @@
-"""What a loader recognised, corrected, doubted and skipped, for the caller, the cache and the description."""
+"""What was recognised, corrected, doubted and skipped in one load: for the caller, the cache and the description."""
 
 import json
 from collections import Counter
@@ -13,7 +13,7 @@ _MARK = "\n\nreport as JSON: "
 
 @dataclass
 class Report:
-    """The whole account of one load; `report_of(dataset)` gives it back from any Dataset that came out of it."""
+    """The account of one load; `report_of(dataset)` gives it back for any Dataset that was made in it."""
 
     dataset: str
     title: str
@@ -27,14 +27,14 @@ class Report:
     aus: dict[int, int] = field(default_factory=dict)  # clips per AU
     emotions: dict[str, int] = field(default_factory=dict)
     policies: dict = field(default_factory=dict)
-    recipe: dict = field(default_factory=dict)  # how frames became crops
+    recipe: dict = field(default_factory=dict)  # how frames were cropped
     corrections: list[dict] = field(default_factory=list)  # those applied, each with its reason
     problems: list[Problem] = field(default_factory=list)
     licence: str = ""
 
     @classmethod
     def about(cls, raw, policies: dict, recipe, problems: Iterable[Problem] = ()) -> "Report":
-        """What reading a RawDataset made known, before any clip is counted; loading and checking both start here."""
+        """What reading the table and the folders brought to light, before clips are counted."""
         return cls(
             dataset=raw.name,
             title=raw.title,
@@ -59,7 +59,7 @@ class Report:
 
     @property
     def doubts(self) -> list[Problem]:
-        """What was loaded as it stands, and deserves a look."""
+        """What was loaded as it is, and deserves a look."""
         return self.of_level(DOUBT)
 
     @property
@@ -67,7 +67,7 @@ class Report:
         return self.of_level(NOTE)
 
     def count(self, records) -> "Report":
-        """Fill the counts from the clips that were really loaded."""
+        """Fill in the counts of the clips that were loaded."""
         self.clips = len(records)
         self.frames = sum(len(r.frames) or r.offset - r.onset + 1 for r in records)
         self.subjects = dict(sorted(Counter(record.subject for record in records).items()))
@@ -93,7 +93,7 @@ class Report:
                 ],
             ),
             ("skipped", self.skipped),
-            ("doubtful, loaded as it stands", self.doubts),
+            ("doubtful, loaded as it is", self.doubts),
             ("noted", self.notes),
         ):
             if items:
@@ -118,7 +118,24 @@ class Report:
 
 
 def report_of(dataset) -> Report | None:
-    """The report a Dataset carries; None for one that `load_clips` has not made."""
+    """The report that a Dataset carries in its description; None for one that was not read from files.
+
+    Args:
+        dataset: a `datasets.Dataset`, as `load_clips` returns it, or a part of it.
+
+    Example:
+
+    ```python
+    >>> from aullm_hf import load_clips
+    >>> from aullm_hf.data import report_of
+    >>> clips = load_clips("synthetic", subjects=2, clips_per_subject=2)
+    >>> print(report_of(clips))  # synthetic clips are read from no file
+    None
+
+    ```
+
+    For a real data set, `print(report_of(clips))` shows the release, the counts, corrections and doubts.
+    """
     check_dataset("dataset", dataset)
     text = dataset.info.description or ""
     if _MARK not in text:

@@ -1,4 +1,4 @@
-"""What a row of clips looks like: one row a clip, all frames of onset..offset in one uint8 array."""
+"""What a row looks like: one row per clip, all frames of onset..offset in one uint8 array."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ COLUMNS = (
 
 
 def clip_features(size: int = 64):
-    """The declared Features. `aus` is null where nobody has annotated, and empty where somebody has and found none."""
+    """The declared Features. `aus` is null for a clip without annotation, and empty where no AU is active."""
     from datasets import Array3D, Features, List, Value
 
     check_whole("size", size, 1, 4097)
     return Features(
         {
-            "clip_id": Value("string"),  # dataset/subject/clip/onset: the key everything is joined by
+            "clip_id": Value("string"),  # dataset/subject/clip/onset: the key that tables are joined by
             "dataset": Value("string"),
             "subject": Value("string"),
             "clip": Value("string"),
@@ -49,13 +49,28 @@ def clip_id(dataset: str, subject: str, clip: str, onset: int) -> str:
 
 
 def check_dataset(name: str, given: Any) -> None:
-    """A `datasets.Dataset`, whatever its columns are."""
+    """TypeError for what is not a `datasets.Dataset`; its columns may be any."""
     if not (hasattr(given, "with_format") and hasattr(given, "column_names")):
-        raise TypeError(f"{name}={shown(given)} is no data set; give a datasets.Dataset, as load_clips makes it")
+        raise TypeError(f"{name}={shown(given)} is not a data set; give a datasets.Dataset, as load_clips returns it")
 
 
 def frames_only(dataset):
-    """The fast view for training: torch uint8 (T, size, size) frames and no more; labels come from `label_matrix`."""
+    """A fast view for training: only the frames, as torch uint8 (T, size, size); labels come from `label_matrix`.
+
+    Args:
+        dataset: a `datasets.Dataset` of clips.
+
+    Example:
+
+    ```python
+    >>> from aullm_hf import load_clips
+    >>> from aullm_hf.data import frames_only
+    >>> clips = load_clips("synthetic", subjects=2, clips_per_subject=2)
+    >>> frames_only(clips)[0]["frames"].shape[1:]
+    torch.Size([64, 64])
+
+    ```
+    """
     import torch
 
     check_dataset("dataset", dataset)

@@ -1,6 +1,5 @@
 """A loaded model with its processor: clips in, rows out."""
 
-import os
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from transformers import PreTrainedModel
 
 from ..arguments import check_choice, check_number, check_path, check_whole, shown
 from ..data.faces import FaceFinder, FaceRecipe
+from ..data.threads import available_cores
 from ..model import AULLMForAUDetection, AULLMVideoProcessor
 from .checkpoints import commit_of, opening
 from .reading.clips import ReadClip, Reader
@@ -86,7 +86,8 @@ class AUDetector:
         self.model.to(self.device).eval()
         self.labels: list[str] = self.model.config.labels
         self.thresholds = {label: self.model.config.thresholds[label] for label in self.labels}
-        self.batch_size, self.workers, self.fps = batch_size, workers or default_workers(), fps
+        self.batch_size, self.fps = batch_size, fps
+        self.workers = workers or max(min(available_cores() - 1, 8), 1)  # one core is left to the model
         self.reader, self.face_warning = self._reader(face, faces, window, stride, face_model)
         self._one_at_a_time = threading.Lock()
 
@@ -202,9 +203,3 @@ def _device(asked: str | torch.device | None) -> torch.device:
             "it out"
         ) from error
     return device
-
-
-def default_workers() -> int:
-    """One core is left to the model."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(min(cores - 1, 8), 1)

@@ -255,7 +255,7 @@ def test_a_fold_that_has_seen_its_test_subject_is_refused(tmp_path):
 def test_bad_tables_are_named(tmp_path):
     table = read_run(fake_run(tmp_path / "run")).predictions
     unlabelled = table.drop(columns=["y_AU1", "y_AU4", "y_AU12"])
-    with pytest.raises(ValueError, match=r"has no y_AU1, y_AU12, y_AU4: labels of licensed data are not published"):
+    with pytest.raises(ValueError, match=r"has no y_AU1, y_AU4, y_AU12: labels of licensed data are not published"):
         score_predictions(unlabelled)
     with pytest.raises(ValueError, match="clip 'sub01/EP00' was tested twice with one seed"):
         score_predictions(pd.concat([table, table[:1]]))

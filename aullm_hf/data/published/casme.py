@@ -1,4 +1,4 @@
-"""CASME: 19 subjects with clips, 60 frames a second, two cameras (1280 x 720 and 640 x 480).
+"""CASME: 19 subjects with clips, 60 frames per second, two cameras (1280 x 720 and 640 x 480).
 
 Published fixes of this table are known by row number only and were made for another copy, so none is applied: a row
 whose frames do not fit its folder is listed, and the folder decides.

@@ -1,4 +1,4 @@
-"""CASME II: 26 subjects, 200 frames a second, 640 x 480 with official face crops of about 280 x 340.
+"""CASME II: 26 subjects, 200 frames per second, 640 x 480 with official face crops of about 280 x 340.
 
 The public table of 2019-07-01 has 255 rows. Figures published on 256 rows rest on another, re-labelled file, so the
 release is named in every report and none of that file's corrections is applied here.

@@ -1,4 +1,4 @@
-"""CAS(ME)^3 part A: 94 subjects with micro-expressions, 30 frames a second, 1280 x 720 with depth (not read).
+"""CAS(ME)^3 part A: 94 subjects with micro-expressions, 30 frames per second, 1280 x 720 with depth (not read).
 
 A folder holds a whole recording and up to 17 rows share its name, so the onset is part of every clip's key. About one
 clip in ten lacks frames: its gaps are listed and it is loaded with the frames there are.

@@ -1,4 +1,4 @@
-"""4DME, the gray micro-expression videos: 60 frames a second, 640 x 480.
+"""4DME, the gray micro-expression videos: 60 frames per second, 640 x 480.
 
 `(k)` marks an AU that is held during the whole clip; nothing moves, so it does not count unless static="keep".
 Two recordings of one person carry a suffix (`S13_1st`, `S49_2`); the subject is the person, or a fold would leak.

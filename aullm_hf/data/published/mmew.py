@@ -1,4 +1,4 @@
-"""MMEW: 300 micro-expressions, 90 frames a second, faces of 400 x 400.
+"""MMEW: 300 micro-expressions, 90 frames per second, faces of 400 x 400.
 
 Folders are sorted by emotion, some copies by subject and then emotion, and the folder's emotion is not always the
 table's ("others" is also filed under "repression"): the clip's name, PersonIndex-EmotionIndex-SampleIndex, decides.

@@ -1,4 +1,4 @@
-"""SAMM: 29 subjects with clips, 200 frames a second, gray JPEG of 960 x 650, no official face crops.
+"""SAMM: 29 subjects with clips, 200 frames per second, gray JPEG of 960 x 650, no official face crops.
 
 The table's header stands below a preamble of 13 rows; its Duration column is a formula and is not read. Zero padding
 of the frames' names differs between clips.

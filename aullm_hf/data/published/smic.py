@@ -1,7 +1,7 @@
-"""SMIC-HS: 164 clips of 16 subjects, 100 frames a second, without AU annotations: `aus` is null in every row.
+"""SMIC-HS: 164 clips of 16 subjects, 100 frames per second, without AU annotations: `aus` is null in every row.
 
-Three forms are read: the official table of the long videos (up to three micro-expressions a row), a plain table with a
-clip a row, and no table at all: the cropped set's own folders, `s1/micro/negative/s1_ne_01`.
+Three forms are read: the official table of the long videos (up to three micro-expressions per row), a plain table with
+one row per clip, and no table at all: the cropped set's own folders, `s1/micro/negative/s1_ne_01`.
 """
 
 import re
@@ -75,7 +75,7 @@ def read_smic(root, policies: Policies) -> RawDataset:
 
 
 def spread(table: Table) -> Table:
-    """A row for each of the up to three micro-expressions that the official table has in one row."""
+    """One row for each of the up to three micro-expressions that share a row in the official table."""
     rows = []
     for number, cells in table.rows:
         rows.append((number, cells))

@@ -44,7 +44,7 @@ def text_of(cell: object, what: str) -> str:
     if isinstance(cell, str):
         text = unicodedata.normalize("NFC", cell).strip()
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise AnnotationError(f"{what} is {shown(cell)}, which holds half a character; write it again")
+            raise AnnotationError(f"{what} is {shown(cell)}, which holds half of a surrogate pair; type it again")
         if len(text) > 500:
             raise AnnotationError(f"{what} is a text of {len(text):,} characters: {shown(text)}")
         return text

@@ -1,7 +1,7 @@
-"""A data root seen safely: nothing outside it is read, no folder is endless, frames come in order of their numbers.
+"""Safe access to a data root: nothing outside it is read, no folder is endless, frames are ordered by number.
 
-Names in spreadsheets are input from strangers. They are matched against what a folder lists, never joined blindly, and
-symbolic links are followed only while they stay inside the root.
+Names in spreadsheets are untrusted input: they are matched against what a folder lists, never joined to a path.
+Symbolic links are followed only while they stay inside the root.
 """
 
 import errno
@@ -30,7 +30,7 @@ def safe_name(name: str, what: str = "name", *, nested: bool = False) -> str:
     """The name itself, if it is one that stays in its folder; `nested` allows a/b but still no way up or out."""
     parts = re.split(r"[/\\]", name) if nested else [name]
     if not name.strip() or _UNSAFE.search(name) or any(part.strip() in ("", ".", "..") for part in parts):
-        raise UnsafePathError(f"the {what} {name!r} leads outside the data root or is no name; it is not followed")
+        raise UnsafePathError(f"the {what} {name!r} leads outside the data root or is not a name; it is not followed")
     if not nested and ("/" in name or "\\" in name):
         raise UnsafePathError(
             f"the {what} {name!r} is a path, so it may lead outside the data root; it is not followed"
@@ -50,7 +50,7 @@ class Frame:
 
 @dataclass
 class FrameFolder:
-    """The numbered images of one folder, in order, and what else lay there."""
+    """The numbered images of one folder, in order, and the other files there."""
 
     path: str
     frames: list[Frame] = field(default_factory=list)

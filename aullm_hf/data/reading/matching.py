@@ -27,7 +27,7 @@ def read_published(
 ) -> RawDataset:
     """Every clip of the data set with its frames' files, and every problem; raises only where nothing can be read.
 
-    `spread` makes several rows of one where a table has several clips in a row.
+    `spread` makes several rows out of one, where a table has several clips per row.
     """
     tree = Tree(root)
     problems = ProblemList()
@@ -194,7 +194,7 @@ def find_images(layout: Layout, tree: Tree, policies: Policies, problems: Proble
 def match_folders(
     layout: Layout, tree: Tree, images: str | None, records: list[Record], problems: ProblemList
 ) -> list[Record]:
-    """The records whose frames are there; every other one is listed, and every folder without a row is noted."""
+    """The records whose frames were found; the others are listed, and folders without a row are noted."""
     usable, taken = [], set()
     locate = layout.locate or _locate
     tops = [] if images is None else [name for name in tree.folders(images) if layout.subject_folder.fullmatch(name)]
@@ -222,27 +222,27 @@ def match_folders(
 
 
 def _doubt_longer_folders(tree: Tree, records: list[Record], problems: ProblemList) -> None:
-    """Where folders are cut to onset..offset as a rule, one that holds more says that the row may be wrong."""
+    """Where most folders are cut to onset..offset, one that holds more suggests that its row is wrong."""
     longer = []
     for record in records:
         numbers = [frame.number for frame in tree.scan(record.folder).frames]
         if numbers[0] < record.onset or numbers[-1] > record.offset:
             longer.append((record, numbers))
-    if 2 * len(longer) >= len(records):  # whole recordings: nothing to learn from it
+    if 2 * len(longer) >= len(records):  # whole recordings: this says nothing
         return
     for record, numbers in longer:
         message = (
             f"the folder holds frames {numbers[0]}..{numbers[-1]}, the table has {record.onset}..{record.offset}; "
-            "the other folders hold no more than the table says"
+            "the other folders hold only what the table says"
         )
         problems.add(DOUBT, "frames", message, file=record.file, row=record.row, clip=record.name)
 
 
 def _tops_of(layout: Layout, tops: list[str], record: Record) -> list[str]:
     fits = layout.fits or (lambda name, record: layout.subject_of(name) == record.subject)
-    mine = [name for name in tops if fits(name, record)]
-    exact = [name for name in mine if name.casefold() == record.subject_text.casefold()]
-    return exact + [name for name in mine if name not in exact]
+    fitting = [name for name in tops if fits(name, record)]
+    exact = [name for name in fitting if name.casefold() == record.subject_text.casefold()]
+    return exact + [name for name in fitting if name not in exact]
 
 
 def _locate(tree: Tree, images: str, tops: list[str], record: Record) -> list[str]:
@@ -255,16 +255,16 @@ def _locate(tree: Tree, images: str, tops: list[str], record: Record) -> list[st
 def _missing(layout: Layout, tree: Tree, images: str | None, tops: list[str], record: Record) -> tuple[str, str]:
     if images is None:
         return f"no folder of a subject of {layout.title} lies below {tree.root}", "no-folder"
-    mine = _tops_of(layout, tops, record)
+    own_tops = _tops_of(layout, tops, record)
     for link in tree.escaping:
         *above, last = link.split("/")
-        clip_of_mine = last == record.clip and above and layout.subject_of(above[-1]) == record.subject
-        if clip_of_mine or layout.subject_of(last) == record.subject:
+        is_clip = last == record.clip and above and layout.subject_of(above[-1]) == record.subject
+        if is_clip or layout.subject_of(last) == record.subject:
             return f"{link} is a link that leads outside the data root; it is not followed", "unsafe"
-    if not mine:
+    if not own_tops:
         return f"no folder of subject {record.subject} in {images or '.'}", "no-folder"
-    looked = ", ".join(f"{images}/{top}" if images else top for top in mine)
-    return f"no folder {record.clip!r} in {looked}", "no-folder"
+    searched = ", ".join(f"{images}/{top}" if images else top for top in own_tops)
+    return f"no folder {record.clip!r} in {searched}", "no-folder"
 
 
 def _note_unused(

@@ -1,4 +1,4 @@
-"""Your own clips: a folder of frame folders or video files, and a table beside them (.xlsx, .csv or .parquet).
+"""A user's own clips: a folder of frame folders or video files, and a table beside them (.xlsx, .csv or .parquet).
 
 Columns: `clip` and `subject`; the AUs in `aus` (any notation the published tables use) or as 0/1 columns AU1, AU2, ..;
 optional `onset`, `apex`, `offset`, `fps`, `emotion`. Without AUs the clips load unlabelled. `clip` is a path below the

@@ -51,7 +51,7 @@ def upright(frame) -> np.ndarray:
 
 
 def probe_video(path: Path, name: str) -> tuple[int, float | None]:
-    """(number of frames, frames a second), without decoding."""
+    """(number of frames, frames per second), without decoding."""
     av, container, stream = open_video(path, name)
     with container:
         fps = float(stream.average_rate) if stream.average_rate else None

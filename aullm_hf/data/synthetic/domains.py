@@ -1,8 +1,9 @@
 """Two synthetic domains that differ as CASME II and SAMM do: people, light, optics, clip lengths and AUs.
 
 The number of positives per AU is the published one (CASME II: public table of 2019, 255 clips; SAMM: AUs 2, 4, 5, 6,
-7, 10, 12, 24 and 43 of 159 clips). How the AUs are combined within those margins, and the rarer AUs of SAMM, are ours:
-no row of a licensed table is used. Both were filmed at 200 frames a second, so both domains are; `fps` resamples them.
+7, 10, 12, 24 and 43 of 159 clips). How the AUs are combined within those margins, and the rarer AUs of SAMM, are
+made up: no row of a licensed table is used. Both data sets have 200 frames per second, and so have both domains; `fps`
+resamples them.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ SAMM_COMBINATIONS = {
 
 @dataclass(frozen=True)
 class Domain:
-    """A place where clips were recorded: whom, how, and what they show."""
+    """How the clips of a data set were recorded: the people, the camera, and the AUs that occur."""
 
     name: str
     people: Complexion

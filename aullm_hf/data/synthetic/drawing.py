@@ -4,13 +4,12 @@ Everything is a backward warp: for each pixel, where on the still face to look. 
 time, so what they move adds up to one displacement field a clip.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from ...arguments import check_number
+from ..threads import default_workers, map_in_threads
 from .faces import CROP, MIDDLE, Person, Viewport, draw_face, smooth_noise
 from .motion import (
     AMPLITUDE,
@@ -51,13 +50,11 @@ def draw_clips(
     for plan in plans:  # one still face a person, shared by the person's clips
         if plan.person not in stills:
             stills[plan.person] = draw_still(plan.person, plan.domain.blur, Viewport())
-    workers = workers or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, 8)
 
     def draw(plan: ClipPlan) -> np.ndarray:
         return draw_clip(plan, size=size, amplitude=amplitude, only=only, still=stills[plan.person])
 
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(draw, plans)
+    yield from map_in_threads(draw, plans, workers or default_workers())
 
 
 def draw_clip(

@@ -1,7 +1,7 @@
-"""What happens in every synthetic clip, decided before a pixel is drawn: who, when, which AUs, how annotated.
+"""What happens in every synthetic clip, decided before a pixel is drawn: the person, the AUs, the times, the labels.
 
-Every decision comes from a random stream of its own (seed, domain, person, clip, purpose), so more people, another
-size or another amplitude leave the rest as it is.
+Every decision has a random stream of its own (seed, domain, person, clip, purpose), so more people, another size or
+another amplitude leave the rest as it is.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...arguments import check_choice, check_number, check_whole, shown
-from ..labels import aus_of
+from ..labels import PUBLISHED_AUS, aus_of
 from ..schema import clip_id
 from .domains import DOMAINS, Domain
 from .faces import Person, sample_person
 from .motion import FIELDS, UNSIDED
 
-EASY_AUS = {"casme2": (1, 2, 4, 7, 12, 14, 15, 17), "samm": (2, 4, 7, 12)}
 _DOMAIN_STREAM = {"casme2": 1, "samm": 2}
 _FACE, _LABELS, _CLIP, _NOISE, _ANNOTATION = range(5)
 
@@ -129,16 +128,16 @@ class ClipPlan:
 
     @property
     def au_text(self) -> str:
-        """As the domain's coders write it: `L1+4`, or with intensities `L1B+4C`; `0` where nothing was seen."""
+        """As the domain's coders write it: `L1+4`, or with intensities `L1B+4C`; `0` where no AU was seen."""
         marked = self.domain.intensity_marked
         tokens = [f"{a.side}{a.au}{a.intensity if marked else ''}" for a in sorted(self.annotated, key=lambda a: a.au)]
         return "+".join(tokens) or "0"
 
     @property
     def emotion(self) -> str:
-        shown = set(self.aus)
+        active = set(self.aus)
         for emotion, sign in _EMOTIONS:
-            if shown & sign:
+            if active & sign:
                 return emotion
         return "others"
 
@@ -209,13 +208,13 @@ def synthetic_plans(
     return plans
 
 
-def _clip_counts(clips_per_subject: int | Sequence[int] | str, subjects: int, place: Domain) -> list[int]:
+def _clip_counts(clips_per_subject: int | Sequence[int] | str, subjects: int, domain: Domain) -> list[int]:
     if isinstance(clips_per_subject, str):
         check_choice("clips_per_subject", clips_per_subject, ["published"])
-        counts = list(place.clips_per_subject.values())
+        counts = list(domain.clips_per_subject.values())
         if subjects > len(counts):
             raise ValueError(
-                f"subjects={subjects}, but {place.name} has published clip counts of {len(counts)} people"
+                f"subjects={subjects}, but {domain.name} has published clip counts of {len(counts)} people"
             )
         return counts[:subjects]
     if not isinstance(clips_per_subject, int | list | tuple):
@@ -228,15 +227,15 @@ def _clip_counts(clips_per_subject: int | Sequence[int] | str, subjects: int, pl
     return counts
 
 
-def _wanted(aus: Sequence[int] | None, setting: Difficulty, place: Domain) -> tuple[int, ...]:
-    published = {int(au) for combination in place.combinations for au in combination.split("+")}
+def _wanted(aus: Sequence[int] | None, setting: Difficulty, domain: Domain) -> tuple[int, ...]:
+    published = {int(au) for combination in domain.combinations for au in combination.split("+")}
     if aus is None:
-        return EASY_AUS[place.name] if setting.balanced is not None else tuple(sorted(published))
+        return PUBLISHED_AUS[domain.name] if setting.balanced is not None else tuple(sorted(published))
     wanted = tuple(sorted(aus_of(aus)))
     known = set(FIELDS) if setting.balanced is not None else published
-    if strangers := set(wanted) - known:
+    if unknown := set(wanted) - known:
         raise ValueError(
-            f"aus={aus!r}: AU {sorted(strangers)} cannot be shown here; choose from "
+            f"aus={aus!r}: AU {sorted(unknown)} cannot be shown here; choose from "
             + ", ".join(map(str, sorted(known)))
         )
     return wanted
@@ -244,47 +243,47 @@ def _wanted(aus: Sequence[int] | None, setting: Difficulty, place: Domain) -> tu
 
 def _balanced(rng: np.random.Generator, aus: Sequence[int], count: int, share: float) -> list[tuple[int, ...]]:
     """Every AU in the same share of every person's clips, independently of the others: identity tells nothing."""
-    shown = np.zeros((count, len(aus)), bool)
+    active = np.zeros((count, len(aus)), bool)
     for column in range(len(aus)):
         positives = int(np.floor(share * count + rng.random()))  # rounded up or down at random
-        shown[rng.permutation(count)[:positives], column] = True
-    return [tuple(au for au, on in zip(aus, row, strict=True) if on) for row in shown]
+        active[rng.permutation(count)[:positives], column] = True
+    return [tuple(au for au, on in zip(aus, row, strict=True) if on) for row in active]
 
 
 def _as_published(
-    rng: np.random.Generator, aus: Sequence[int], count: int, place: Domain, habit: float
+    rng: np.random.Generator, aus: Sequence[int], count: int, domain: Domain, habit: float
 ) -> list[tuple[int, ...]]:
-    """Combinations as often as the domain has them, each person with a taste of their own."""
-    combinations = [tuple(int(au) for au in name.split("+")) for name in place.combinations]
+    """Combinations as often as in the domain, with preferences that differ between people."""
+    combinations = [tuple(int(au) for au in name.split("+")) for name in domain.combinations]
     taste = {au: habit * rng.standard_normal() for au in sorted({au for c in combinations for au in c})}
-    weights = np.array(list(place.combinations.values()), float)
+    weights = np.array(list(domain.combinations.values()), float)
     weights *= np.exp([np.mean([taste[au] for au in combination]) for combination in combinations])
     chosen = rng.choice(len(combinations), size=count, p=weights / weights.sum())
     return [tuple(au for au in combinations[index] if au in aus) for index in chosen]
 
 
-def _plan(place, setting, person, subject, number, shown, lean, noise, wanted, fps, streams) -> ClipPlan:
+def _plan(domain, setting, person, subject, number, acting, lean, noise, wanted, fps, streams) -> ClipPlan:
     rng = np.random.default_rng([*streams, number, _CLIP])
     names, shares = list(setting.intensities), np.array(list(setting.intensities.values()))
     actions = []
-    for au in shown:
+    for au in acting:
         intensity = names[rng.choice(len(names), p=shares / shares.sum())]
         one_sided, leftish = rng.random() < setting.one_sided, rng.standard_normal() + lean > 0
         side = "" if au in UNSIDED or not one_sided else "L" if leftish else "R"
         actions.append(Action(au, side, intensity))
     # Log-normal around the median, within the published extremes.
-    shortest, median, longest = place.seconds
+    shortest, median, longest = domain.seconds
     seconds = float(np.clip(median * np.exp(0.35 * rng.standard_normal()), shortest, longest))
-    rate = place.fps if fps is None else float(fps)
+    rate = domain.fps if fps is None else float(fps)
     frames = max(round(seconds * rate), 3)
-    onset = int(rng.integers(2, 120)) if place.name == "casme2" else int(rng.integers(120, 9000))
+    onset = int(rng.integers(2, 120)) if domain.name == "casme2" else int(rng.integers(120, 9000))
     apex = onset + min(max(round((frames - 1) * rng.uniform(0.4, 0.6)), 1), frames - 2)
     return ClipPlan(
-        domain=place,
+        domain=domain,
         difficulty=setting,
         person=person,
         subject=subject,
-        clip=_clip_name(place, subject, number),
+        clip=_clip_name(domain, subject, number),
         actions=tuple(actions),
         annotated=_annotate(np.random.default_rng([*streams, number, _ANNOTATION]), tuple(actions), noise, wanted),
         frames=frames,
@@ -295,22 +294,22 @@ def _plan(place, setting, person, subject, number, shown, lean, noise, wanted, f
     )
 
 
-def _clip_name(place: Domain, subject: str, number: int) -> str:
+def _clip_name(domain: Domain, subject: str, number: int) -> str:
     film, index = divmod(number, 8)
-    return f"EP{film + 1:02d}_{index + 1:02d}" if place.name == "casme2" else f"{subject}_{film + 1}_{index + 1}"
+    return f"EP{film + 1:02d}_{index + 1:02d}" if domain.name == "casme2" else f"{subject}_{film + 1}_{index + 1}"
 
 
 def _annotate(rng, actions: tuple[Action, ...], noise: float, wanted: Sequence[int]) -> tuple[Action, ...]:
-    """What the coder writes: now and then one AU is overlooked, taken for another, or seen where there is none."""
-    slip, which, pick = rng.random(), rng.random(), rng.random()
+    """What the coder writes: in a share of the clips one AU is missed, taken for another, or added."""
+    error, which, pick = rng.random(), rng.random(), rng.random()
     others = [au for au in wanted if au not in {action.au for action in actions}]
-    stranger = Action(others[int(pick * len(others))], "", "B") if others else None
-    if slip >= noise:
+    extra = Action(others[int(pick * len(others))], "", "B") if others else None
+    if error >= noise:
         return actions
     if not actions:
-        return (stranger,) if stranger else ()
+        return (extra,) if extra else ()
     at = int(pick * len(actions))
     left = actions[:at] + actions[at + 1 :]
-    if which < 0.4 or stranger is None:
+    if which < 0.4 or extra is None:
         return left
-    return (*left, stranger) if which < 0.8 else (*actions, stranger)
+    return (*left, extra) if which < 0.8 else (*actions, extra)
