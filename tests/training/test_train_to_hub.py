@@ -2,16 +2,22 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from aullm_hf.data import load_clips
 from aullm_hf.hub import push_run
+from aullm_hf.inference import detect_aus
+from support.commands import aullm
 from support.hub_server import HubServer, reach_the_server
 from support.tiny_run import tiny_yaml, train
 
@@ -88,3 +94,41 @@ def test_a_pushed_fold_loads_by_its_revision_without_the_package(tmp_path, monke
                 assert np.allclose(logits, row[["z_AU1", "z_AU4", "z_AU12"]].astype(float), atol=1e-4)
                 assert np.allclose(p, row[["p_AU1", "p_AU4", "p_AU12"]].astype(float), atol=1e-4)
         assert tested == 6
+
+
+def test_the_path_from_a_run_to_a_prediction_by_others(tmp_path, monkeypatch, capsys):
+    """train, push, and what push says is missing; then train --final_fit, push, and predict in a fresh process."""
+    run, clip = tmp_path / "run", tmp_path / "clip"
+    config = tiny_yaml(tmp_path, training={"num_train_epochs": 1, "save_strategy": "no"})
+    clips = load_clips("synthetic", aus=[1, 4, 12], subjects=3, clips_per_subject=6, size=16)
+    clip.mkdir()
+    for at, frame in enumerate(np.asarray(clips[0]["frames"])):
+        Image.fromarray(frame.astype("uint8")).save(clip / f"{at:03d}.png")
+
+    reach_the_server(monkeypatch)
+    with HubServer(token="hf_test") as server:
+        monkeypatch.setattr("aullm_hf.hub.push_run", partial(push_run, endpoint=server.url, token="hf_test"))
+        assert aullm("train", config, "--output_dir", run) == 0
+        assert aullm("push", run, "--repo", "me/run") == 0
+        command = shlex.split(re.search(r"`(aullm train .* --final_fit)`", capsys.readouterr().err)[1])
+        assert aullm(*command[1:]) == 0
+        capsys.readouterr()
+        assert aullm("push", run, "--repo", "me/run") == 0
+        shown = capsys.readouterr()
+        assert "final fit" not in shown.err and "fold-sub01: 0 files sent" in shown.out
+
+        own = {"HF_ENDPOINT": server.url, "HF_TOKEN": "hf_test", "HF_HOME": str(tmp_path / "home")}
+        own |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        words = ["predict", str(clip), "--model", "me/run", "--out", str(tmp_path / "aus.csv"), "--no_face"]
+        done = subprocess.run(
+            [sys.executable, "-m", "aullm_hf", *words],
+            env={"PATH": os.environ["PATH"], **own},
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    expected = detect_aus([clip], run / "final" / "checkpoint", face="none")
+    found = pd.read_csv(tmp_path / "aus.csv")
+    for column in ("p_AU1", "p_AU4", "p_AU12"):
+        assert np.allclose(found[column], expected[column], atol=1e-5)
