@@ -1,6 +1,6 @@
 """Checks of what a caller gave, with messages that name the argument, the value and what is allowed.
 
-For every room but `model`, whose own (`model/checking.py`) travels to the Hub with it.
+For every room but `model`, whose own (`model/arguments.py`) travels to the Hub with it.
 """
 
 import os

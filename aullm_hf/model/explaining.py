@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from .checking import shown
+from .arguments import shown
 from .evidence import pixel_map, typical
 from .graph import RELATIONS
 

@@ -25,8 +25,8 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedM
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput
 
+from .arguments import check_dense, check_seed, check_text, check_within, shown
 from .backbone import HighLevelHead, MotionBackbone
-from .checking import check_dense, check_seed, check_text, check_within, shown
 from .checkpointing import (
     check_prior,
     fingerprint,
@@ -208,7 +208,7 @@ class AULLMPreTrainedModel(PreTrainedModel):
         tokenizer = AutoTokenizer.from_pretrained(name, revision=config.llm_revision, trust_remote_code=False, **hub)
         config.prompt_segments = compile_prompt(config.prompt_template, tokenizer)
         config.prompt_source = config.prompt_template
-        config.check()
+        config.validate()
         llm = load_llm(config, **loading)
         config.llm_dtype = _dtype_name(llm.dtype)
         config.llm_fingerprint = fingerprint(llm)
@@ -252,7 +252,7 @@ class AULLMPreTrainedModel(PreTrainedModel):
             setattr(config, key, kwargs.pop(key))
         if dtype not in (None, "auto"):
             config.llm_dtype = _dtype_name(dtype)
-        config.check()
+        config.validate()
         if config._attn_implementation is not None:  # where AutoModel has put what it was asked for
             kwargs.setdefault("attn_implementation", config._attn_implementation)
         if config.save_base_weights or path is None:
@@ -334,7 +334,7 @@ class AULLMModel(AULLMPreTrainedModel):
 
     def __init__(self, config: AULLMConfig, llm: PreTrainedModel | None = None):
         super().__init__(config)
-        config.check()
+        config.validate()
         self.led = TemporalFilter(config)
         self.backbone = MotionBackbone(config)
         self.gate = EvidenceGate(config) if config.evidence_gate else None
@@ -455,7 +455,7 @@ class AULLMModel(AULLMPreTrainedModel):
             raise ValueError(f"edges is {shown(edges)}; allowed: a list of edges such as [1, 2, 'co-occurring'].")
         wanted = copy.deepcopy(self.config)
         wanted.prior_edges = [list(edge) for edge in edges]
-        wanted.check()
+        wanted.validate()
         self.config.prior_edges = wanted.prior_edges
         if self.config.prior == "facs":
             self.config.prior = "given"

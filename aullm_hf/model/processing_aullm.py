@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig
 from transformers.image_processing_utils import BatchFeature
 from transformers.video_processing_utils import VideoProcessorMixin
 
-from .checking import check_dense, shown
+from .arguments import check_dense, shown
 
 MAX_FRAMES = 1024  # that a model reads, as in AULLMConfig
 MAX_SIDE = 16_384  # pixels of a frame

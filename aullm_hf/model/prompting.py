@@ -14,7 +14,8 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import DynamicCache
 
-from .configuration_aullm import SHARED_SLOTS, AULLMConfig, slots_of
+from .config_rules import slots_of
+from .configuration_aullm import SHARED_SLOTS, AULLMConfig
 from .dropout import share_noise
 from .reading_llm import read_llm
 

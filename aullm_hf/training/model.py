@@ -37,7 +37,7 @@ def model_config(settings, aus: list[int]) -> AULLMConfig | BaselineConfig:
     elsewhere = ("model_kind",) if baseline else ("model_kind", "tiny_llm")
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if field.name in config.__annotations__:
+        if field.name in config.__dataclass_fields__:
             given[field.name] = value
         elif field.name not in elsewhere and value != _default_of(field):
             raise ConfigError(f"{field.name} is {value!r}, which {kind} has no use for: take it out of the recipe.")

@@ -28,8 +28,11 @@ from ..baselines import ARCHITECTURES, BaselineConfig
 from ..model.configuration_aullm import AULLMConfig
 from .recipes import find_recipe
 
-# Fields that are found out by training or by loading the LLM, not chosen; and the one that model_kind chooses.
-_FOUND_OUT = ("calibration", "thresholds", "llm_fingerprint", "text_config", "prompt_segments", "prompt_source")
+# Fields that follow from the data, from training or from the LLM; and the one that model_kind chooses.
+_FOUND_OUT = (
+    "id2label", "label2id", "problem_type", "training_data", "clips_cropped", "state_dict_layout", "calibration",
+    "thresholds", "llm_fingerprint", "text_config", "prompt_segments", "prompt_source",
+)  # fmt: skip
 _CHOSEN_BY_KIND = ("architecture",)
 # Fields that are lists or mappings: one word of YAML on the command line.
 STRUCTURED = {"lora", "backbone_channels", "evidence_grids", "prior_edges", "resnet_widths", "tiny_llm"}
@@ -58,15 +61,14 @@ def _model_fields() -> list[tuple]:
     fields = {}
     for config in (BaselineConfig, AULLMConfig):  # what both have, both mean alike
         defaults = config()
-        for name, kind in config.__annotations__.items():
-            if name in (*_FOUND_OUT, *_CHOSEN_BY_KIND, "sub_configs_defaults") or name.startswith("_"):
+        for one in dataclasses.fields(config):
+            if "help" not in one.metadata or one.name in (*_FOUND_OUT, *_CHOSEN_BY_KIND):
                 continue
-            kinds = [one for one in get_args(kind) or (kind,) if one is not NoneType]
-            settled = config.__dataclass_fields__[name].default is None  # by the other fields, when it is made
-            default = None if settled else getattr(defaults, name)
-            plain = kinds[0] if kinds[0] in (int, float, bool, str) else str
-            text = f"{config.__name__}.{name}" + ("" if plain is kinds[0] else ", written as YAML on the command line")
-            fields[name] = (name, plain | None if default is None else plain, _documented(default, text))
+            kinds = [kind for kind in get_args(one.type) or (one.type,) if kind is not NoneType]
+            kind = next((kind for kind in (float, int, bool) if kind in kinds), str)
+            default = None if one.default is None else getattr(defaults, one.name)  # None: settled by the other fields
+            text = one.metadata["help"] + ", written as YAML on the command line" * (one.name in STRUCTURED)
+            fields[one.name] = (one.name, kind | None if default is None else kind, _documented(default, text))
     return list(fields.values())
 
 

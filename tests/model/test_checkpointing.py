@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel
 
 from aullm_hf.model import AULLMForAUDetection
 from aullm_hf.model.checkpointing import trained_keys
+from aullm_hf.model.config_rules import STATE_DICT_LAYOUT
 from aullm_hf.tiny_llm import build_tiny_llm
 from support.tiny import FAMILIES, clips, tiny_config, tiny_llm, tiny_model
 
@@ -48,6 +49,43 @@ def test_the_number_of_trained_tensors_survives_every_way_of_loading(saved, tmp_
     model.merge_and_export(tmp_path / "merged")
     merged = AULLMForAUDetection.from_pretrained(tmp_path / "merged")
     assert set(merged.trained_parameters()) == {n for n in model.trained_parameters() if "lora_" not in n}
+
+
+LAYOUT_1 = """
+classifier.bias classifier.weight model.backbone.attention.excite.bias model.backbone.attention.excite.weight
+model.backbone.attention.squeeze.bias model.backbone.attention.squeeze.weight model.backbone.conv1.bias
+model.backbone.conv1.weight model.backbone.conv2.bias model.backbone.conv2.weight model.backbone.norm1.bias
+model.backbone.norm1.num_batches_tracked model.backbone.norm1.running_mean model.backbone.norm1.running_var
+model.backbone.norm1.weight model.backbone.norm2.bias model.backbone.norm2.num_batches_tracked
+model.backbone.norm2.running_mean model.backbone.norm2.running_var model.backbone.norm2.weight model.high.linear.bias
+model.high.linear.weight model.led.log_alpha model.led.logit_r1 model.led.logit_r2
+model.llm.layers.0.self_attn.q_proj.lora_A.default.weight model.llm.layers.0.self_attn.q_proj.lora_B.default.weight
+model.llm.layers.0.self_attn.v_proj.lora_A.default.weight model.llm.layers.0.self_attn.v_proj.lora_B.default.weight
+model.llm.layers.1.self_attn.q_proj.lora_A.default.weight model.llm.layers.1.self_attn.q_proj.lora_B.default.weight
+model.llm.layers.1.self_attn.v_proj.lora_A.default.weight model.llm.layers.1.self_attn.v_proj.lora_B.default.weight
+model.projector.layers.0.bias model.projector.layers.0.weight model.projector.layers.3.bias
+model.projector.layers.3.weight model.prompt.text_ids
+"""
+
+
+def test_the_names_of_the_weights_are_those_of_the_layout(saved):
+    """They are kept: whoever changes one raises STATE_DICT_LAYOUT, and loads the older layout or refuses it."""
+    assert STATE_DICT_LAYOUT == saved[0].config.state_dict_layout == 1
+    assert set(load_file(saved[1] / "model.safetensors")) == set(LAYOUT_1.split())
+
+
+def test_a_checkpoint_of_another_layout_is_refused(saved):
+    config = json.loads((saved[1] / "config.json").read_text())
+    (saved[1] / "config.json").write_text(json.dumps(config | {"state_dict_layout": 2}))
+    with pytest.raises(ValueError, match=r"state_dict_layout is 2; allowed: 1, .*the version that wrote it"):
+        AULLMForAUDetection.from_pretrained(saved[1])
+
+
+def test_what_it_was_trained_on_travels_with_it(tmp_path):
+    fields = {"training_data": "synthetic-casme2 (easy), SYNTHETIC faces", "clips_cropped": True}
+    tiny_model(**fields).save_pretrained(tmp_path)
+    loaded = AULLMForAUDetection.from_pretrained(tmp_path).config
+    assert {name: getattr(loaded, name) for name in fields} == fields
 
 
 def test_loading_reports_nothing_missing(saved, caplog):

@@ -1,11 +1,14 @@
 """The configuration as data: exact round trips, and an error for everything that is not allowed."""
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedConfig
 
-from aullm_hf.model import AULLMConfig
+from aullm_hf.baselines import BaselineConfig
+from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 from support.tiny import tiny_config
 
 LORAS = st.one_of(
@@ -86,13 +89,13 @@ INVALID = [
     ("aus", 5, "a list of AU numbers"),
     ("text_config", "qwen2", "a dictionary or configuration"),
     ("led_alpha", 10**400, "above 0"),
-    ("backbone_channels", 32, "two whole numbers"),
+    ("backbone_channels", 32, "2 whole numbers"),
     ("llm_name_or_path", " ", "text, or None"),
     ("lora", {"r": 4, "target_modules": ["q_proj"], "use_rslora": "yes"}, "True or False"),
     ("lora", {"r": 4, "target_modules": ["q_proj"], "rank_pattern": [1]}, "a dictionary from layer names"),
     ("lora", {"r": 4, "target_modules": ["q_proj"], "layers_to_transform": "all"}, "a layer's number"),
-    ("calibration", {f"AU{a}": [1.0, float("inf")] for a in (1, 4, 12)}, "a number that is finite"),
-    ("id2label", {0: "brow"}, "names such as 'AU4'"),
+    ("calibration", {f"AU{a}": [1.0, float("inf")] for a in (1, 4, 12)}, "finite and a above 0"),
+    ("id2label", {0: "brow"}, "a dictionary of AU names"),
     ("id2label", {0: "AU1", 2: "AU2"}, "without gaps"),
     ("problem_type", "regression", "multi_label_classification"),
     ("calibration", {"AU1": [1.0, 0.0]}, "the keys"),
@@ -109,7 +112,7 @@ INVALID = [
     ("led_alpha", 0.0, "above 0"),
     ("led_r1", 1.0, "strictly between 0 and 1"),
     ("led_r2", 0.4, "anything but led_r1"),
-    ("backbone_channels", [32], "two whole numbers"),
+    ("backbone_channels", [32], "2 whole numbers"),
     ("backbone_channels", [32, 0], "from 1"),
     ("se_reduction", 99, "from 1 to 8"),
     ("high_dim", 0, "from 1"),
@@ -128,7 +131,7 @@ INVALID = [
     ("lora", {"r": 4, "target_modules": ["q_proj"], "bias": "all"}, "keys r, lora_alpha"),
     ("lora", {"r": 4, "target_modules": ["q_proj"], "lora_dropout": 1.0}, "from 0"),
     ("save_base_weights", 1, "True or False"),
-    ("prompt_template", "", "text with slots"),
+    ("prompt_template", "", "text, or None"),
     ("prompt_template", "no slot", r"the slot \{visual\} and no other"),
     ("prompt_template", "{visual}{content}", r"the slot \{visual\} and no other"),
     ("prompt_template", "{prompt}", r"the slot \{visual\} and no other"),
@@ -138,7 +141,7 @@ INVALID = [
     ("prompt_segments", [[], "visual"], "at least one"),
     ("prompt_segments", [[10**7], "visual"], "below the vocabulary"),
     ("clips_per_sequence", 0, "of at least 1|from 1"),
-    ("loss_gamma_pos", -1.0, "of at least 0"),
+    ("loss_gamma_pos", -1.0, "0 or at least 1"),
     ("loss_gamma_neg", 0.5, "0 or at least 1"),
     ("loss_margin", 1.0, "from 0 to 0.99"),
     ("loss_focus_gradient", None, "True or False"),
@@ -162,13 +165,40 @@ def test_token_norm_needs_text_to_take_the_norm_from():
         tiny_config(token_norm=True, prompt_template="{visual}")
 
 
-def test_a_wrong_value_set_later_is_seen_when_the_model_is_made():
-    from aullm_hf.model import AULLMForAUDetection
-
+@pytest.mark.parametrize(("name", "value", "allowed"), INVALID, ids=[f"{n}={v}"[:40] for n, v, _ in INVALID])
+def test_a_wrong_assignment_is_refused_at_once_or_when_the_model_is_made(name, value, allowed):
+    if name == "aus":
+        pytest.skip("an argument, not a field")
     config = tiny_config(prompt_segments=[[1], "visual"])
-    config.high_dim = -1
-    with pytest.raises(ValueError, match=r"AULLMConfig\.high_dim is -1"):
+    with pytest.raises(ValueError, match=rf"AULLMConfig\.{name}.* is [\s\S]*allowed: .*({allowed})"):
+        setattr(config, name, value)
         AULLMForAUDetection(config)
+
+
+def test_a_wrong_assignment_leaves_the_field_as_it_was():
+    config = AULLMConfig()
+    for name, value in (("projector", 5), ("num_frames", 6.0), ("led_r1", 1.0), ("lora", {"r": 0})):
+        before = getattr(config, name)
+        with pytest.raises(ValueError, match=rf"^AULLMConfig\.{name}.* is .*; allowed: "):
+            setattr(config, name, value)
+        assert getattr(config, name) == before
+    config.led_alpha = 1  # a whole number is a number, also from JSON
+    assert AULLMConfig.from_dict({"led_alpha": 1}).led_alpha == 1
+
+
+def test_what_is_changed_inside_a_list_or_dictionary_is_seen_when_the_model_is_made():
+    config = tiny_config(prompt_segments=[[1], "visual"])
+    config.thresholds["AU4"] = 2.0
+    with pytest.raises(ValueError, match=r"AULLMConfig\.thresholds is .*a number from 0 to 1"):
+        AULLMForAUDetection(config)
+
+
+@pytest.mark.parametrize("config", [AULLMConfig, BaselineConfig])
+def test_every_field_is_typed_and_documented_in_a_line(config):
+    for one in fields(config):
+        if one.name not in PreTrainedConfig.__dataclass_fields__:
+            assert not isinstance(one.type, str), f"the type of {one.name} is text, which is not checked"
+            assert 10 < len(one.metadata["help"]) < 80 and f"{one.name}: {one.metadata['help']}" in config.__doc__
 
 
 def test_misspelled_fields_are_refused_with_the_right_name():
@@ -178,7 +208,7 @@ def test_misspelled_fields_are_refused_with_the_right_name():
 
 def test_what_is_overridden_at_loading_is_checked(tmp_path):
     tiny_config().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"thresholds .*the keys"):
+    with pytest.raises(ValueError, match=r"thresholds .*from 0 to 1"):
         AULLMConfig.from_pretrained(tmp_path, thresholds={"AU1": 3.0})
     with pytest.raises(ValueError, match=r"aus .*nothing at loading"):
         AULLMConfig.from_pretrained(tmp_path, aus=[1, 4, 6])

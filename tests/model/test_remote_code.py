@@ -38,6 +38,12 @@ else:
 
 frames = np.load(out + "/frames.npy")
 config = AutoConfig.from_pretrained(path, trust_remote_code=True)
+try:
+    config.projector = 5
+except ValueError as error:
+    assert "AULLMConfig.projector is 5; allowed: one of 'efp'" in str(error), error
+else:
+    raise SystemExit("a wrong assignment passes: the types of the fields are text here")
 processor = AutoProcessor.from_pretrained(path, trust_remote_code=True)
 model = AutoModel.from_pretrained(path, trust_remote_code=True)
 again = AutoModelForVideoClassification.from_pretrained(path, trust_remote_code=True)
