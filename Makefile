@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := aullm_hf training tests
 
-.PHONY: install quickstart controls test test-slow soak fuzz lower-bounds quality style
+.PHONY: install quickstart controls test test-slow soak fuzz lower-bounds docs quality style
 
 install: $(INSTALLED)
 
@@ -38,6 +38,14 @@ fuzz: $(INSTALLED)
 # The core tests with the oldest versions that setup.cfg allows, in an environment of their own.
 lower-bounds: $(INSTALLED)
 	$(BIN)/python tests/lower_bounds.py
+
+# README and docs/ as a site in site/; a broken link or a name that is gone fails.
+docs: $(VENV)/.docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(VENV)/.docs-installed: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
 
 quality: $(INSTALLED)
 	$(BIN)/ruff check $(CODE)
