@@ -28,6 +28,7 @@ BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 TRIES = 3  # of one request
 LONGEST_WAIT = 300.0  # seconds, whatever the Hub asks for
 TIMEOUT = {"connect": 10.0, "read": 60.0, "write": 60.0, "pool": 60.0}  # seconds, where the request sets none
+NO_CONNECTION = (httpx.ConnectError, httpx.ConnectTimeout)
 UNREACHABLE = (OSError, httpx.TransportError)  # what loading from the Hub may end in; the latter is no OSError
 
 
@@ -42,6 +43,7 @@ class PatientClient(httpx.Client):
         super().__init__(follow_redirects=True, timeout=None, **options)
         self.tries = tries
         self.silent: set[str] = set()  # hosts that were given up: tried once until they answer
+        self.reached: set[str] = set()  # hosts that answered; to any other, no connection means no network
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         limits = request.extensions.get("timeout") or {}
@@ -57,6 +59,7 @@ class PatientClient(httpx.Client):
             wait = backoff(attempt)
             try:
                 response = super().send(request, **options)
+                self.reached.add(host)
                 if response.status_code not in BUSY:
                     self.silent.discard(host)
                     return response
@@ -64,6 +67,9 @@ class PatientClient(httpx.Client):
                 response.close()
             except httpx.TransportError as error:
                 reason = f"the line was cut ({type(error).__name__})"
+                if isinstance(error, NO_CONNECTION) and host not in self.reached:
+                    reason, tries = str(error), attempt
+                    break
             if attempt < tries:
                 path = urlsplit(str(request.url)).path  # the query of a signed address is a key to it
                 logger.warning("%s to %s %s; trying again in %g s", reason, request.method, path, wait)

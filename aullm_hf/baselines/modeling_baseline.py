@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, ResNetModel
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 
 from ..model.led import TemporalFilter
+from ..model.locating import check_location, hub_arguments
 from ..model.modeling_aullm import AUDetectionOutput, AULLMForAUDetection
 from ..model.starting import drawn_on_the_cpu
 from .at import AT
@@ -73,9 +74,12 @@ class BaselineForAUDetection(PreTrainedModel):
         self.post_init()
 
     @classmethod
-    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """As every PreTrainedModel, from safetensors alone: nothing is unpickled, whatever else lies there."""
-        return super().from_pretrained(*args, **{**kwargs, "use_safetensors": True})
+        path = pretrained_model_name_or_path
+        if path is not None:
+            check_location("pretrained_model_name_or_path", path, **hub_arguments(kwargs))
+        return super().from_pretrained(path, *args, **{**kwargs, "use_safetensors": True})
 
     @property
     def view(self) -> str:

@@ -12,33 +12,19 @@ from safetensors import SafetensorError
 
 from ..checksums import damage_of_checkpoint
 from ..hub_client import UNREACHABLE, be_patient
+from ..model.locating import check_location
 
 
 @contextmanager
 def opening(model: str | os.PathLike, revision: str | None = None) -> Iterator[None]:
-    """Around whatever reads a checkpoint: its errors name the model, in one line.
-
-    A wrong path is told before the Hub is asked, which would speak of repositories.
-    """
+    """Around whatever reads a checkpoint: its errors name the model, in one line."""
     name = os.fspath(model)
     folder = Path(name)
-    if folder.is_file():
-        raise ValueError(f"model={name!r} is a file; give the folder of the checkpoint")
-    looks_like_a_path = folder.is_absolute() or len(folder.parts) > 2
-    if not name.strip() or (looks_like_a_path and not folder.is_dir()):
-        raise ValueError(
-            f"model={name!r} is no folder; give a checkpoint's, or a repository on the Hub such as me/casme2-aullm"
-        )
-    if folder.is_dir() and not (folder / "config.json").is_file():  # a run's folder, most often
-        nested = (found for deep in range(1, 4) for found in sorted(folder.glob("*/" * deep + "config.json")))
-        below = next(nested, None)
-        hint = f"; did you mean {str(below.parent)!r}?" if below else ""
-        raise ValueError(f"model={name!r} is a folder without a config.json, so no checkpoint{hint}")
+    be_patient()
+    check_location("model", name, revision=revision)
     if folder.is_dir() and revision:
         raise ValueError(f"revision={revision!r} is not allowed: the folder {name!r} has none, only a repository has")
-    if not folder.is_dir():
-        be_patient()
-    elif found := damage_of_checkpoint(folder):
+    if folder.is_dir() and (found := damage_of_checkpoint(folder)):
         raise ValueError(
             f"the checkpoint {name!r} was changed since its fold was finished: {', '.join(found[:3])}. Put the files "
             "back, or copy the folder out of the run if the change is wanted"

@@ -22,6 +22,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
 from .configuration_aullm import AULLMConfig
 from .dropout import PairedDropout
 from .graph import prior_mask
+from .locating import check_location, hub_arguments
 
 ADAPTER = "default"
 _QUIET = threading.Lock()  # transformers' verbosity is global: one load at a time lowers it
@@ -85,6 +86,8 @@ def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:
     hub = {
         key: loading.pop(key) for key in ("token", "cache_dir", "local_files_only", "force_download") if key in loading
     }
+    advice = " If the LLM is somewhere else here, pass llm_name_or_path='/path/to/it'."
+    check_location("llm_name_or_path", name, revision=revision, advice=advice, **hub_arguments(hub))
     check_same_llm(config.text_config, llm_config_of(name, revision, **hub), name)
     with _QUIET:
         verbosity = logging.get_verbosity()

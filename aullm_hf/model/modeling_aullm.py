@@ -47,6 +47,7 @@ from .evidence import EvidenceCells, EvidenceGate
 from .explaining import ClipExplanation, explain
 from .graph import GraphReading, RelationGraph, RelationLayer, prior_mask
 from .led import TemporalFilter
+from .locating import check_location, hub_arguments
 from .losses import configured_loss
 from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
 from .prompting import LLMReading, Prompt, compile_prompt
@@ -200,6 +201,12 @@ class AULLMPreTrainedModel(PreTrainedModel):
         name = base or config.llm_name_or_path
         if name is None:
             raise ValueError("No base LLM: pass base='...' (a folder or a Hub name) or set config.llm_name_or_path.")
+        check_location(
+            "base" if base else "llm_name_or_path",
+            name,
+            revision=revision or config.llm_revision,
+            **hub_arguments(hub),
+        )
         config.llm_name_or_path = str(name)
         config.llm_revision = pinned_revision(str(name), revision or config.llm_revision, **hub)
         config.text_config = llm_config_of(str(name), config.llm_revision, **hub)
@@ -237,6 +244,8 @@ class AULLMPreTrainedModel(PreTrainedModel):
         """
         path = pretrained_model_name_or_path
         check_text("pretrained_model_name_or_path", path, "a checkpoint's folder or Hub name", paths=True)
+        if path is not None:
+            check_location("pretrained_model_name_or_path", path, **hub_arguments(kwargs))
         dtype = kwargs.pop("torch_dtype", None) if dtype is None else dtype
         kwargs = {k: v for k, v in kwargs.items() if v is not None or k in cls.config_class.__dataclass_fields__}
         where = {key: kwargs[key] for key in (*_HUB_KEYS, "revision", "subfolder") if kwargs.get(key) is not None}

@@ -17,6 +17,7 @@ from transformers.image_processing_utils import BatchFeature
 from transformers.video_processing_utils import VideoProcessorMixin
 
 from .arguments import check_dense, shown
+from .locating import PROCESSOR, check_location, hub_arguments
 
 MAX_FRAMES = 1024  # that a model reads, as in AULLMConfig
 MAX_SIDE = 16_384  # pixels of a frame
@@ -104,6 +105,17 @@ class AULLMVideoProcessor(VideoProcessorMixin):
         self.value_range = value_range
         self.include_last = include_last
         self.face = face
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """The processor of a checkpoint's folder or of a repository on the Hub."""
+        path = pretrained_model_name_or_path
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(
+                f"pretrained_model_name_or_path is {shown(path)}; allowed: a checkpoint's folder or Hub name."
+            )
+        check_location("pretrained_model_name_or_path", path, file=PROCESSOR, **hub_arguments(kwargs))
+        return super().from_pretrained(path, *args, **kwargs)
 
     @classmethod
     def for_config(cls, config: Any, **settings: Any) -> "AULLMVideoProcessor":

@@ -16,7 +16,7 @@ from ..tiny_llm import build_tiny_llm
 from .data import SYNTHETIC, aus_of_run, load_run_data, needs_root
 from .jobs import assigned_jobs, jobs_of, steps_of, trainings
 from .memory import activation_bytes, step_memory, weights_of
-from .model import LICENCES, TINY, is_baseline, is_tiny, model_config, processor_of, tiny_sizes
+from .model import LICENCES, TINY, check_llm, is_baseline, is_tiny, model_config, processor_of, tiny_sizes
 from .optimizer import GROUPS, group_of
 from .settings import ConfigError, RunConfig
 from .stand_in import has_au_counts, join, stand_in_table, synthetic_table
@@ -99,10 +99,8 @@ def model_on_meta(config: RunConfig, aus: list[int]) -> tuple[PreTrainedModel, s
             said = name
         except OSError as error:
             if name not in LICENCES:
-                raise ConfigError(
-                    f"The base LLM {name!r} is not on this machine, so its shape is not known; download it first "
-                    f"(hf download {name}) or give its folder with --llm_name_or_path."
-                ) from error
+                check_llm(config.model, local_files_only=True, advice=" A plan needs the shape of the LLM.")
+                raise ConfigError(str(error)) from error
             said = f"{name} (not on this machine; its published shape: 28 layers, 1536 wide)"
     said = f"around the LLM {said}"
     # The plan needs no tokenizer: about a token for four and a half letters.

@@ -24,7 +24,7 @@ from .failures import NOT_WRITABLE, Failures, attempt, file_trouble
 from .fold import Job, train_final, train_fold
 from .jobs import assigned_jobs, final_calibration, jobs_of, jobs_to_inspect, steps_of
 from .launch import PROG, Launch
-from .model import build_model, draws_nothing, processor_of
+from .model import build_model, check_llm, draws_nothing, processor_of
 from .progress import Progress
 from .run_info import run_info
 from .run_state import is_finished, is_reported, lock_of, locked, open_run, set_damaged_aside, set_reported
@@ -62,6 +62,7 @@ def run(config: RunConfig, launch: Launch) -> int:
         distributed.warn_if_alone(launch.place)
 
     aus = aus_of_run(config.data)
+    check_llm(config.model)
     with config.training.main_process_first(desc="data, LLM and run.json"):
         data = load_run_data(config.data, config.model.image_size)
         clips = clips_of(data.clips, aus)

@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -11,6 +12,7 @@ from ..baselines import ARCHITECTURES, BaselineConfig, BaselineForAUDetection, B
 from ..baselines.linear_svm import LinearSVM
 from ..hub_client import UNREACHABLE, be_patient
 from ..model import AULLMConfig, AULLMForAUDetection, AULLMVideoProcessor
+from ..model.locating import check_location
 from ..tiny_llm import build_tiny_llm
 from .checkpoints import is_sealed, replace_folder, seal
 from .run_state import locked
@@ -64,6 +66,21 @@ def is_tiny(settings) -> bool:
 def tiny_sizes(settings) -> dict:
     sizes = settings.tiny_llm or {}
     return yaml.safe_load(sizes) if isinstance(sizes, str) else dict(sizes)
+
+
+def check_llm(settings, **hub: Any) -> None:
+    """Refuse an LLM that is neither here nor on the Hub, before clips are built for it.
+
+    Args:
+        hub: local_files_only and the like, as for `from_pretrained`.
+    """
+    if is_baseline(settings) or settings.llm_name_or_path is None or is_tiny(settings):
+        return
+    be_patient()
+    try:
+        check_location("llm_name_or_path", settings.llm_name_or_path, revision=settings.llm_revision, **hub)
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from error
 
 
 def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForAUDetection | BaselineForAUDetection:

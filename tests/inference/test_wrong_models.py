@@ -33,13 +33,14 @@ def place(tmp_path, checkpoint, monkeypatch):
 
 
 WRONG = {
-    "no/such/folder": "model='no/such/folder' is no folder; give a checkpoint's, or a repository on the Hub",
-    "/no-such-folder": "model='/no-such-folder' is no folder",
-    "": "model='' is no folder",
-    "file": "model='file' is a file; give the folder of the checkpoint",
-    "empty": "model='empty' is a folder without a config.json, so no checkpoint",
-    "runs/a": "did you mean 'runs/a/folds/sub01/checkpoint'?",
-    "me/unheard-of": "'me/unheard-of', which is no folder here, could not be read: ",
+    "no/such/folder": "model is 'no/such/folder': there is no folder",
+    "/no-such-folder": "model is '/no-such-folder': there is no such folder, and no repository can have that name",
+    "": "model is ''; give a folder, or a repository on the Hub",
+    "file": "model is 'file', a file; give the folder that holds it",
+    "empty": "model is 'empty', a folder without a config.json, so no checkpoint",
+    "runs/a": "such as 'runs/a/folds/sub01/checkpoint'. Its folds are sub01",
+    "runs/aa": "Did you mean 'runs/a'?",
+    "me/unheard-of": "no repository of that name in the cache; the Hub was not asked, because HF_HUB_OFFLINE is set",
     "torn": "the checkpoint 'torn' could not be read: ",
     "bert": "'bert' holds a model of type 'bert', not an AU-LLM checkpoint",
     "cut": "the checkpoint 'cut' could not be read: ",

@@ -163,8 +163,9 @@ class _Handler(BaseHTTPRequestHandler):
             if self.half:
                 self.cut()
 
-    def missing(self, what: str):
-        return self.answer({"error": what}, 404, {"X-Error-Code": what, "X-Error-Message": what})
+    def missing(self, what: str, commit: str | None = None):
+        at = {"X-Repo-Commit": commit} if commit else {}  # by which the client remembers that a file is not there
+        return self.answer({"error": what}, 404, {"X-Error-Code": what, "X-Error-Message": what, **at})
 
     def route(self):
         url = urlsplit(self.path)
@@ -314,7 +315,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.missing("RevisionNotFound")
         entry = repo["commits"][sha].get(path)
         if entry is None:
-            return self.missing("EntryNotFound")
+            return self.missing("EntryNotFound", sha)
         content = self.hub.content(entry)
         headers = {"ETag": f'"{entry.get("lfs") or git_sha(content)}"', "X-Repo-Commit": sha}
         headers |= {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
