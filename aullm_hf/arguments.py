@@ -23,6 +23,11 @@ def first_few(items: Iterable[Any], limit: int = 5) -> str:
     return ", ".join(map(str, items[:limit])) + (f" and {len(items) - limit} more" if len(items) > limit else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 source, 2 sources."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def check_choice(name: str, value: Any, allowed: Collection[str | None]) -> None:
     if not isinstance(value, str | None) or value not in allowed:
         raise ValueError(f"{name}={shown(value)} is not allowed; choose one of {', '.join(map(repr, allowed))}")

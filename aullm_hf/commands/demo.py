@@ -4,19 +4,20 @@ import argparse
 import socket
 import sys
 
+from . import options as shared
+
 EXAMPLES = """examples:
   aullm demo --model runs/quickstart/folds/sub01/checkpoint
   aullm demo --model me/casme2-aullm --port 7870
-  aullm demo --model me/casme2-aullm --share          (a public address for a few days; asks nobody who comes)
+  aullm demo --model me/casme2-aullm --share          (a public address for a few days, without a login)
 
 Only this machine can open the page unless --host or --share says otherwise. No clip is kept."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = __doc__, EXAMPLES
-    parser.add_argument("--model", required=True, help="a folder with a checkpoint, or a repository on the Hub")
-    parser.add_argument("--revision", help="branch, tag or commit of the repository")
-    parser.add_argument("--device", help="cpu, cuda, ..; the GPU where there is one")
+    shared.add_model(parser)
+    shared.add_device(parser)
     parser.add_argument("--port", type=int, help="the first free one from 7860 on, if not given")
     parser.add_argument("--host", default="127.0.0.1", help="which address to serve on (default: this machine only)")
     parser.add_argument("--share", action="store_true", help="a public address through gradio.live")
@@ -27,7 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from ..inference.demo.analysis import Demo, Limits
     from ..inference.demo.page import launch
-    from ..inference.detecting import AUDetector
 
     for name in ("max_mb", "max_seconds"):
         if not getattr(options, name) > 0:  # NaN is not
@@ -44,14 +44,13 @@ def run(options: argparse.Namespace) -> int:
             f"Warning: --host {options.host} lets other machines of the network open the page.",
             file=sys.stderr,
         )
-    detector = AUDetector(options.model, revision=options.revision, device=options.device)
-    demo = Demo(detector, Limits(megabytes=options.max_mb, seconds=options.max_seconds))
+    demo = Demo(shared.load_detector(options), Limits(megabytes=options.max_mb, seconds=options.max_seconds))
     launch(demo, host=options.host, port=options.port, share=options.share)
     return 0
 
 
 def check_address(host: str, port: int | None) -> None:
-    """Refuse an address that cannot be served on, before any model is loaded. Without a port, any free one will do."""
+    """Refuse an address that cannot be served on, before any model is loaded. Without a port, any free one."""
     if port is not None and not 1 <= port <= 65535:
         raise ValueError(f"--port is {port}; give 1 to 65535, or leave it out.")
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.errors import escape_control
+from . import options as shared
 
 EXAMPLES = """examples:
   aullm info me/casme2-aullm
@@ -15,8 +16,8 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = __doc__, EXAMPLES
-    parser.add_argument("model", metavar="MODEL", help="a folder with a checkpoint, or a repository on the Hub")
-    parser.add_argument("--revision", help="branch, tag or commit of the repository")
+    parser.add_argument("model", metavar="MODEL", help=shared.MODEL_HELP)
+    shared.add_revision(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
 
 

@@ -5,7 +5,8 @@ from importlib import import_module
 _HOME_OF = {
     "AUDetector": "detecting",
     "detect_aus": "detecting",
-    "ReadClip": "reading.clips",
+    "ReadClip": "reading.cropping",
+    "explain_clips": "explaining",
     "name_aus": "results",
 }
 
@@ -16,4 +17,4 @@ def __getattr__(name: str):  # lazily, so that `aullm --help` imports neither to
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
 
-__all__ = ["AUDetector", "ReadClip", "detect_aus", "name_aus"]
+__all__ = ["AUDetector", "ReadClip", "detect_aus", "explain_clips", "name_aus"]

@@ -63,4 +63,17 @@ def commit_of(model: str | os.PathLike, revision: str | None) -> str | None:
     return commit if re.fullmatch(r"[0-9a-f]{40}", commit) else revision
 
 
-__all__ = ["check_download", "commit_of", "opening"]
+def digest_of(model: str | os.PathLike) -> str | None:
+    """Tells a folder's checkpoint from one that was trained again in its place; None for a repository."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        stat = path.stat()
+        state = path.read_bytes() if path.suffix == ".json" else repr((stat.st_size, stat.st_mtime_ns)).encode()
+        digest.update(path.name.encode() + b"\0" + state)
+    return digest.hexdigest()[:16]
+
+
+__all__ = ["check_download", "commit_of", "digest_of", "opening"]

@@ -3,7 +3,6 @@
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +12,44 @@ import torch
 from transformers import PreTrainedModel
 
 from ..arguments import check_choice, check_number, check_path, check_whole, shown
-from ..data.faces import FaceFinder, FaceRecipe
 from ..data.threads import available_cores
 from ..model import AULLMForAUDetection, AULLMVideoProcessor
-from .checkpoints import commit_of, opening
-from .reading.clips import ReadClip, Reader
-from .reading.cropping import Look
-from .reading.prefetching import read_ahead
-from .reading.sources import Source, sources_of
+from .checkpoints import commit_of, digest_of, opening
+from .reading.clip_source import ClipSource
+from .reading.clips import Reader
+from .reading.crop_settings import FACE_MODES, FACES, choose_crop_settings
+from .reading.cropping import ReadClip
+from .reading.prefetching import prefetch
+from .reading.sources import expand_sources
 from .reading.windows import check_window
-from .results import table_of
-
-FACE_MODES = ("align", "follow", "none")
-FACES = ("largest", "all")
+from .results import join_tables, table_of
 
 
 class AUDetector:
-    """A loaded model with its processor: clips in, rows out. Many threads may share one.
+    """A loaded model with its processor: clips in, one row per clip (or window, or face) out. Threads may share one.
 
-    model: a checkpoint's folder or Hub name (`revision`, `dtype` and further arguments go to `from_pretrained`), or a
-        loaded model, with its `processor`.
-    face: how faces are cut out. None: as the checkpoint's processor says; "align": once a clip, as in training;
-        "follow": the crop moves with the face, smoothly, for recordings in which the head does; "none": the clips are
-        cropped already. `face_model` is YuNet's file, where it is not the Hub's.
-    faces: "largest", or "all" of them, numbered by who is who.
-    window, stride: seconds; None cuts what lasts over 5 s into windows of 0.5 s, half of that apart; 0 cuts nothing.
-    fps: the true frame rate of sources that do not say theirs, or say it wrongly.
-    workers: threads that read ahead of the model.
+    Args:
+        model: a checkpoint's folder, a repository on the Hub, or a loaded model (then also its `processor`).
+        processor: of a loaded model; None: the one that fits its configuration.
+        revision: branch, tag or commit of a repository.
+        device: "cpu", "cuda", ..; None: the GPU where there is one.
+        dtype: of the frozen LLM: "float32", "bfloat16" or "float16"; None: as stored.
+        face: how faces are cut out. None: as the model was trained; "align": located once per clip, as in training;
+            "follow": the crop moves with the head, smoothly, for long recordings; "none": the clips are cropped.
+        faces: "largest", or "all" of them, each with a number that it keeps.
+        window: seconds; None: what lasts over 5 s is read in windows of 0.5 s; 0: every clip whole.
+        stride: seconds from one window to the next; None: half a window.
+        fps: the true frame rate of sources that do not say theirs, or say it wrongly.
+        face_model: YuNet's .onnx file, where it is not the Hub's.
+        batch_size: clips that the model reads at once.
+        workers: threads that read sources while the model works; None: all cores but one, at most 8.
+        **loading: further arguments of `from_pretrained`.
+
+    Example:
+        >>> from aullm_hf.inference import AUDetector
+        >>> detector = AUDetector("me/casme2-aullm", window=0.5, faces="all")  # doctest: +SKIP
+        >>> for rows in detector.detect(["talk.mp4", "frames/EP01"]):  # doctest: +SKIP
+        ...     print(rows[["source", "start", "end", "face_id", "p_AU12"]])
     """
 
     def __init__(
@@ -71,7 +81,7 @@ class AUDetector:
             check_path("face_model", face_model, "the file of YuNet's weights, or None")
         if not (processor is None or hasattr(processor, "num_frames")):
             raise TypeError(f"processor={shown(processor)} is not allowed; give an AULLMVideoProcessor, or None")
-        self.device = _device(device)
+        self.device, self.dtype = _device(device), None if dtype is None else str(dtype)
         if isinstance(model, PreTrainedModel):
             self.model, self.name = model, str(model.name_or_path or type(model).__name__)
             self.processor = processor or AULLMVideoProcessor.for_config(model.config)
@@ -85,44 +95,40 @@ class AUDetector:
             self.revision = commit_of(self.name, revision)
         self.model.to(self.device).eval()
         self.labels: list[str] = self.model.config.labels
+        self.trained_on: str | None = None
         self.thresholds = {label: self.model.config.thresholds[label] for label in self.labels}
         self.batch_size, self.fps = batch_size, fps
         self.workers = workers or max(min(available_cores() - 1, 8), 1)  # one core is left to the model
-        self.reader, self.face_warning = self._reader(face, faces, window, stride, face_model)
-        self._one_at_a_time = threading.Lock()
+        crop, self.warning = choose_crop_settings(self.processor, face, faces, face_model)
+        self.reader = Reader(crop, window, stride)
+        if self.warning:
+            warnings.warn(self.warning, stacklevel=2)
+        self._model_lock = threading.Lock()
 
-    def _reader(
-        self, face: str | None, faces: str, window: float | None, stride: float | None, face_model: str | Path | None
-    ) -> tuple[Reader, str]:
-        """How clips are read, and in what that differs from how the training clips were."""
-        trained = FaceRecipe.from_dict(self.processor.face) if self.processor.face else None
-        mode = face or (trained.face if trained else "none")
-        recipe = replace(trained or FaceRecipe(size=self.processor.size), face="none" if mode == "none" else "align")
-        finder = FaceFinder(face_model) if mode != "none" else None
-        warning = ""
-        if trained and mode == "none" and trained.face == "align":
-            warning = "the model was trained on aligned faces, but clips were taken as they are (face='none')"
-        elif mode != "none" and (trained is None or trained.face == "none"):
-            warning = f"the model was trained on clips that came cropped, but faces were cut out here (face='{mode}')"
-        elif mode == "follow":
-            warning = "the model was trained with one transform a clip, but the crop followed the face (face='follow')"
-        if finder is not None and trained and trained.detector and trained.detector != finder.digest:
-            other = (
-                f"faces were found by another detector ({finder.digest[:12]}) than in training "
-                f"({trained.detector[:12]}); face_model= takes that one"
-            )
-            warning = f"{warning}; {other}" if warning else other
-        if warning:
-            warnings.warn(warning, stacklevel=3)
-        look = Look(self.processor.num_frames, recipe, finder, everyone=faces == "all", follow=mode == "follow")
-        return Reader(look, window, stride, warning), warning
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What rows depend on beside the clips: results made with other settings are not continued."""
+        crop = self.reader.crop
+        return {
+            "model": self.name,
+            "revision": self.revision,
+            "weights": digest_of(self.name),
+            "dtype": self.dtype,
+            "face": crop.recipe.to_dict(),
+            "detector": crop.finder.digest if crop.finder else None,
+            "follow": crop.follow,
+            "faces": "all" if crop.all_faces else "largest",
+            "window": self.reader.window,
+            "stride": self.reader.stride,
+        }
 
     # ---------------------------------------------------------------- public
 
-    def read(self, source: Any, *, keep_onset: bool = False) -> Iterator[ReadClip]:
+    def read(self, source: Any) -> Iterator[ReadClip]:
         """One source (a path, images, an array) -> its clips, windows and faces, failures included."""
-        for each in [source] if isinstance(source, Source) else sources_of(source, self.fps):
-            yield from self.reader.read(each, keep_onset=keep_onset)
+        for each in expand_sources(source, self.fps):
+            if not each.ignored:
+                yield from self.reader.read(each)
 
     def probabilities(self, clips: Sequence[ReadClip]) -> np.ndarray:
         """(clips, n_AU) float64; NaN where a clip has a reason."""
@@ -131,21 +137,29 @@ class AUDetector:
         for first in range(0, len(good), self.batch_size):
             batch = good[first : first + self.batch_size]
             pixel_values = self.processor([clips[at].frames for at in batch])["pixel_values"]
-            with self._one_at_a_time, torch.inference_mode():
+            with self._model_lock, torch.inference_mode():
                 logits = self.model(pixel_values.to(self.device)).logits
                 out[batch] = self.model.probabilities(logits).double().cpu().numpy()
         return out
 
     def rows(self, clips: Sequence[ReadClip]) -> pd.DataFrame:
-        """One row a clip, in order."""
-        return table_of(clips, self.probabilities(clips), self.thresholds, self.name, self.revision)
+        """One row per clip, in order."""
+        about = {"warning": self.warning, "trained_on": self.trained_on, "model": self.name, "revision": self.revision}
+        return table_of(clips, self.probabilities(clips), self.thresholds, **about)
 
     def detect(self, sources: Any) -> Iterator[pd.DataFrame]:
-        """Rows of all that is named, in batches, while the next are being read."""
-        yield from (rows for rows, _ in self._batches(sources_of(sources, self.fps)) if len(rows))
+        """Rows of all that is named, in batches, while the next are being read.
 
-    def detect_each(self, sources: Iterator[Source] | Sequence[Source]) -> Iterator[tuple[Source, pd.DataFrame]]:
-        """Source after source with all of its rows; what belongs together comes together."""
+        Args:
+            sources: a path, a pattern, a table of paths, an array, frames, or a list of those, as for `detect_aus`.
+        """
+        named = (source for source in expand_sources(sources, self.fps) if not source.ignored)
+        yield from (rows for rows, _ in self._batches(named) if len(rows))
+
+    def detect_each(
+        self, sources: Iterator[ClipSource] | Sequence[ClipSource]
+    ) -> Iterator[tuple[ClipSource, pd.DataFrame]]:
+        """Source after source, each with all of its rows."""
         parts: list[pd.DataFrame] = []
         for rows, ends in self._batches(sources):
             begin = 0
@@ -156,12 +170,12 @@ class AUDetector:
             parts += [rows.iloc[begin:]] if len(rows) > begin else []
 
     def _batches(
-        self, sources: Iterator[Source] | Sequence[Source]
-    ) -> Iterator[tuple[pd.DataFrame, list[tuple[Source, int]]]]:
+        self, sources: Iterator[ClipSource] | Sequence[ClipSource]
+    ) -> Iterator[tuple[pd.DataFrame, list[tuple[ClipSource, int]]]]:
         """(rows, [(a source that is finished, how many of these rows are its and those before it)])."""
         clips: list[ReadClip] = []
-        ends: list[tuple[Source, int]] = []
-        for source, clip, ended in read_ahead(sources, self.reader.read, self.workers, 2 * self.batch_size):
+        ends: list[tuple[ClipSource, int]] = []
+        for source, clip, ended in prefetch(sources, self.reader.read, self.workers, 2 * self.batch_size):
             if ended:
                 ends.append((source, len(clips)))
             else:
@@ -174,13 +188,22 @@ class AUDetector:
 
 
 def detect_aus(paths: Any, model: str | Path | PreTrainedModel, **options: Any) -> pd.DataFrame:
-    """Clips -> a table with a row each; `options` are AUDetector's.
+    """Clips -> a table with one row per clip: probability, activity and threshold of each AU.
 
-    paths: a video, a folder (of frames, videos or frame folders), a pattern, a table of paths, an array, or a list.
+    Args:
+        paths: a video, a folder (of frames, videos or frame folders), a pattern, a table of paths, an array of frames,
+            or a list of those.
+        model: a checkpoint's folder, a repository on the Hub, or a loaded model.
+        **options: those of `AUDetector`.
+
+    Example:
+        >>> from aullm_hf import detect_aus
+        >>> table = detect_aus("talks/*.mp4", "me/casme2-aullm", window=0.5)  # doctest: +SKIP
+        >>> table[["source", "start", "end", "p_AU12", "active_AU12", "reason"]]  # doctest: +SKIP
     """
     detector = AUDetector(model, **options)
     tables = list(detector.detect(paths))
-    return pd.concat(tables, ignore_index=True) if tables else detector.rows([])
+    return join_tables(tables) if tables else detector.rows([])
 
 
 def best_device() -> str:
@@ -190,16 +213,19 @@ def best_device() -> str:
 
 
 def _device(asked: str | torch.device | None) -> torch.device:
-    """The device, which has to be there: PyTorch alone says so when the model is moved, or when numbers come back."""
+    """The device, checked: PyTorch itself complains only when the model is moved, or when numbers come back."""
     if not isinstance(asked, str | torch.device | None):
         raise TypeError(f"device={shown(asked)} is not allowed; give cpu, cuda, cuda:1 or mps, or leave it out")
     try:
         device = torch.device(asked or best_device())
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:  # no such word, not built for it, no such card
-        said = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"device={shown(str(asked))} cannot be used here ({shown(said)}); give cpu, cuda, cuda:1 or mps, or leave "
-            "it out"
+            f"device={shown(str(asked))} cannot be used here ({shown(reason)}); give cpu, cuda, cuda:1 or mps, or "
+            "leave it out"
         ) from error
     return device
+
+
+__all__ = ["AUDetector", "detect_aus"]

@@ -11,7 +11,7 @@ import pandas as pd
 from aullm_hf.data import AnnotationError
 from aullm_hf.data.published.casme2 import LAYOUT
 from aullm_hf.data.reading.tables import find_header, missing_columns, read_sheets
-from aullm_hf.inference.reading.sources import sources_of
+from aullm_hf.inference.reading.sources import expand_sources
 from support.clip_trees import CASME2_HEADER
 from support.refusals import outcome
 
@@ -57,7 +57,7 @@ def attempt(data: bytes) -> str:
                     missing_columns(sheet, LAYOUT.columns, LAYOUT.required)
                 else:
                     [table.explain_empty(row, name) for row, _ in table.rows[:3] for name in table.column]
-            list(sources_of(path))
+            list(expand_sources(path))
 
         return outcome(read, path.name, types=(AnnotationError,))
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from aullm_hf.inference.demo.analysis import Demo, DemoError, Limits, check_upload
-from aullm_hf.inference.demo.bounds import _stored
-from aullm_hf.inference.demo.page import bounds, build_page
+from aullm_hf.inference.demo.page import build_page, request_limits
+from aullm_hf.inference.demo.request_limits import _stored
 from support.videos import noise, write_video
 
 LIMITS = Limits(megabytes=1, waiting=4, upload_seconds=2)
@@ -31,7 +31,8 @@ def served(make_detector, tmp_path_factory):
         page = build_page(demo)
         page.launch(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, max_file_size=1 << 20, ssr_mode=False,
-            app_kwargs={"middleware": [bounds(demo, own_hosts_only=True)], "openapi_url": None}, footer_links=[],
+            app_kwargs={"middleware": [request_limits(demo, own_hosts_only=True)], "openapi_url": None},
+            footer_links=[],
         )  # fmt: skip
         yield page.server_port, folder
         page.close(verbose=False)

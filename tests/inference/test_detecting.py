@@ -11,7 +11,7 @@ import torch
 from aullm_hf import detect_aus
 from aullm_hf.data.faces import FaceRecipe
 from aullm_hf.inference import AUDetector, name_aus
-from aullm_hf.inference.results import CLIP_COLUMNS
+from aullm_hf.inference.columns import CLIP_COLUMNS
 from aullm_hf.model import AULLMVideoProcessor
 from support.videos import noise, write_folder, write_video
 
@@ -78,7 +78,7 @@ def test_short_clips_are_read(tmp_path, make_detector):
 def test_a_row_has_every_column_in_order(make_detector):
     table = pd.concat(make_detector().detect([np.stack(noise(8)), "gone.mp4"]))
     assert list(table.columns) == [*CLIP_COLUMNS, *P, "active_AU1", "active_AU4", "active_AU12", "threshold_AU1",
-                                   "threshold_AU4", "threshold_AU12", "model", "revision"]  # fmt: skip
+                                   "threshold_AU4", "threshold_AU12", "trained_on", "model", "revision"]  # fmt: skip
     good, bad = table.iloc[0], table.iloc[1]
     assert good["reason"] == "" and good[P].notna().all() and good["source"] == "array 0"
     assert bad["reason"] == "no such file or folder" and bad[P].isna().all() and pd.isna(bad["active_AU4"])
@@ -105,9 +105,9 @@ def test_every_source_has_its_rows_in_order_whatever_the_batches(tmp_path, make_
         assert table["source"].tolist() == expected["source"].tolist()
         assert table["reason"].tolist() == expected["reason"].tolist()
         np.testing.assert_allclose(table[P].to_numpy(), expected[P].to_numpy(), atol=1e-6)
-        from aullm_hf.inference.reading.sources import sources_of
+        from aullm_hf.inference.reading.sources import expand_sources
 
-        each = list(detector.detect_each(list(sources_of(sources))))
+        each = list(detector.detect_each(list(expand_sources(sources))))
         assert [source.name for source, _ in each] == [str(source) for source in sources]
         assert sum(len(rows) for _, rows in each) == len(expected)
         assert all(set(rows["source"]) == {source.name} for source, rows in each)

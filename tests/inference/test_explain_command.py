@@ -8,9 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from aullm_hf.commands.explain import explain_clips
 from aullm_hf.commands.main import main
-from aullm_hf.inference import AUDetector
+from aullm_hf.inference import AUDetector, explain_clips
 from aullm_hf.inference.pictures.wording import entry, sentence, whereabouts
 from aullm_hf.model import AULLMVideoProcessor
 from aullm_hf.model.explaining import Neighbour

@@ -11,17 +11,17 @@ from aullm_hf.data.faces import to_gray
 from aullm_hf.data.reading.images import read_gray
 from aullm_hf.data.reading.videos import read_video
 from aullm_hf.inference.reading import frames as frames_module
+from aullm_hf.inference.reading.clip_source import ClipSource
 from aullm_hf.inference.reading.frames import (
     ArrayFrames,
-    MiscountedError,
+    FrameCountError,
     VideoFrames,
     as_frame,
     folder_frames,
     measured_fps,
     open_frames,
-    part_of,
+    select_range,
 )
-from aullm_hf.inference.reading.sources import Source
 from aullm_hf.model import AULLMVideoProcessor
 from support.videos import noise, write_folder, write_video
 
@@ -72,8 +72,8 @@ def test_the_callers_frame_rate_goes_before_the_files(tmp_path):
 def test_without_timestamps_the_headers_rate_is_taken_and_said(tmp_path):
     path = write_video(tmp_path / "raw.h264", noise(6, colour=True), codec="libx264", pixels="yuv420p")
     frames = VideoFrames(path)
-    assert "has no timestamps" in frames.remark and len(read_all(frames)) == 6
-    assert VideoFrames(path, fps=50).remark == "" and VideoFrames(path, fps=50).times[-1] == pytest.approx(0.1)
+    assert "has no timestamps" in frames.note and len(read_all(frames)) == 6
+    assert VideoFrames(path, fps=50).note == "" and VideoFrames(path, fps=50).times[-1] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("turn", [90, -90, 180])
@@ -99,7 +99,7 @@ def test_what_the_decoder_leaves_out_is_noticed(tmp_path, monkeypatch):
     path = write_video(tmp_path / "clip.mkv", noise(6))
     frames = VideoFrames(path)
     frames.ticks = [*frames.ticks[:3], frames.ticks[3] - 7, *frames.ticks[3:]]  # a packet that shows nothing
-    with pytest.raises(MiscountedError, match="frame 4 cannot be decoded"):
+    with pytest.raises(FrameCountError, match="frame 4 cannot be decoded"):
         read_all(frames)
     counted = VideoFrames(path, by_decoding=True)
     np.testing.assert_array_equal(read_all(counted), np.stack(noise(6)))
@@ -165,7 +165,7 @@ def test_folders_come_in_the_order_of_their_numbers_with_gaps_in_time(tmp_path):
     frames = folder_frames(folder, fps=100)
     assert frames.numbers.tolist() == [8, 9, *range(11, 20)]
     assert frames.times == pytest.approx((frames.numbers - 8) / 100)
-    assert "1 of 12 frame numbers are missing" in frames.remark and "notes.txt" in frames.remark
+    assert "1 of 12 frame numbers are missing" in frames.note and "notes.txt" in frames.note
     np.testing.assert_array_equal(read_all(frames), np.stack(pictures[:2] + pictures[3:]))
 
 
@@ -227,8 +227,8 @@ def test_parts_are_named_by_frame_numbers_or_seconds(tmp_path):
     video = write_video(tmp_path / "v.mkv", noise(50))
 
     def part(path, **asked):
-        source = Source("x", path, **asked)
-        return part_of(open_frames(source), source)
+        source = ClipSource("x", path, **asked)
+        return select_range(open_frames(source), source)
 
     assert part(folder, onset=42, offset=45)[:2] == (2, 5)
     assert part(video, onset=3, offset=5)[:2] == (2, 4)  # frames of a video count from 1

@@ -13,14 +13,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from aullm_hf.data.facs import AUS as FACS
-from aullm_hf.inference.pictures.clip_pictures import PICTURES, clearest, clip_pictures, explain_clip, title_of
+from aullm_hf.inference.pictures.clip_pictures import (
+    PICTURES,
+    clip_pictures,
+    explain_clip,
+    strongest_windows,
+    title_of,
+)
 from aullm_hf.inference.pictures.drawing import au_number, muscle_of, on_shade, save_figure, shade, spelled_out
 from aullm_hf.inference.pictures.face_map import MUSCLES, Band, band_shape, face_map, ring_shape, spread
 from aullm_hf.inference.pictures.film_strip import attention_over_time, film_strip, on_frames
 from aullm_hf.inference.pictures.probability_bars import probability_bars
 from aullm_hf.inference.pictures.relation_graph import relation_graph
 from aullm_hf.inference.pictures.timeline import merged, timeline, window_spans
-from aullm_hf.inference.reading.clips import ReadClip
+from aullm_hf.inference.reading.cropping import ReadClip
 from aullm_hf.model.explaining import pixel_map
 from support.explanations import AUS, RELATIONS, explanation, peak
 from support.tiny import clips as random_clips
@@ -364,9 +370,9 @@ def test_muscles_are_spelled_out_and_where_there_is_none_the_place():
 
 def test_the_clearest_windows_are_those_furthest_above_a_threshold(make_detector):
     table = windows([0.1, 0.9, 0.4, 0.8], missing=(1,))
-    assert clearest(table, ["AU12"], 1) == [3]
-    assert clearest(table, ["AU12"], 5) == [0, 2, 3]
-    assert clearest(table.iloc[[0, 2]], ["AU12"], 1) == [2]
+    assert strongest_windows(table, ["AU12"], 1) == [3]
+    assert strongest_windows(table, ["AU12"], 5) == [0, 2, 3]
+    assert strongest_windows(table.iloc[[0, 2]], ["AU12"], 1) == [2]
 
 
 def test_titles_say_what_tells_clips_apart():

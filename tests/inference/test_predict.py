@@ -68,7 +68,7 @@ def test_everything_in_a_folder_has_its_rows_and_reasons(folder, face_checkpoint
         assert f"1 x {reason}" in summary
     before = table.drop(columns="name")
     assert main([*command, "--strict"]) == 1
-    assert "8 sources were there already" in capsys.readouterr().err
+    assert "8 sources had rows already" in capsys.readouterr().err
     pd.testing.assert_frame_equal(pd.read_parquet(out), before)
 
 
@@ -90,12 +90,13 @@ def test_a_recording_of_ten_minutes_at_25_frames_a_second(tmp_path, photo, face_
 
 def test_without_a_place_the_active_aus_are_said_by_name(tmp_path, checkpoint, capsys):
     path = write_video(tmp_path / "clip.mkv", noise(8))
-    assert main(["predict", str(path), str(tmp_path / "gone.mp4"), "--model", str(checkpoint), "--no_face"]) == 0
+    named = [str(path), str(tmp_path / "gone.mp4")]
+    assert main(["predict", *named, "--model", str(checkpoint), "--no_face"]) == 1  # one of them does not exist
     said = capsys.readouterr()
     first, second = said.out.strip().splitlines()
     assert "clip.mkv  0.00-0.28 s: AU4 Brow lowerer 0." in first and "(from 0.50)" in first
     assert second.endswith("gone.mp4: not read: no such file or folder")
-    assert said.err.strip().splitlines()[-1].startswith("2 sources, 2 rows; 1 rows with a reason")
+    assert said.err.strip().splitlines()[-1].startswith("2 sources, 2 rows; 1 row with a reason")
 
 
 def test_the_long_form_names_aus_and_muscles(tmp_path, checkpoint):
@@ -159,7 +160,7 @@ def test_a_stopped_run_keeps_its_rows_and_goes_on(tmp_path, checkpoint, capsys):
     kept = journal.read_bytes().count(b"\n") - 1
     assert 2 <= kept < 400
     assert main(command[len(AULLM) :]) == 0
-    assert f"{kept} sources were there already" in capsys.readouterr().err
+    assert f"{kept} sources had rows already" in capsys.readouterr().err
     assert pd.read_csv(out)["source"].map(os.path.basename).tolist() == [f"{at}.mkv" for at in range(400)]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aullm_hf.inference.reading.sources import sources_of
+from aullm_hf.inference.reading.sources import expand_sources
 from support.videos import noise, write_folder, write_video
 
 
@@ -26,14 +26,15 @@ def tree(tmp_path_factory):
 
 
 def names(given, root) -> list[str]:
-    return [os.path.relpath(source.name, root) for source in sources_of(given)]
+    return [os.path.relpath(source.name, root) for source in expand_sources(given) if not source.ignored]
 
 
 def test_a_folder_is_its_videos_and_frame_folders_in_natural_order(tree):
     assert names(tree, tree) == [
         "sub01/EP01_2", "sub01/EP01_10", "videos/clip 2.mp4", "videos/clip 10.MP4", "videos/ünï.avi"
     ]  # fmt: skip
-    assert all(not source.reason for source in sources_of(tree))
+    (notes,) = [source for source in expand_sources(tree) if source.reason]
+    assert notes.name.endswith("notes.txt") and notes.ignored and notes.reason == "is neither a video nor a picture"
 
 
 def test_a_frame_folder_is_one_clip(tree):
@@ -44,15 +45,15 @@ def test_patterns_lists_and_the_same_file_twice(tree):
     assert names(str(tree / "videos" / "clip*"), tree) == ["videos/clip 2.mp4", "videos/clip 10.MP4"]
     assert names(str(tree / "**" / "*.avi"), tree) == ["videos/ünï.avi"]
     assert names([tree / "videos" / "ünï.avi"] * 2, tree) == ["videos/ünï.avi"] * 2
-    (pictures,) = sources_of(str(tree / "sub01" / "EP01_2" / "*.png"))
+    (pictures,) = expand_sources(str(tree / "sub01" / "EP01_2" / "*.png"))
     assert [path.name for path in pictures.frames] == ["img1.png", "img2.png"]
-    both = sources_of([*(tree / "sub01" / "EP01_2").iterdir(), *(tree / "sub01" / "EP01_10").iterdir()])
+    both = expand_sources([*(tree / "sub01" / "EP01_2").iterdir(), *(tree / "sub01" / "EP01_10").iterdir()])
     assert [len(source.frames) for source in both] == [2, 2]  # images are one clip a folder
 
 
 def test_what_is_not_there_is_a_source_with_its_reason(tree):
     given = [tree / "gone.mp4", str(tree / "*.flv"), tree / "sub02", "\0", "http://example.org/a.mp4", ""]
-    found = list(sources_of(given))
+    found = list(expand_sources(given))
     assert [source.reason for source in found] == [
         "no such file or folder", "no file fits this pattern", "the folder holds neither videos nor numbered images",
         found[3].reason, "no such file or folder", "the name is empty; . is the folder you are in",
@@ -66,10 +67,10 @@ def test_links_that_lead_outside_are_listed_and_not_followed(tmp_path):
     write_video(inside / "a.mkv", noise(2))
     (inside / "b.mkv").symlink_to(tmp_path / "outside" / "secret.mkv")
     (inside / "loop").symlink_to(inside)
-    found = {os.path.basename(source.name): source for source in sources_of(inside)}
+    found = {os.path.basename(source.name): source for source in expand_sources(inside)}
     assert found["a.mkv"].reason == "" and "outside" in found["b.mkv"].reason and "link" in found["loop"].reason
     assert found["b.mkv"].path is None
-    (direct,) = sources_of(inside / "b.mkv")  # whoever names it means it
+    (direct,) = expand_sources(inside / "b.mkv")  # whoever names it means it
     assert direct.reason == ""
 
 
@@ -86,7 +87,7 @@ def test_a_table_names_paths_beside_it_and_parts_of_them(tree):
         "g,list.csv,,,,,\n",
         encoding="utf-8",
     )
-    a, b, c, d, e, f, g = sources_of(table, fps=50)
+    a, b, c, d, e, f, g = expand_sources(table, fps=50)
     assert (a.path, a.start, a.end, a.fps) == (tree / "videos" / "clip 2.mp4", 0.5, 1.5, 200)
     assert (b.path, b.onset, b.offset, b.fps) == (tree / "sub01" / "EP01_2", 46, 86, 50)
     assert c.path.name == "ünï.avi" and not c.reason
@@ -97,13 +98,13 @@ def test_a_table_names_paths_beside_it_and_parts_of_them(tree):
 
 def test_a_data_frame_is_a_table(tree):
     frame = pd.DataFrame({"path": [str(tree / "videos" / "clip 2.mp4")] * 2, "start": [0.5, np.nan]})
-    first, second = sources_of(frame)
+    first, second = expand_sources(frame)
     assert (first.start, second.start) == (0.5, None)
 
 
 def test_a_table_without_paths_says_what_it_lacks(tmp_path):
     (tmp_path / "list.csv").write_text("subject,emotion\n1,joy\n")
-    (source,) = sources_of(tmp_path / "list.csv")
+    (source,) = expand_sources(tmp_path / "list.csv")
     assert source.reason.startswith("no row near the top is a header with a column path or file")
 
 
@@ -114,19 +115,19 @@ def test_arrays_are_clips_and_lists_of_them_batches():
     gray, colour = np.stack(noise(5)), np.stack(noise(5, colour=True))
     for one in (gray, colour, torch.from_numpy(colour), list(gray), list(colour), colour.transpose(0, 3, 1, 2),
                 [Image.fromarray(frame) for frame in colour]):  # fmt: skip
-        (source,) = sources_of(one)
+        (source,) = expand_sources(one)
         assert source.name == "array" and len(source.frames) == 5
         assert np.asarray(source.frames[0]).shape[:2] == (48, 64)
     for many in (np.stack([colour, colour]), [gray, colour], [list(gray), list(colour)], iter([gray, gray])):
-        assert [source.name for source in sources_of(many)] == ["array 0", "array 1"]
-    (single,) = sources_of(colour[0])
+        assert [source.name for source in expand_sources(many)] == ["array 0", "array 1"]
+    (single,) = expand_sources(colour[0])
     assert len(single.frames) == 1
 
 
 def test_what_can_be_no_clip_is_an_error():
     for given in (5, None, ["a.mp4", 3.0]):
         with pytest.raises(TypeError, match="names no clip; give a path, an array"):
-            list(sources_of(given))
+            list(expand_sources(given))
 
 
 def test_names_that_are_no_text_can_be_written(tmp_path):
@@ -136,6 +137,6 @@ def test_names_that_are_no_text_can_be_written(tmp_path):
             pass
     except OSError:
         pytest.skip("this file system takes no such name")
-    (source,) = sources_of(tmp_path)
+    (source,) = expand_sources(tmp_path)
     source.name.encode("utf-8")
     assert source.path.exists()

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from aullm_hf.data.faces import Face
-from aullm_hf.inference.reading.tracking import PATIENCE, Identities, Track, look_times, overlap, within
+from aullm_hf.inference.reading.tracking import (
+    LOST_AFTER,
+    FaceTracker,
+    Track,
+    detection_frames,
+    overlap,
+    tracks_between,
+)
 
 
 def face(x, y=100.0, size=80.0) -> Face:
@@ -19,7 +26,7 @@ def test_overlap_is_intersection_over_union():
 
 
 def test_two_faces_keep_their_numbers_in_whatever_order_they_are_found():
-    people, rng = Identities(), np.random.default_rng(0)
+    people, rng = FaceTracker(), np.random.default_rng(0)
     for step in range(40):
         left, right = face(50 + 3 * step), face(400 - 2 * step, size=90.0)
         order = rng.permutation(2)
@@ -31,11 +38,11 @@ def test_two_faces_keep_their_numbers_in_whatever_order_they_are_found():
 
 
 def test_a_face_that_was_away_too_long_or_elsewhere_is_somebody_new():
-    people = Identities()
+    people = FaceTracker()
     people.assign([face(50)], 0.0)
-    assert people.assign([face(55)], PATIENCE)[0].face_id == 0
-    assert people.assign([face(400)], PATIENCE)[0].face_id == 1
-    assert people.assign([face(55)], 3 * PATIENCE)[0].face_id == 2
+    assert people.assign([face(55)], LOST_AFTER)[0].face_id == 0
+    assert people.assign([face(400)], LOST_AFTER)[0].face_id == 1
+    assert people.assign([face(55)], 3 * LOST_AFTER)[0].face_id == 2
 
 
 def test_even_motion_is_kept_and_trembling_smoothed():
@@ -65,15 +72,15 @@ def test_one_look_is_enough_and_nothing_is_guessed_beyond_the_looks():
 
 def test_looks_are_apart_and_reach_both_ends():
     clock = np.arange(100) / 100
-    looks = list(look_times(clock))
+    looks = list(detection_frames(clock))
     assert looks == [0, 20, 40, 60, 80, 99]
-    assert list(look_times(np.array([0.0, 5.0, 5.01]))) == [0, 1, 2]
+    assert list(detection_frames(np.array([0.0, 5.0, 5.01]))) == [0, 1, 2]
 
 
 def test_the_most_seen_track_of_a_span_comes_first():
-    people = Identities()
+    people = FaceTracker()
     for step in range(10):
         people.assign([face(50), *([face(300, size=200.0)] if step < 3 else [])], step * 0.2)
-    assert [track.face_id for track in within(people.tracks, 0.0, 2.0)] == [0, 1]
-    assert [track.face_id for track in within(people.tracks, 1.0, 2.0)] == [0]
-    assert within(people.tracks, 9.0, 9.5) == []
+    assert [track.face_id for track in tracks_between(people.tracks, 0.0, 2.0)] == [0, 1]
+    assert [track.face_id for track in tracks_between(people.tracks, 1.0, 2.0)] == [0]
+    assert tracks_between(people.tracks, 9.0, 9.5) == []

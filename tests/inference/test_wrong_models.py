@@ -82,7 +82,7 @@ def test_ctrl_c_while_a_model_is_loaded_is_no_traceback(command, checkpoint, mon
 
 def test_a_warning_is_one_line_without_code(face_checkpoint, tmp_path, capsys):
     clip = str(tmp_path / "gone.mp4")
-    assert main(["predict", clip, "--model", str(face_checkpoint), "--no_face"]) == 0
+    assert main(["predict", clip, "--model", str(face_checkpoint), "--no_face"]) == 1
     warned = [line for line in capsys.readouterr().err.splitlines() if "aligned faces" in line]
     assert len(warned) == 1 and warned[0].startswith("aullm predict: warning: the model was trained on aligned faces")
 

@@ -21,7 +21,7 @@ from aullm_hf.data.reading.tables import read_sheets
 from aullm_hf.data.reading.videos import open_video
 from aullm_hf.evaluation.run_folder import read_run
 from aullm_hf.inference import AUDetector
-from aullm_hf.inference.results import disarmed
+from aullm_hf.inference.formats import escape_formulas
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 from support.clip_trees import casme2_tree
 from support.fake_run import fake_run, report_without_figures
@@ -208,7 +208,7 @@ def test_texts_that_a_spreadsheet_would_run_are_made_texts(saved, tmp_path, monk
     monkeypatch.chdir(tmp_path / "clips")
     table = pd.concat(detector.detect([str(path.name) for path in sorted((tmp_path / "clips").iterdir())]))
     assert len(table) == 6 and any(name.startswith("=") for name in table["source"])
-    safe = disarmed(table)["source"].tolist()
+    safe = escape_formulas(table)["source"].tolist()
     assert not [name for name in safe if name.startswith(("=", "+", "-", "@", "\t"))] and "plain=.avi" in safe
     out = tmp_path / "aus.csv"
     files = sorted(map(str, Path().iterdir()))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aullm_hf.data import DataError
 from aullm_hf.data.reading.folders import Tree
 from aullm_hf.inference.reading.frames import open_frames
-from aullm_hf.inference.reading.sources import sources_of
+from aullm_hf.inference.reading.sources import expand_sources
 
 NAMES = ("a", "b", "img1.png", "img2.png", "v.avi")
 TARGETS = ("..", ".", "a", "b", "../a", "a/b", "../..", "../../outside", "../outside/v.avi", "../outside/img1.png",
@@ -52,7 +52,7 @@ def test_nothing_outside_is_ever_found(entries):
         base = Path(os.path.realpath(folder))
         root, outside = base / "root", base / "outside"
         build(root, outside, entries)
-        for source in sources_of(str(root)):
+        for source in expand_sources(str(root)):
             if source.path is None:
                 assert source.reason, "nothing is dropped without a word"
                 continue

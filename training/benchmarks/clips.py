@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aullm_hf.inference.reading.sources import Source
+from aullm_hf.inference.reading.clip_source import ClipSource
 
 FORMS = {"h264": ("mp4", "libx264", "yuv420p"), "lossless": ("mkv", "ffv1", "bgr0")}
 DIFFERENT = 8  # clips that are written; further sources are these again
@@ -12,7 +12,7 @@ DIFFERENT = 8  # clips that are written; further sources are these again
 
 def write_clips(
     folder: Path, *, clips: int, frames: int, width: int, height: int, form: str, photo: Path | None = None
-) -> list[Source]:
+) -> list[ClipSource]:
     """`form`: one of FORMS, or `folder` for one folder of JPEG frames per clip."""
     import cv2
 
@@ -32,7 +32,7 @@ def write_clips(
         else:
             path = _write_video(path, moved, *FORMS[form])
         paths.append(path)
-    return [Source(f"clip {at}", paths[at % len(paths)]) for at in range(clips)]
+    return [ClipSource(f"clip {at}", paths[at % len(paths)]) for at in range(clips)]
 
 
 def _write_video(path: Path, frames: list[np.ndarray], suffix: str, codec: str, pixels: str) -> Path:

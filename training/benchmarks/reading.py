@@ -21,8 +21,8 @@ import psutil
 
 from aullm_hf.data.faces import FaceFinder, FaceRecipe
 from aullm_hf.inference import AUDetector
-from aullm_hf.inference.reading.prefetching import read_ahead
-from aullm_hf.inference.reading.sources import Source
+from aullm_hf.inference.reading.clip_source import ClipSource
+from aullm_hf.inference.reading.prefetching import prefetch
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 from benchmarks.clips import FORMS, write_clips
 from benchmarks.shapes import add_shape_arguments, causal_llm, detector_config
@@ -72,7 +72,7 @@ def build_detector(args: argparse.Namespace) -> AUDetector:
     return AUDetector(model, processor=processor, device=args.device, window=0, **options)
 
 
-def read_and_detect(detector: AUDetector, sources: list[Source], repeats: int) -> dict[str, tuple[float, float]]:
+def read_and_detect(detector: AUDetector, sources: list[ClipSource], repeats: int) -> dict[str, tuple[float, float]]:
     """Median seconds (wall clock, all cores) of the reader alone, the model alone and both, run alternately."""
     ahead = 2 * detector.batch_size
     clips = [clip for source in sources[:ahead] for clip in detector.reader.read(source)]
@@ -81,7 +81,7 @@ def read_and_detect(detector: AUDetector, sources: list[Source], repeats: int) -
     clips = [clips[at % len(clips)] for at in range(len(sources))]
     batches = [clips[at : at + detector.batch_size] for at in range(0, len(clips), detector.batch_size)]
     runs = {
-        "reader": lambda: read_ahead(sources, detector.reader.read, detector.workers, ahead),
+        "reader": lambda: prefetch(sources, detector.reader.read, detector.workers, ahead),
         "model": lambda: map(detector.rows, batches),
         "both": lambda: detector.detect(sources),
     }
@@ -120,7 +120,7 @@ def reading_row(args: argparse.Namespace, measured: dict[str, tuple[float, float
     }
 
 
-def resident_memory(detector: AUDetector, sources: list[Source]) -> list[float]:
+def resident_memory(detector: AUDetector, sources: list[ClipSource]) -> list[float]:
     """Resident megabytes after each tenth of the clips."""
     process, every = psutil.Process(), max(len(sources) // 10, 1)
     megabytes, done, due = [], 0, every

@@ -93,7 +93,7 @@ class Tree:
         try:
             os.stat(self.real / path)
         except OSError as error:
-            return error.errno == errno.ELOOP
+            return error.errno in (errno.ELOOP, errno.ENOTDIR)
         return False
 
     def _list(self, path: str) -> tuple[dict[str, str], list[str]]:

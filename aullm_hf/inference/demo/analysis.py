@@ -16,12 +16,13 @@ from ...data.reading.folders import IMAGE_SUFFIXES
 from ...data.reading.images import check_image
 from ...data.reading.videos import SAFE_READING
 from ..detecting import AUDetector
-from ..pictures.clip_pictures import clearest, clip_pictures, explain_clip, title_of
+from ..formats import escape_formulas
+from ..pictures.clip_pictures import clip_pictures, explain_clip, strongest_windows, title_of
 from ..pictures.timeline import timeline
 from ..pictures.wording import sentence
-from ..reading.clips import ReadClip
-from ..reading.sources import Source
-from ..results import disarmed, name_aus
+from ..reading.clip_source import ClipSource
+from ..reading.cropping import ReadClip
+from ..results import name_aus
 
 NARROW = 4.3  # inches: at a phone's width the smallest letters of a picture are still 9 pixels high
 SYNTHETIC_TAG = "synthetic-data"  # of the cards of models that have seen drawn faces only
@@ -88,15 +89,15 @@ class Demo:
             raise DemoError("There is no clip yet: upload or record one, or choose an example.")
         path = Path(path)
         check_upload(path, self.limits)
-        return self.analyse(Source(path.name, path), cropped=cropped)
+        return self.analyse(ClipSource(path.name, path), cropped=cropped)
 
     def analyse_example(self, name: str | None) -> Analysis:
         if name not in (examples := self.examples()):
             raise DemoError("Choose one of the examples first.")
         frames, fps = examples[name]()
-        return self.analyse(Source(name, frames=frames, fps=fps), cropped=True)
+        return self.analyse(ClipSource(name, frames=frames, fps=fps), cropped=True)
 
-    def analyse(self, source: Source, *, cropped: bool) -> Analysis:
+    def analyse(self, source: ClipSource, *, cropped: bool) -> Analysis:
         try:
             detector = self._reader(cropped)
             clips = list(detector.read(source))
@@ -115,7 +116,7 @@ def analysis_of(detector: AUDetector, clips: list[ReadClip], name: str) -> Analy
     if all(clip.reason for clip in clips):
         reasons = "; ".join(dict.fromkeys(clip.reason for clip in clips)) or "nothing was in it"
         raise DemoError(f"“{name}” could not be analysed. The reason: {reasons}.")
-    at = clearest(rows, detector.labels, 1)[0]
+    at = strongest_windows(rows, detector.labels, 1)[0]
     clip = clips[at]
     frames, explanation = explain_clip(detector, clip)
     span = None if clip.start is None or clip.end is None else (clip.start, clip.end)
@@ -124,7 +125,8 @@ def analysis_of(detector: AUDetector, clips: list[ReadClip], name: str) -> Analy
     if same_face.sum() > 1 and rows.loc[same_face, "start"].notna().all():
         pictures["timeline"] = timeline(rows[same_face], width=NARROW)
     named = name_aus(rows)
-    remarks = list(dict.fromkeys(each.warning for each in clips if each.warning))
+    warnings = [detector.warning, *(each.warning for each in clips)]
+    remarks = list(dict.fromkeys(filter(None, warnings)))
     if failed := sum(bool(each.reason) for each in clips):
         reasons = "; ".join(dict.fromkeys(each.reason for each in clips if each.reason))
         remarks.append(f"{failed} of {len(clips)} windows could not be read: {reasons}")
@@ -267,7 +269,7 @@ def _head_of(card: Path) -> str:
 
 def table_csv(analysis: Analysis) -> str:
     """The table as it is downloaded: a row a window and AU, with the AUs' names and muscles."""
-    return disarmed(analysis.named).to_csv(index=False)
+    return escape_formulas(analysis.named).to_csv(index=False)
 
 
 def limits_line(limits: Limits) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from ..pictures.clip_pictures import PICTURES
 from ..pictures.drawing import new_figure
 from .analysis import Analysis, Demo, DemoError, limits_line, table_csv
-from .bounds import LOOPBACK, Bounds
+from .request_limits import LOOPBACK, RequestLimits
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def launch(demo: Demo, *, host: str = "127.0.0.1", port: int | None = None, shar
                 quiet=True,
                 max_file_size=demo.limits.megabytes << 20,
                 max_threads=2 * demo.limits.waiting,
-                app_kwargs={"middleware": [bounds(demo, host in LOOPBACK and not share)], "openapi_url": None},
+                app_kwargs={"middleware": [request_limits(demo, host in LOOPBACK and not share)], "openapi_url": None},
                 enable_monitoring=False,
                 mcp_server=False,
                 ssr_mode=False,
@@ -164,13 +164,13 @@ def launch(demo: Demo, *, host: str = "127.0.0.1", port: int | None = None, shar
             page.close(verbose=False)  # after the folder is gone: it waits for visitors who are still there
 
 
-def bounds(demo: Demo, own_hosts_only: bool):
+def request_limits(demo: Demo, own_hosts_only: bool):
     """What the server takes, beside what Gradio bounds itself: one clip an upload, with what the form adds to it."""
     from starlette.middleware import Middleware
 
     one = (demo.limits.megabytes << 20) + (1 << 16)
     return Middleware(
-        Bounds,
+        RequestLimits,
         upload_bytes=one,
         at_once=demo.limits.waiting,
         seconds=demo.limits.upload_seconds,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ...model.explaining import ClipExplanation
     from ..detecting import AUDetector
-    from ..reading.clips import ReadClip
+    from ..reading.cropping import ReadClip
 
 PICTURES = {  # name -> what a person who does not see it is told
     "probabilities": "How likely each Action Unit is, beside its threshold",
@@ -89,7 +89,7 @@ def title_of(clip: "ReadClip", of: int = 1) -> str:
     return ", ".join(parts)
 
 
-def clearest(table: "pd.DataFrame", labels: list[str], most: int) -> list[int]:
+def strongest_windows(table: "pd.DataFrame", labels: list[str], most: int) -> list[int]:
     """The rows (by their index) in which some AU stands highest above its threshold, at most `most`, in order.
 
     Rows that have a reason instead of probabilities are never among them.
@@ -100,4 +100,4 @@ def clearest(table: "pd.DataFrame", labels: list[str], most: int) -> list[int]:
     return sorted(int(table.index[at]) for at in ranked[:most])
 
 
-__all__ = ["PICTURES", "clearest", "clip_pictures", "explain_clip", "title_of"]
+__all__ = ["PICTURES", "clip_pictures", "explain_clip", "strongest_windows", "title_of"]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...data.facs import au_info
+from ..output_files import naming, replacing
 
 INK, SOFT, FAINT, PAPER = "#1A1A1A", "#5F5F5F", "#D9D9D9", "#FFFFFF"
 ACTIVE, QUIET = "#0072B2", "#CFE4F2"  # an AU that is active, one that is not
@@ -38,12 +39,14 @@ def save_figure(figure, path: str | Path, dpi: int = 150) -> Path:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path.name!r} ends in {path.suffix!r}; pictures are saved as {', '.join(FORMATS)}.")
     undated = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-    path.parent.mkdir(parents=True, exist_ok=True)
     import matplotlib
 
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     # Text stays text in a vector file, and the ids in it do not change from one run to the next.
-    with _saving, matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "aullm", "pdf.fonttype": 42}):
-        figure.savefig(path, dpi=dpi, metadata=undated[path.suffix.lower()])
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "aullm", "pdf.fonttype": 42}
+    with _saving, matplotlib.rc_context(settings), replacing(path) as part:
+        figure.savefig(part, dpi=dpi, metadata=undated[path.suffix.lower()])
     return path
 
 

@@ -12,114 +12,116 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...data.errors import ClipError, DataError
-from .cropping import Look, ReadClip, Seen, Window
-from .frames import Frames, MiscountedError, measured_fps, open_frames, part_of
-from .sources import Source
-from .tracking import Identities, look_times
-from .windows import spans
+from .clip_source import ClipSource
+from .crop_settings import CropSettings
+from .cropping import FrameFaces, ReadClip, WindowCropper
+from .frames import FrameCountError, Frames, measured_fps, open_frames, select_range
+from .tracking import FaceTracker, detection_frames
+from .windows import split_into_windows
 
 logger = logging.getLogger(__name__)
+ASSUMED_FPS = 25.0  # where nothing says how fast frames come; only tells whether a face was seen lately
 
 
 @dataclass(frozen=True)
 class Reader:
     """How sources become clips. Threads may share it."""
 
-    look: Look
+    crop: CropSettings
     window: float | None = None  # seconds
     stride: float | None = None
-    warning: str = ""  # said of every clip
 
-    def read(self, source: Source, *, keep_onset: bool = False) -> Iterator[ReadClip]:
-        """The clips of a source, in order. What is wrong with it or with a part of it is said in `reason`."""
-        empty = ReadClip(source.name, warning=self.warning)
+    def read(self, source: ClipSource) -> Iterator[ReadClip]:
+        """The clips of a source, in order; `reason` says what is wrong with the source or with a part of it."""
+        unread = ReadClip(source.name, onset=source.onset, offset=source.offset, columns=source.columns)
         if source.reason:
-            yield replace(empty, reason=source.reason)
+            yield replace(unread, reason=source.reason)
             return
-        people, done = Identities(), 0  # who was seen; windows that are out
+        tracker, done = FaceTracker(), 0  # windows that were yielded
         for by_decoding in (False, True):
             try:
-                for clips in self._windows(source, people, done, by_decoding, keep_onset):
+                for clips in self._windows(source, unread, tracker, done, by_decoding):
                     yield from clips
                     done += 1
                 return
-            except MiscountedError as error:
+            except FrameCountError as error:
                 if by_decoding:
-                    yield replace(empty, clip=done, reason=str(error))
+                    yield replace(unread, clip=done, reason=str(error))
             except ImportError:  # something is not installed: no clip would be read
                 raise
             except Exception as error:
                 known = isinstance(error, (DataError, OSError))
                 if not known:  # one odd file among thousands must not take the others with it
                     logger.warning("%s could not be read", source.name, exc_info=True)
-                said = getattr(error, "strerror", None) or str(error)
-                yield replace(empty, clip=done, reason=said if known else f"{type(error).__name__}: {error}")
+                message = getattr(error, "strerror", None) or str(error)
+                reason = message if known else f"{type(error).__name__}: {error}"
+                yield replace(unread, clip=done, reason=reason)
                 return
 
     def _windows(
-        self, source: Source, people: Identities, skip: int, by_decoding: bool, keep_onset: bool
+        self, source: ClipSource, unread: ReadClip, tracker: FaceTracker, skip: int, by_decoding: bool
     ) -> Iterator[list[ReadClip]]:
-        """Window after window, its clips: one a face, or one that says what failed."""
+        """Window after window, its clips: one per face, or one that says what failed."""
         frames = open_frames(source, by_decoding)
-        first, last, asked = part_of(frames, source)
+        first, last, range_note = select_range(frames, source)
         times = None if frames.times is None else frames.times[first : last + 1]
-        cut, remark = spans(times, last - first + 1, self.window, self.stride)
-        clock = np.arange(len(frames)) / 25 if frames.times is None else frames.times  # to tell when somebody was seen
-        looks = set()
-        if self.look.everyone or self.look.follow:
-            looks = {first + index for index in look_times(clock[first : last + 1])}
-        if self.look.follow:
-            self._look_along(frames, sorted(looks), clock, people)
-        warning = "; ".join(part for part in (self.warning, frames.remark, asked, remark) if part)
-        clip = ReadClip(source.name, fps=measured_fps(times), warning=warning)
+        windows, window_note = split_into_windows(times, last - first + 1, self.window, self.stride)
+        clock = np.arange(len(frames)) / ASSUMED_FPS if frames.times is None else frames.times
+        search = set()
+        if self.crop.all_faces or self.crop.follow:
+            search = {first + index for index in detection_frames(clock[first : last + 1])}
+        if self.crop.follow:
+            self._track(frames, sorted(search), clock, tracker)
+        warning = "; ".join(part for part in (frames.note, range_note, window_note) if part)
+        clip = replace(unread, fps=measured_fps(times), warning=warning)
         upcoming = (
-            Window(self.look, replace(span, first=span.first + first, last=span.last + first), clip, keep_onset)
-            for span in cut
-            if span.number >= skip
+            WindowCropper(self.crop, replace(window, first=window.first + first, last=window.last + first), clip)
+            for window in windows
+            if window.number >= skip
         )
-        active: deque[Window] = deque()
+        active: deque[WindowCropper] = deque()
         following = next(upcoming, None)
-        begin = following.span.first if following else last + 1
+        begin = following.window.first if following else last + 1
         with frames.reading(min(begin, last)) as get:
             for index in range(begin, last + 1):
-                while following is not None and following.span.first <= index:
-                    if self.look.follow:
-                        following.follow(people, clock)
+                while following is not None and following.window.first <= index:
+                    if self.crop.follow:
+                        following.follow(tracker, clock)
                     active.append(following)
                     following = next(upcoming, None)
-                wanting = [window for window in active if window.needs(index)]
-                between = index in looks and not self.look.follow  # faces keep their numbers by it
+                needing = [window for window in active if window.needs(index)]
+                between = index in search and not self.crop.follow  # by which faces keep their numbers
                 try:
-                    if wanting or between:
-                        seen = Seen(self.look, get(index), people, float(clock[index]))
+                    if needing or between:
+                        frame = FrameFaces(self.crop, get(index), tracker, float(clock[index]))
                         if between:
-                            seen.faces()
-                        for window in wanting:
-                            window.give(index, seen)
-                except MiscountedError:
+                            frame.faces()
+                        for window in needing:
+                            window.add(index, frame)
+                except FrameCountError:
                     raise
                 except ClipError as error:
-                    for window in wanting if frames.any_order else active:
+                    for window in needing if frames.any_order else active:
                         window.fail(str(error))
                     if not frames.any_order:  # nothing after this can be decoded
                         yield from (window.clips() for window in active)
                         if following is not None:
                             yield [following.until(times, str(error))]
                         return
-                while active and active[0].span.last <= index:
+                while active and active[0].window.last <= index:
                     yield active.popleft().clips()
 
-    def _look_along(self, frames: Frames, looks: Sequence[int], clock: np.ndarray, people: Identities) -> None:
+    def _track(self, frames: Frames, indices: Sequence[int], clock: np.ndarray, tracker: FaceTracker) -> None:
         """Look for faces along a whole recording, before any of it is cropped."""
-        people.tracks.clear()
-        with frames.reading(looks[0]) as get:
-            for index in looks:
+        tracker.tracks.clear()
+        with frames.reading(indices[0]) as get:
+            for index in indices:
                 try:
-                    Seen(self.look, get(index), people, float(clock[index])).faces()
-                except MiscountedError:
+                    FrameFaces(self.crop, get(index), tracker, float(clock[index])).faces()
+                except FrameCountError:
                     raise
                 except ClipError:
                     return  # the windows will say so
 
 
-__all__ = ["Look", "ReadClip", "Reader"]
+__all__ = ["Reader"]

@@ -4,6 +4,7 @@ All are read forwards, one frame at a time, and nothing is decoded that is not a
 in between.
 """
 
+import re
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
@@ -15,11 +16,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ...arguments import first_few
 from ...data.errors import ClipError, printable
-from ...data.reading.folders import IMAGE_SUFFIXES, Tree
+from ...data.reading.folders import Tree
 from ...data.reading.images import read_image
 from ...data.reading.videos import open_video, upright
-from .sources import Source
+from .clip_source import ClipSource, is_image_name, is_video_name
+from .truncation import truncation_note
 
 MAX_FRAMES = 5_000_000  # a day at 60 frames a second
 
@@ -29,7 +32,7 @@ Get = Callable[[int], np.ndarray]  # an index, never below the one before -> (H,
 class Frames(Protocol):
     times: np.ndarray | None  # (n,) seconds; None where nothing says how fast they come
     numbers: np.ndarray  # (n,) what onset and offset count: a file's own number, or 1, 2, ..
-    remark: str  # what the reader of the table should know
+    note: str  # what the reader of the table should know
     any_order: bool  # whether a frame that cannot be read leaves the others readable
 
     def __len__(self) -> int: ...
@@ -37,8 +40,8 @@ class Frames(Protocol):
     def reading(self, first: int = 0) -> AbstractContextManager[Get]: ...
 
 
-def paced(numbers: np.ndarray, fps: float | None) -> np.ndarray | None:
-    """Seconds of frames with these numbers; a missing number leaves its time empty."""
+def frame_times(numbers: np.ndarray, fps: float | None) -> np.ndarray | None:
+    """Seconds of frames with these numbers; a missing number leaves a gap."""
     return None if fps is None else (numbers - numbers[0]) / fps if len(numbers) else np.zeros(0)
 
 
@@ -55,9 +58,9 @@ class ArrayFrames:
     any_order = True
 
     def __init__(self, frames: Sequence[Any], fps: float | None = None):
-        self.frames, self.remark = frames, ""
+        self.frames, self.note = frames, ""
         self.numbers = np.arange(1, len(frames) + 1)
-        self.times = paced(self.numbers, fps)
+        self.times = frame_times(self.numbers, fps)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -68,14 +71,17 @@ class ArrayFrames:
 
 
 class ImageFrames:
-    """Frames that are files, by their paths in order."""
+    """Frames that are files, by their paths in order. Without `numbers`, they are counted from 1."""
 
     any_order = True
 
     def __init__(self, paths: Sequence[Path], numbers: np.ndarray | None = None, fps: float | None = None):
-        self.paths, self.remark = paths, ""
+        self.paths, self.note = paths, ""
         self.numbers = np.arange(1, len(paths) + 1) if numbers is None else numbers
-        self.times = paced(self.numbers, fps)
+        self.times = frame_times(self.numbers, fps)
+        self.file_numbers = numbers_in_names(paths) if numbers is None else numbers
+        if self.file_numbers is None and len(paths) > 1:
+            self.note = "its pictures have no numbers: they are taken as frames in the order given"
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -83,6 +89,30 @@ class ImageFrames:
     @contextmanager
     def reading(self, first: int = 0) -> Iterator[Get]:
         yield lambda index: read_image(self.paths[index], printable(self.paths[index].name))
+
+
+def numbers_in_names(paths: Sequence[Path]) -> np.ndarray | None:
+    """The numbers by which names such as img1.jpg, img2.jpg differ; None where they differ in something else."""
+    found = [re.fullmatch(r"(.*?)(\d{1,18})", path.stem) for path in paths]
+    if None in found or len({match[1].casefold() for match in found}) > 1:
+        return None
+    return np.array([int(match[2]) for match in found], dtype=np.int64)
+
+
+def check_numbers(numbers: np.ndarray) -> None:
+    """Refuse pictures whose numbers are those of photographs rather than of frames: with more gaps than steps."""
+    numbers = np.unique(numbers)
+    if len(numbers) < 3:
+        return
+    steps = np.diff(numbers)
+    step = np.median(steps)
+    even = (np.abs(steps - step) <= max(step / 2, 1)).mean() >= 0.5
+    missing = int(numbers[-1] - numbers[0]) + 1 - len(numbers)
+    if not even or len(numbers) < ((numbers[-1] - numbers[0]) / step + 1) / 2:
+        raise ClipError(
+            f"{len(numbers)} pictures numbered {numbers[0]} to {numbers[-1]}, with {missing:,} numbers missing, are "
+            "not taken for the frames of one clip; onset and offset name those that are"
+        )
 
 
 def folder_frames(folder: Path, fps: float | None = None) -> ImageFrames:
@@ -99,16 +129,16 @@ def folder_frames(folder: Path, fps: float | None = None) -> ImageFrames:
     numbers = np.array([frame.number for frame in found.frames], dtype=np.int64)
     frames = ImageFrames([tree.absolute(frame.path) for frame in found.frames], numbers, fps)
     missing = int(numbers[-1] - numbers[0]) + 1 - len(numbers)
-    remarks = [f"{missing} of {missing + len(numbers)} frame numbers are missing"] if missing else []
-    if found.stray:
-        some = ", ".join(map(printable, found.stray[:3])) + (", .." if len(found.stray) > 3 else "")
-        remarks.append(f"{len(found.stray)} other files lie there ({some})")
-    frames.remark = "; ".join(remarks)
+    notes = [f"{missing:,} of {missing + len(numbers):,} frame numbers are missing"] if missing else []
+    if stray := [name for name in found.stray if not (is_video_name(name) or name.startswith("."))]:
+        files = "file lies" if len(stray) == 1 else "files lie"
+        notes.append(f"{len(stray)} other {files} there ({first_few(map(printable, stray), 3)})")
+    frames.note = "; ".join(notes)
     return frames
 
 
-class MiscountedError(ClipError):
-    """A video's packets promised other frames than its decoder gives: it has to be listed by decoding."""
+class FrameCountError(ClipError):
+    """A video's packets promised other frames than its decoder gives: its frames have to be counted by decoding."""
 
 
 class VideoFrames:
@@ -117,17 +147,18 @@ class VideoFrames:
     any_order = False
 
     def __init__(self, path: Path, fps: float | None = None, *, by_decoding: bool = False):
-        self.path, self.remark = path, ""
-        self.ticks, tick, rate = _listed(path, by_decoding)
+        self.path = path
+        self.ticks, tick, rate, self.note = _index_of(path, by_decoding)
         self.numbers = np.arange(1, len(self.ticks) + 1)
         self.timed = self.ticks[0] is not None
         self.counted = by_decoding or not self.timed  # frames are told apart by counting, not by their times
         if self.timed and fps is None:
             self.times = np.array(self.ticks, dtype=np.float64) * tick
         else:
-            self.times = paced(self.numbers, fps or rate)
+            self.times = frame_times(self.numbers, fps or rate)
             if fps is None and rate:
-                self.remark = f"has no timestamps; {rate:g} frames a second are taken from its header"
+                untimed = f"has no timestamps; {rate:g} frames a second are taken from its header"
+                self.note = "; ".join(filter(None, (self.note, untimed)))
 
     def __len__(self) -> int:
         return len(self.ticks)
@@ -149,11 +180,11 @@ class VideoFrames:
                         frame = next(decoded)
                         at = at + 1 if self.counted else bisect_left(self.ticks, frame.pts)
                 except StopIteration:
-                    raise MiscountedError(f"the video ends with frame {at + 1} of {len(self)}") from None
+                    raise FrameCountError(f"the video ends with frame {at + 1} of {len(self)}") from None
                 except av.FFmpegError as error:
                     raise ClipError(f"the video is damaged after frame {at + 1} ({error.strerror})") from error
                 if at != index or not (self.counted or frame.pts == self.ticks[index]):
-                    raise MiscountedError(f"the video's frame {index + 1} cannot be decoded")
+                    raise FrameCountError(f"the video's frame {index + 1} cannot be decoded")
                 return upright(frame)
 
             yield get
@@ -167,28 +198,37 @@ def _opened(path: Path):
         raise ClipError(str(error).removeprefix(f"{name}: ")) from error
 
 
-_lists: OrderedDict[tuple, tuple] = OrderedDict()  # a table may name many clips of one recording
-_lists_lock = Lock()
+_indices: OrderedDict[tuple, tuple] = OrderedDict()  # a table may name many clips of one recording
+_indices_lock = Lock()
 
 
-def _listed(path: Path, by_decoding: bool) -> tuple[Sequence[int | None], float, float | None]:
-    """(presentation times in ticks, in order; seconds a tick; frames a second of the header)."""
+def _index_of(path: Path, by_decoding: bool) -> tuple[Sequence[int | None], float, float | None, str]:
+    """(presentation times in ticks, in order; seconds a tick; frames a second of the header; what is missing)."""
     stat = path.stat()
     if stat.st_size == 0:
         raise ClipError("the file is empty")
     key = (str(path), stat.st_size, stat.st_mtime_ns, by_decoding)
-    with _lists_lock:
-        if key in _lists:
-            return _lists[key]
+    with _indices_lock:
+        if key in _indices:
+            return _indices[key]
     av, container, stream = _opened(path)
     with container:
         rate = stream.average_rate or stream.base_rate
         base = stream.time_base
         try:
+            note = ""
             if by_decoding:
                 times = [frame.pts for frame in container.decode(stream)]
             else:
-                times = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
+                times, last, damaged = [], None, False
+                for packet in container.demux(stream):
+                    if packet.size and not packet.is_discard:
+                        times.append(packet.pts)
+                        damaged |= packet.is_corrupt
+                        if last is None or (packet.pts or 0) >= (last.pts or 0):
+                            last = packet
+                if times:
+                    note = truncation_note(path, container, stream, len(times), last, damaged)
         except av.FFmpegError as error:
             raise ClipError(f"the video is damaged ({error.strerror})") from error
     if not times:
@@ -196,11 +236,12 @@ def _listed(path: Path, by_decoding: bool) -> tuple[Sequence[int | None], float,
     if len(times) > MAX_FRAMES:
         raise ClipError(f"{len(times):,} frames are refused, the limit is {MAX_FRAMES:,}")
     whole = None not in times and base is not None
-    found = (array("q", sorted(times)) if whole else [None] * len(times), float(base or 0), float(rate or 0) or None)
-    with _lists_lock:
-        _lists[key] = found
-        while len(_lists) > 8:
-            _lists.popitem(last=False)
+    ticks = array("q", sorted(times)) if whole else [None] * len(times)
+    found = ticks, float(base or 0), float(rate or 0) or None, note
+    with _indices_lock:
+        _indices[key] = found
+        while len(_indices) > 8:
+            _indices.popitem(last=False)
     return found
 
 
@@ -227,7 +268,7 @@ def as_frame(frame: Any, name: str) -> np.ndarray:
 # -------------------------------------------------------------------- of a source
 
 
-def open_frames(source: Source, by_decoding: bool = False) -> Frames:
+def open_frames(source: ClipSource, by_decoding: bool = False) -> Frames:
     """The frames of a source by index, whatever kind it is."""
     if source.frames is not None:
         if len(source.frames) and isinstance(source.frames[0], Path):
@@ -235,17 +276,17 @@ def open_frames(source: Source, by_decoding: bool = False) -> Frames:
         return ArrayFrames(source.frames, source.fps)
     if source.path.is_dir():
         return folder_frames(source.path, source.fps)
-    if source.path.suffix.lower() in IMAGE_SUFFIXES:
+    if is_image_name(source.path):
         return ImageFrames([source.path], fps=source.fps)
     return VideoFrames(source.path, source.fps, by_decoding=by_decoding)
 
 
-def part_of(frames: Frames, source: Source) -> tuple[int, int, str]:
-    """(first, last index, a remark) of what is asked for: frame numbers or seconds, both ends included."""
+def select_range(frames: Frames, source: ClipSource) -> tuple[int, int, str]:
+    """(first, last index, a note) of what is asked for: frame numbers or seconds, both ends included."""
     if not len(frames):
         raise ClipError("the clip has no frames")
     numbers, times = frames.numbers, frames.times
-    first, last, remark = 0, len(frames) - 1, ""
+    first, last, notes = 0, len(frames) - 1, []
     if source.onset is not None or source.offset is not None:
         low = numbers[0] if source.onset is None else source.onset
         high = numbers[-1] if source.offset is None else source.offset
@@ -254,15 +295,21 @@ def part_of(frames: Frames, source: Source) -> tuple[int, int, str]:
         if last < first:
             raise ClipError(f"has no frame from {low} to {high}; it {has}")
         if low < numbers[0] or high > numbers[-1]:
-            remark = f"{has}, of {low}..{high} asked for"
+            notes.append(f"{has}, of {low}..{high} asked for")
     if source.start is not None or source.end is not None:
         if times is None:
             raise ClipError("start and end are given in seconds, but nothing says how fast its frames come; give fps")
+        asked = f"{source.start or 0:g} to {'its end' if source.end is None else f'{source.end:g} s'}"
+        runs = f"it runs from {times[0]:.3f} to {times[-1]:.3f} s"
         low = -np.inf if source.start is None else source.start - 1e-6
         high = np.inf if source.end is None else source.end + 1e-6
         first = max(first, int(np.searchsorted(times, low)))
         last = min(last, int(np.searchsorted(times, high, side="right")) - 1)
         if last < first:
-            asked = f"{source.start or 0:g} to {'its end' if source.end is None else f'{source.end:g} s'}"
-            raise ClipError(f"has no frame from {asked}; it runs from {times[0]:.3f} to {times[-1]:.3f} s")
-    return first, last, remark
+            raise ClipError(f"has no frame from {asked}; {runs}")
+        frame = float(times[-1] - times[0]) / max(len(times) - 1, 1)  # the last one is shown for so long
+        if source.end is not None and source.end > times[-1] + frame + 1e-6:
+            notes.append(f"{runs}, of {asked} asked for")
+    if isinstance(frames, ImageFrames) and frames.file_numbers is not None and frames.times is None:
+        check_numbers(frames.file_numbers[first : last + 1])
+    return first, last, "; ".join(notes)

@@ -16,7 +16,7 @@ class _Stopped(Exception):
     """The consumer has gone."""
 
 
-def read_ahead(
+def prefetch(
     sources: Iterable[Any], read: Callable[[Any], Iterable[Any]], workers: int, waiting: int
 ) -> Iterator[tuple[Any, Any, bool]]:
     """(source, what `read` gave, False), one after another, and (source, None, True) after a source's last.

@@ -1,4 +1,4 @@
-"""Whose face is whose in a recording, and where each is between the moments in which somebody looked."""
+"""Which face is which in a recording, and where each is between the frames in which it was detected."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ import numpy as np
 
 from ...data.faces import Face
 
-LOOK_EVERY = 0.2  # seconds between two looks for faces where a recording is followed
+DETECTION_INTERVAL = 0.2  # seconds between two detections where a recording is followed
 SMOOTHING = 0.2  # seconds; the width of the Gaussian that box and points are smoothed by
-PATIENCE = 2.0  # seconds after which a face that was away is a new one
-LEAST_OVERLAP = 0.1
+LOST_AFTER = 2.0  # seconds without a detection after which a face gets a new number
+MIN_OVERLAP = 0.1
 
 
 def overlap(box: Sequence[float], other: Sequence[float]) -> float:
@@ -22,7 +22,7 @@ def overlap(box: Sequence[float], other: Sequence[float]) -> float:
 
 @dataclass
 class Track:
-    """One face through a recording: where it was each time somebody looked."""
+    """One face through a recording: where it was each time it was detected."""
 
     face_id: int
     times: list[float] = field(default_factory=list)
@@ -33,9 +33,9 @@ class Track:
         self.faces.append(face)
 
     def at(self, time: float) -> tuple[tuple[float, ...], np.ndarray]:
-        """(box, points (5, 2)) at a time: a line fitted to the looks around it, so that even motion stays even."""
+        """(box, points (5, 2)) at a time: a line fitted to the detections around it keeps even motion even."""
         times = np.array(self.times)
-        values = np.array([[*face.box, *face.points.ravel()] for face in self.faces])  # (looks, 14)
+        values = np.array([[*face.box, *face.points.ravel()] for face in self.faces])  # (detections, 14)
         time = float(np.clip(time, times[0], times[-1]))
         away = ((times - time) / SMOOTHING) ** 2 / 2
         weights = np.exp(away.min() - away)
@@ -47,46 +47,47 @@ class Track:
         return tuple(map(float, smooth[:4])), smooth[4:].reshape(5, 2)
 
 
-class Identities:
-    """Numbers for faces, kept from look to look by the overlap of their boxes, the surest pair first."""
+class FaceTracker:
+    """Numbers for faces, kept from detection to detection by the overlap of their boxes, the best pair first."""
 
     def __init__(self) -> None:
         self.tracks: list[Track] = []
 
     def assign(self, faces: Sequence[Face], time: float) -> list[Track]:
-        """The track of each face; a face that overlaps nobody seen lately is somebody new."""
-        recent = [track for track in self.tracks if time - track.times[-1] <= PATIENCE]
+        """The track of each face; a face that overlaps none of those seen lately gets a new one."""
+        recent = [track for track in self.tracks if time - track.times[-1] <= LOST_AFTER]
         pairs = sorted(
             ((overlap(face.box, track.faces[-1].box), at, track) for at, face in enumerate(faces) for track in recent),
             key=lambda pair: -pair[0],
         )
-        mine: dict[int, Track] = {}
+        assigned: dict[int, Track] = {}
         for shared, at, track in pairs:
-            if shared >= LEAST_OVERLAP and at not in mine and all(track is not other for other in mine.values()):
-                mine[at] = track
+            free = at not in assigned and all(track is not other for other in assigned.values())
+            if shared >= MIN_OVERLAP and free:
+                assigned[at] = track
         for at, face in enumerate(faces):
-            if at not in mine:
-                mine[at] = Track(len(self.tracks))
-                self.tracks.append(mine[at])
-            mine[at].add(time, face)
-        return [mine[at] for at in range(len(faces))]
+            if at not in assigned:
+                assigned[at] = Track(len(self.tracks))
+                self.tracks.append(assigned[at])
+            assigned[at].add(time, face)
+        return [assigned[at] for at in range(len(faces))]
 
 
-def look_times(clock: np.ndarray) -> Iterator[int]:
-    """Indices of the frames to look at: the first, the last, and in between no more often than LOOK_EVERY."""
+def detection_frames(clock: np.ndarray) -> Iterator[int]:
+    """Indices of the frames to detect in: the first, the last, and between them one per DETECTION_INTERVAL."""
     last = -np.inf
     for index, time in enumerate(clock):
-        if time - last >= LOOK_EVERY - 1e-6 or index == len(clock) - 1:
+        if time - last >= DETECTION_INTERVAL - 1e-6 or index == len(clock) - 1:
             last = time
             yield index
 
 
-def within(tracks: Iterable[Track], start: float, end: float) -> list[Track]:
-    """The tracks somebody saw during a span or just beside it, the most seen and then the largest first."""
+def tracks_between(tracks: Iterable[Track], start: float, end: float) -> list[Track]:
+    """The tracks that were detected during a span or just beside it, the most detected and then the largest first."""
     found = []
     for track in tracks:
-        seen = [face for time, face in zip(track.times, track.faces, strict=True)
-                if start - LOOK_EVERY <= time <= end + LOOK_EVERY]  # fmt: skip
-        if seen:
-            found.append((len(seen), max(face.box[2] * face.box[3] for face in seen), track))
+        faces = [face for time, face in zip(track.times, track.faces, strict=True)
+                 if start - DETECTION_INTERVAL <= time <= end + DETECTION_INTERVAL]  # fmt: skip
+        if faces:
+            found.append((len(faces), max(face.box[2] * face.box[3] for face in faces), track))
     return [track for *_, track in sorted(found, key=lambda entry: (-entry[0], -entry[1], entry[2].face_id))]

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aullm_hf.inference import saving
-from aullm_hf.inference.reading.sources import sources_of
-from aullm_hf.inference.saving import Results, ResultsError, journal_of
+from aullm_hf.inference import formats, journal, output_files
+from aullm_hf.inference.journal import Results, journal_path
+from aullm_hf.inference.output_files import OutputError
+from aullm_hf.inference.reading.sources import expand_sources
 from support.videos import noise, write_video
 
 SETTINGS = {"model": "m", "window": None}
@@ -20,7 +21,7 @@ def sources(tmp_path):
     for at in range(4):
         write_video(tmp_path / "clips" / f"{at} ä.mkv", noise(8, seed=at))
     (tmp_path / "clips" / "2.mp4").touch()
-    return list(sources_of(tmp_path / "clips"))
+    return list(expand_sources(tmp_path / "clips"))
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,9 @@ def detector(make_detector):
 
 def fill(out, sources, detector, settings=SETTINGS, **options) -> list[str]:
     """Compute what is not there yet; the names of what was computed."""
-    computed = []
     with Results(out, settings, detector.labels, **options) as results:
-        todo = [(key, source) for source in sources if not results.has(key := results.key(source), source)]
-        for (key, source), (_, rows) in zip(todo, detector.detect_each([s for _, s in todo]), strict=True):
-            results.add(key, source, rows)
-            computed.append(source.name)
+        _, missing = results.compare(sources)
+        computed = [rows["source"].iloc[0] for rows in results.detect(detector, missing)]
         results.write()
     return computed
 
@@ -48,9 +46,9 @@ READ = {
 }
 
 
-@pytest.mark.parametrize("suffix", saving.FORMATS)
+@pytest.mark.parametrize("suffix", formats.WRITERS)
 def test_every_format_holds_the_same_table(tmp_path, sources, detector, suffix, monkeypatch):
-    monkeypatch.setattr(saving, "AT_ONCE", 2)  # in several pieces
+    monkeypatch.setattr(journal, "ROWS_AT_ONCE", 2)  # in several pieces
     out = tmp_path / f"a b{suffix}"
     fill(out, sources, detector)
     expected = pd.concat(rows for _, rows in detector.detect_each(sources))
@@ -71,7 +69,7 @@ def test_the_same_command_computes_nothing_again_and_adds_what_is_new(tmp_path, 
     first = out.read_bytes()
     assert fill(out, sources, detector) == [] and out.read_bytes() == first
     write_video(tmp_path / "clips" / "new.mkv", noise(8, seed=9))
-    later = list(sources_of(tmp_path / "clips"))
+    later = list(expand_sources(tmp_path / "clips"))
     assert [name.rsplit("/", 1)[1] for name in fill(out, later, detector)] == ["new.mkv"]
     assert len(pd.read_csv(out)) == 6
 
@@ -81,7 +79,7 @@ def test_a_run_killed_while_writing_goes_on_before_the_broken_line(tmp_path, sou
     out = tmp_path / "aus.csv"
     fill(out, sources, detector)
     whole = out.read_bytes()
-    journal = journal_of(out)
+    journal = journal_path(out)
     data = journal.read_bytes()
     journal.write_bytes(data[:-lost])  # the last line is not whole any more
     out.unlink()
@@ -92,9 +90,9 @@ def test_a_run_killed_while_writing_goes_on_before_the_broken_line(tmp_path, sou
 def test_a_broken_line_in_the_middle_is_computed_again(tmp_path, sources, detector):
     out = tmp_path / "aus.csv"
     fill(out, sources, detector)
-    lines = journal_of(out).read_bytes().splitlines(keepends=True)
+    lines = journal_path(out).read_bytes().splitlines(keepends=True)
     lines[2] = lines[2][: len(lines[2]) // 2] + b"\n"
-    journal_of(out).write_bytes(b"".join(lines))
+    journal_path(out).write_bytes(b"".join(lines))
     assert len(fill(out, sources, detector)) == 1
     assert sorted(pd.read_csv(out)["source"]) == sorted(source.name for source in sources)
 
@@ -122,9 +120,9 @@ def test_results_made_otherwise_are_not_touched(tmp_path, sources, detector):
     out = tmp_path / "aus.csv"
     fill(out, sources, detector)
     before = out.read_bytes()
-    with pytest.raises(ResultsError, match=r"model was 'm' and is 'other'.*--out.*--overwrite"):
+    with pytest.raises(OutputError, match=r"model was 'm' and is 'other'.*--out.*--overwrite"):
         fill(out, sources, detector, {**SETTINGS, "model": "other"})
-    with pytest.raises(ResultsError, match="AUs was"):
+    with pytest.raises(OutputError, match="AUs was"):
         Results(out, SETTINGS, ["AU1"])
     assert out.read_bytes() == before
     assert len(fill(out, sources, detector, {**SETTINGS, "model": "other"}, overwrite=True)) == 5
@@ -133,39 +131,39 @@ def test_results_made_otherwise_are_not_touched(tmp_path, sources, detector):
 def test_a_strangers_file_is_not_touched(tmp_path, sources, detector):
     out = tmp_path / "aus.csv"
     out.write_text("subject,joy\n1,2\n")
-    with pytest.raises(ResultsError, match=r"exists, and aus.csv.journal.jsonl.*does not"):
+    with pytest.raises(OutputError, match=r"exists, and aus.csv.journal.jsonl.*does not"):
         fill(out, sources, detector)
-    journal_of(out).write_text('{"something": "else"}\n')
-    with pytest.raises(ResultsError, match="is no journal of results"):
+    journal_path(out).write_text('{"something": "else"}\n')
+    with pytest.raises(OutputError, match="is no journal of results"):
         fill(out, sources, detector)
     assert out.read_text() == "subject,joy\n1,2\n"
 
 
 def test_places_that_cannot_be_written_are_refused_at_once(tmp_path):
     for name, said in (("aus.xls", r"'.xls'; results are one of .csv, .parquet"), ("aus", "nothing")):
-        with pytest.raises(ResultsError, match=said):
-            saving.check_out(tmp_path / name)
+        with pytest.raises(OutputError, match=said):
+            journal.check_output_file(tmp_path / name)
     (tmp_path / "d.csv").mkdir()
-    with pytest.raises(ResultsError, match="is a folder"):
-        saving.check_out(tmp_path / "d.csv")
+    with pytest.raises(OutputError, match="is a folder"):
+        journal.check_output_file(tmp_path / "d.csv")
     (tmp_path / "notes").touch()
     for below in ("notes/aus.csv", "notes/new/aus.csv"):
-        with pytest.raises(ResultsError, match="notes is a file, so nothing can be written below it"):
-            saving.check_out(tmp_path / below)
-    saving.check_out(tmp_path / "new" / "newer" / "aus.csv")
+        with pytest.raises(OutputError, match="notes is a file, so nothing can be written below it"):
+            journal.check_output_file(tmp_path / below)
+    journal.check_output_file(tmp_path / "new" / "newer" / "aus.csv")
     assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_is_closed_is_refused_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(saving.os, "access", lambda path, how: path != tmp_path)  # root may write everywhere
+    monkeypatch.setattr(output_files.os, "access", lambda path, how: path != tmp_path)  # root may write everywhere
     for out in (tmp_path / "aus.csv", tmp_path / "new" / "aus.csv"):
-        with pytest.raises(ResultsError, match="may not be written to; give another place"):
-            saving.check_out(out)
+        with pytest.raises(OutputError, match="may not be written to; give another place"):
+            journal.check_output_file(out)
 
 
 def test_two_processes_do_not_write_one_result(tmp_path):
     with Results(tmp_path / "aus.csv", SETTINGS, ["AU1"]):
-        with pytest.raises(ResultsError, match="another process is writing"):
+        with pytest.raises(OutputError, match="another process is writing"):
             Results(tmp_path / "aus.csv", SETTINGS, ["AU1"])
     Results(tmp_path / "aus.csv", SETTINGS, ["AU1"]).file.close()
 
@@ -187,7 +185,7 @@ def test_a_failed_write_leaves_the_old_results(tmp_path, sources, detector, monk
         path.write_text("half")
         raise OSError("no space left")
 
-    monkeypatch.setitem(saving.WRITERS, ".csv", full)
+    monkeypatch.setitem(formats.WRITERS, ".csv", full)
     with pytest.raises(OSError, match="no space left"):
         fill(out, sources, detector)
     assert out.read_bytes() == before and sorted(path.name for path in tmp_path.iterdir()) == [

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from aullm_hf.inference.reading.prefetching import read_ahead
+from aullm_hf.inference.reading.prefetching import prefetch
 
 
 def flat(entries):
@@ -19,7 +19,7 @@ def test_everything_comes_in_the_order_of_the_sources(workers):
             time.sleep(0.001 * ((source * 7) % 3))
             yield item
 
-    got = list(read_ahead(range(20), read, workers, 2))
+    got = list(prefetch(range(20), read, workers, 2))
     assert flat(got) == [(source, item) for source in range(20) for item in range(source % 4)]
     assert [source for source, _, last in got if last] == list(range(20))
 
@@ -33,7 +33,7 @@ def test_no_more_than_asked_for_waits(workers, length):
             made.append(item)
             yield item
 
-    for _, _, last in read_ahead(range(300 // length), read, workers, 5):
+    for _, _, last in prefetch(range(300 // length), read, workers, 5):
         taken += not last
         if taken % 50 == 1:
             time.sleep(0.05)
@@ -49,7 +49,7 @@ def test_a_long_source_comes_out_while_it_is_read():
         assert go.wait(10)
         yield "second"
 
-    entries = read_ahead([0], read, 1, 4)
+    entries = prefetch([0], read, 1, 4)
     assert next(entries)[1] == "first"
     go.set()
     assert next(entries)[1] == "second"
@@ -63,14 +63,14 @@ def test_an_error_reaches_the_caller_after_what_came_before_it():
 
     seen = []
     with pytest.raises(RuntimeError, match="broken"):
-        for source, item, _ in read_ahead(range(5), read, 2, 4):
+        for source, item, _ in prefetch(range(5), read, 2, 4):
             seen.append((source, item))
     assert seen[:3] == [(0, "good"), (0, None), (1, "good")]
 
 
 def test_threads_end_when_the_caller_goes():
     before = threading.active_count()
-    entries = read_ahead(range(1000), lambda source: range(1000), 3, 4)
+    entries = prefetch(range(1000), lambda source: range(1000), 3, 4)
     next(entries)
     entries.close()
     assert threading.active_count() == before
@@ -84,6 +84,6 @@ def test_reading_and_the_model_run_at_the_same_time():
         yield source
 
     start = time.perf_counter()
-    for _, _, last in read_ahead(range(30), read, 1, 4):
+    for _, _, last in prefetch(range(30), read, 1, 4):
         time.sleep(0 if last else 0.02)
     assert 30 * 0.02 / (time.perf_counter() - start) >= 0.75  # of 0.5 without overlap

@@ -13,15 +13,15 @@ from contextlib import suppress
 from typing import Any
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-MOST_JSON = 1 << 16  # bytes: of what names an upload or an example
-CLOSED = re.compile(
+MAX_JSON_BYTES = 1 << 16  # bytes: of what names an upload or an example
+CLOSED_PATHS = re.compile(
     r"/gradio_api/(proxy=|stream/|call/|run/|api/|deep_link|run-history|runs|dev/|openapi|mcp|custom_component/|token)"
     r"|/(docs|redoc|openapi|logout|login|runs|monitoring)"
 )  # to read
-SENT = re.compile(r"/gradio_api/(queue/join|upload|reset|cancel)/?")
+POST_PATHS = re.compile(r"/gradio_api/(queue/join|upload|reset|cancel)/?")
 
 
-class Bounds:
+class RequestLimits:
     """ASGI middleware around Gradio's application."""
 
     def __init__(self, app: Any, *, upload_bytes: int, at_once: int, seconds: float, own_hosts_only: bool):
@@ -39,11 +39,11 @@ class Bounds:
         if self.own_hosts_only and _name_of(headers.get("host", "")) not in LOOPBACK:
             return await _refuse(send, 421, "this page is served under this machine's own address only")
         sends = scope["method"] == "POST"
-        closed = not SENT.fullmatch(path) if sends else CLOSED.match(path)
+        closed = not POST_PATHS.fullmatch(path) if sends else CLOSED_PATHS.match(path)
         if closed or scope["method"] not in ("GET", "HEAD", "POST"):
             return await _refuse(send, 404, "the page has nothing there")
         if sends:
-            length, most = headers.get("content-length", ""), self.upload_bytes if uploads else MOST_JSON
+            length, most = headers.get("content-length", ""), self.upload_bytes if uploads else MAX_JSON_BYTES
             if not length.isdecimal() or "transfer-encoding" in headers:
                 return await _refuse(send, 411, "say how long the request is")
             if int(length) > most:
@@ -86,4 +86,4 @@ async def _refuse(send: Any, status: int, why: str) -> None:
     await send({"type": "http.response.body", "body": said})
 
 
-__all__ = ["LOOPBACK", "Bounds"]
+__all__ = ["LOOPBACK", "RequestLimits"]
