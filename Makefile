@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-CODE := aullm_hf training tests
+CODE := aullm_hf training tests docs
 
 .PHONY: install quickstart controls test test-slow soak fuzz lower-bounds docs quality style
 

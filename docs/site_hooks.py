@@ -50,4 +50,4 @@ def site_link(link: re.Match, source: str, page: str) -> str:
     if not (ROOT / file).exists():
         return link[0]  # mkdocs names it as broken
     words = text.removeprefix("[").removesuffix("]")
-    return f"{words} (`{file}`)" if words != file.rstrip("/") and words != Path(file).name else f"`{file}`"
+    return f"`{file}`" if words.rstrip("/") in (file, Path(file).name) else f"{words} (`{file}`)"
