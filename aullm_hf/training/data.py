@@ -1,14 +1,27 @@
-"""The run's clips: loaded, joined, without those nobody annotated, and with the controls applied."""
+"""The run's clips: loaded, joined, without those that are not annotated, and with the controls applied."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..data import aus_of, load_clips, report_of
+from ..data import DataError, aus_of, load_clips, report_of
 from .settings import ConfigError, DataSettings
 
 SYNTHETIC = {"synthetic-casme2": "casme2", "synthetic-samm": "samm"}
+
+
+@contextmanager
+def as_config_errors() -> Iterator[None]:
+    """Values that the data room refuses come from the run's settings."""
+    try:
+        yield
+    except (DataError, ConfigError):
+        raise
+    except ValueError as error:
+        raise ConfigError(f"data: {error}") from error
 
 
 def aus_of_run(settings: DataSettings) -> list[int]:
@@ -75,25 +88,12 @@ def load_run_data(settings: DataSettings, size: int) -> RunData:
             "(of several data sets NAME=FOLDER each), or look at the plan with --dry_run."
         )
     parts, releases, faces = [], [], []
-    for name in settings.datasets:
-        if name in SYNTHETIC:
-            part = load_clips("synthetic", **synthetic_arguments(settings, name), size=size)
-            releases.append(f"synthetic, {settings.difficulty}, seed {settings.clips_seed}")
-        else:
-            part = load_clips(
-                name,
-                roots(settings)[name],
-                either=settings.either,
-                ref=settings.ref,
-                static=settings.static,
-                corrections=settings.corrections,
-                face=settings.face,
-                size=size,
-                on_error=settings.on_error,
-            )
-            releases.append(release_of(name, part, settings))
-            faces.append(report_of(part).recipe)
-        parts.append(part)
+    with as_config_errors():
+        for name in settings.datasets:
+            part, release, face = _load_part(settings, name, size)
+            parts.append(part)
+            releases.append(release)
+            faces += [face] if name not in SYNTHETIC else []
     clips = parts[0] if len(parts) == 1 else concatenate_datasets(parts)
     annotated = [row for row, aus in enumerate(clips["aus"]) if aus is not None]
     if len(annotated) < len(clips):
@@ -103,6 +103,25 @@ def load_run_data(settings: DataSettings, size: int) -> RunData:
         clips = shuffle_labels(clips, settings.clips_seed)
         releases.append("SHUFFLED over all clips, as a control")
     return RunData(clips, "; ".join(releases), face=faces[0] if faces else None)
+
+
+def _load_part(settings: DataSettings, name: str, size: int) -> tuple[Any, str, dict | None]:
+    """(clips, label release, face recipe) of one data set."""
+    if name in SYNTHETIC:
+        clips = load_clips("synthetic", **synthetic_arguments(settings, name), size=size)
+        return clips, f"synthetic, {settings.difficulty}, seed {settings.clips_seed}", None
+    clips = load_clips(
+        name,
+        roots(settings)[name],
+        either=settings.either,
+        ref=settings.ref,
+        static=settings.static,
+        corrections=settings.corrections,
+        face=settings.face,
+        size=size,
+        on_error=settings.on_error,
+    )
+    return clips, release_of(name, clips, settings), report_of(clips).recipe
 
 
 def release_of(name: str, clips, settings: DataSettings) -> str:

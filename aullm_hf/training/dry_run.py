@@ -1,131 +1,173 @@
-"""`--dry_run`: what a run would do and need, without data at hand and without doing it."""
+"""`--dry_run`: what a run would do and need, also without its data, its LLM or a GPU at hand."""
 
 import re
 from collections import Counter
+from collections.abc import Sequence
+from math import gcd
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from ..baselines import BaselineForAUDetection
-from ..model import AULLMConfig, AULLMForAUDetection
+from ..data.published.counts import PUBLISHED_COUNTS
+from ..data.synthetic.domains import DOMAINS
+from ..data.synthetic.plans import synthetic_plans
+from ..model import AULLMForAUDetection
 from ..model.checkpointing import llm_config_of
 from ..tiny_llm import build_tiny_llm
-from .data import SYNTHETIC, aus_of_run, load_run_data, needs_root
+from .data import SYNTHETIC, as_config_errors, aus_of_run, load_run_data, needs_root, synthetic_arguments
+from .fold import Job
 from .jobs import assigned_jobs, jobs_of, steps_of, trainings
-from .memory import activation_bytes, step_memory, weights_of
+from .launch import Launch
+from .memory import aullm_activations, baseline_activations, step_memory, weights_of
 from .model import LICENCES, TINY, check_llm, is_baseline, is_tiny, model_config, processor_of, tiny_sizes
 from .optimizer import GROUPS, group_of
-from .settings import ConfigError, RunConfig
-from .stand_in import has_au_counts, join, stand_in_table, synthetic_table
+from .settings import ConfigError, DataSettings, RunConfig
 
 LARGE = 10**9  # bytes of frozen weights from which other ways to hold them are worth a line
 
 
-def print_plan(config: RunConfig, launch) -> int:
-    """The plan on the screen."""
+def print_plan(config: RunConfig, launch: Launch) -> int:
+    """Print the plan; the exit status."""
     print("\n".join(plan_lines(config, launch)))
     return 0
 
 
-def plan_lines(config: RunConfig, launch) -> list[str]:
+def plan_lines(config: RunConfig, launch: Launch) -> list[str]:
     aus = aus_of_run(config.data)
-    table, said = plan_table(config)
-    model, model_said = model_on_meta(config, aus)
+    table, data_lines = plan_table(config)
+    model, model_text = model_on_meta(config, aus)
     jobs = jobs_of(config, table, aus)
-    own = assigned_jobs(jobs, launch)
-    lines = [f"Plan of {config.name} (nothing is run)", "", *said]
-    lines += [
-        f"clips       {len(table['clip_id'])} of "
-        f"{len(set(zip(table['dataset'], table['subject'], strict=True)))} subjects",
+    assigned = assigned_jobs(jobs, launch)
+    subjects = set(zip(table["dataset"], table["subject"], strict=True))
+    seeds = f"{len(config.seeds)} seed{'s' * (len(config.seeds) > 1)}"
+    train, inner, test = (_span([len(getattr(job.fold, part)) for job in jobs]) for part in ("train", "inner", "test"))
+    return [
+        f"Plan of {config.name} (nothing is run)",
+        "",
+        *data_lines,
+        f"clips       {len(table['clip_id'])} of {len(subjects)} subjects",
         f"positives   {_positives(config, table, aus)}",
-        f"folds       {len(jobs)} ({config.protocol.protocol}, inner: {config.protocol.inner}, "
-        f"{len(config.seeds)} seed{'s' * (len(config.seeds) > 1)}), of which this launch takes {len(own)}",
-        f"a fold      {_span([len(job.fold.train) for job in jobs])} clips to train on, "
-        f"{_span([len(job.fold.inner) for job in jobs])} held out inside, "
-        f"{_span([len(job.fold.test) for job in jobs])} to test",
-        f"steps       {steps_of(config, jobs)} a fold, {sum(steps_of(config, [job]) for job in own)} in all, "
+        f"folds       {len(jobs)} ({config.protocol.protocol}, inner: {config.protocol.inner}, {seeds}), of which "
+        f"this launch takes {len(assigned)}",
+        f"a fold      {train} clips to train on, {inner} held out inside, {test} to test",
+        f"steps       {steps_of(config, jobs)} per fold, {sum(steps_of(config, [job]) for job in assigned)} in all, "
         f"{_batch(config)}",
-        f"model       {model_said}",
+        f"model       {model_text}",
         *_parameters(config, model),
         *_needs(config, model, table, jobs),
         f"run folder  {config.folder}",
     ]
-    return lines
+
+
+# -------------------------------------------------------------------- the clips
 
 
 def plan_table(config: RunConfig) -> tuple[dict[str, list], list[str]]:
-    """The run's clips, real where they are at hand, and what must be said about them."""
+    """The run's clips, real where they are at hand, and the lines that say what they are."""
     missing = needs_root(config.data)
+    lines = [_data_line(config.data)]
     if not missing and any(name not in SYNTHETIC for name in config.data.datasets):
         clips = load_run_data(config.data, config.model.image_size).clips
         table = {key: list(clips[key]) for key in ("clip_id", "dataset", "subject", "aus", "onset", "offset")}
         ends = zip(table.pop("onset"), table.pop("offset"), strict=True)
-        return table | {"frames": [last - first + 1 for first, last in ends]}, [_data_line(config)]
+        return table | {"frames": [last - first + 1 for first, last in ends]}, lines
     tables = []
     for name in config.data.datasets:
-        table = synthetic_table(config.data, name) if name in SYNTHETIC else stand_in_table(name)
+        table = synthetic_table(config.data, name) if name in SYNTHETIC else placeholder_table(name)
         if table is None:
             raise ConfigError(f"Nothing is known of the data set {name!r} without its files; give --root FOLDER.")
         tables.append(table)
-    said = [_data_line(config)]
     if missing:
-        said += [
-            f"STAND-IN    no --root was given for {', '.join(missing)}: numbers of clips and subjects are those of "
-            "the public tables, who shows what is made up",
-        ]
-    return join(tables), said
+        lines.append(
+            f"NO DATA     no --root is given for {', '.join(missing)}: the numbers of clips and subjects are those of "
+            "the public tables, which clip shows which AU is made up"
+        )
+    return {key: [value for table in tables for value in table[key]] for key in tables[0]}, lines
+
+
+def synthetic_table(settings: DataSettings, name: str) -> dict[str, list]:
+    """The clips that the run will draw, without drawing them."""
+    with as_config_errors():
+        plans = synthetic_plans(**synthetic_arguments(settings, name))
+    return {key: [getattr(plan, key) for plan in plans] for key in ("clip_id", "dataset", "subject", "aus", "frames")}
+
+
+def placeholder_table(name: str) -> dict[str, list] | None:
+    """Rows that agree with the published counts, as far as these go; None for a data set without any.
+
+    For CASME II and SAMM the clips of every subject and the positives of every AU are right. No frame exists.
+    """
+    counts = PUBLISHED_COUNTS.get(name)
+    if counts is None or counts.usual_frames is None:
+        return None
+    clips, domain = counts.rows, DOMAINS.get(name)
+    if domain is not None:
+        subjects = [subject for subject, count in domain.clips_per_subject.items() for _ in range(count)]
+        active = [combination for combination, count in domain.combinations.items() for _ in range(count)]
+        step = next(step for step in range(97, 10_000) if gcd(step, clips) == 1)  # spreads them over the subjects
+        aus = [[int(au) for au in active[row * step % clips].split("+")] for row in range(clips)]
+    else:
+        subjects = [f"{row * counts.subjects // clips + 1:02d}" for row in range(clips)]
+        aus = [[] for _ in range(clips)]
+    return {
+        "clip_id": [f"{name}/{subject}/{row}" for row, subject in enumerate(subjects)],
+        "dataset": [name] * clips,
+        "subject": subjects,
+        "aus": aus,
+        "frames": [counts.usual_frames] * clips,
+    }
+
+
+def _data_line(data: DataSettings) -> str:
+    difficulty = f", {data.difficulty}" if any(name in SYNTHETIC for name in data.datasets) else ""
+    controls = [f"labels: {data.labels}"] * (data.labels != "annotated")
+    controls += ["first frames only"] * (data.frames != "all")
+    return f"data        {', '.join(data.datasets)}{difficulty}" + "".join(f"; CONTROL {one}" for one in controls)
+
+
+def _positives(config: RunConfig, table: dict[str, list], aus: list[int]) -> str:
+    unknown = [name for name in needs_root(config.data) if name not in DOMAINS]
+    counts = Counter(au for row in table["aus"] for au in row)
+    text = "  ".join(f"AU{au} {counts[au]}" for au in aus)
+    return text + (f"  (and those of {', '.join(unknown)}: not known without the data)" if unknown else "")
+
+
+# -------------------------------------------------------------------- the model
 
 
 def model_on_meta(config: RunConfig, aus: list[int]) -> tuple[PreTrainedModel, str]:
-    """The model without its numbers, and what it is: of a baseline its kind, otherwise where the LLM comes from."""
-    wanted = model_config(config.model, aus)
+    """The model without its weights' values, and a line about it: a baseline's kind, or where the LLM comes from."""
+    settings = model_config(config.model, aus)
     if is_baseline(config.model):
         with torch.device("meta"):
-            model = BaselineForAUDetection(wanted)
-        taught = f", taught by {' and '.join(model.teacher_names)}" if model.teacher_names else ""
-        return model, f"{config.model.model_kind} (sees: {model.view}){taught}"
+            model = BaselineForAUDetection(settings)
+        teachers = f", taught by {' and '.join(model.teacher_names)}" if model.teacher_names else ""
+        return model, f"{config.model.model_kind} (sees: {model.view}){teachers}"
     name = config.model.llm_name_or_path
     if is_tiny(config.model):
         with TemporaryDirectory() as folder:
             build_tiny_llm(Path(folder), family=name.removeprefix(TINY), **tiny_sizes(config.model))
-            wanted.text_config = llm_config_of(folder, None)
-        said = f"{name}, random weights"
+            settings.text_config = llm_config_of(folder, None)
+        text = f"{name}, random weights"
     else:
         try:
-            wanted.text_config = llm_config_of(name, config.model.llm_revision, local_files_only=True)
-            said = name
+            settings.text_config = llm_config_of(name, config.model.llm_revision, local_files_only=True)
+            text = name
         except OSError as error:
             if name not in LICENCES:
                 check_llm(config.model, local_files_only=True, advice=" A plan needs the shape of the LLM.")
                 raise ConfigError(str(error)) from error
-            said = f"{name} (not on this machine; its published shape: 28 layers, 1536 wide)"
-    said = f"around the LLM {said}"
+            text = f"{name} (not on this machine; its published shape: 28 layers, 1536 wide)"
     # The plan needs no tokenizer: about a token for four and a half letters.
-    parts = re.split(r"\{(\w+)\}", wanted.prompt_template)
+    parts = re.split(r"\{(\w+)\}", settings.prompt_template)
     parts = [part if index % 2 else [0] * round(len(part) / 4.5) for index, part in enumerate(parts)]
-    wanted.prompt_segments = [part for part in parts if part]
-    wanted.llm_dtype = wanted.llm_dtype or ("float32" if is_tiny(config.model) else "bfloat16")
+    settings.prompt_segments = [part for part in parts if part]
+    settings.llm_dtype = settings.llm_dtype or ("float32" if is_tiny(config.model) else "bfloat16")
     with torch.device("meta"):
-        return AULLMForAUDetection(wanted), said
-
-
-def _data_line(config: RunConfig) -> str:
-    data = config.data
-    kind = f", {data.difficulty}" if any(name in SYNTHETIC for name in data.datasets) else ""
-    controls = [f"labels: {data.labels}"] * (data.labels != "annotated") + ["first frames only"] * (
-        data.frames != "all"
-    )
-    return f"data        {', '.join(data.datasets)}{kind}" + "".join(f"; CONTROL {one}" for one in controls)
-
-
-def _positives(config: RunConfig, table: dict[str, list], aus: list[int]) -> str:
-    unknown = [name for name in needs_root(config.data) if not has_au_counts(name)]
-    counts = Counter(au for row in table["aus"] for au in row)
-    said = "  ".join(f"AU{au} {counts[au]}" for au in aus)
-    return said + (f"  (and those of {', '.join(unknown)}: not known without the data)" if unknown else "")
+        return AULLMForAUDetection(settings), f"around the LLM {text}"
 
 
 def _batch(config: RunConfig) -> str:
@@ -138,7 +180,7 @@ def _batch(config: RunConfig) -> str:
     return "a step is " + " ".join(parts)
 
 
-def _parameters(config: RunConfig, model) -> list[str]:
+def _parameters(config: RunConfig, model: PreTrainedModel) -> list[str]:
     training = config.training
     counts, rates = Counter(), {}
     for name, parameter in model.named_parameters():
@@ -154,68 +196,37 @@ def _parameters(config: RunConfig, model) -> list[str]:
     ]
 
 
-def _needs(config: RunConfig, model, table: dict[str, list], jobs) -> list[str]:
+def _needs(config: RunConfig, model: PreTrainedModel, table: dict[str, list], jobs: Sequence[Job]) -> list[str]:
     """Rough sums: weights, gradients and Adam's two moments; activations; the clips."""
-    settings, c = config.training, model.config
+    training, fields = config.training, model.config
     trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
     frozen = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
-    of_a_clip = _baseline_activations(config, model) if is_baseline(config.model) else _aullm_activations(c)
-    activations = settings.per_device_train_batch_size * of_a_clip
-    clips = sum(table["frames"]) * c.image_size**2
-    checkpoint = trained + (frozen if getattr(c, "save_base_weights", False) else 0)
-    return [
-        f"memory      about {_size(frozen + 4 * trained + activations)} on the device (frozen "
-        f"{_size(frozen)}, trained {_size(4 * trained)} with gradients and Adam, activations {_size(activations)}); "
-        f"the clips take {_size(clips)} of "
-        "main memory in every process",
-        *_other_ways(model, activations, frozen),
-        f"disk        {_size(checkpoint)} a fold, {_size(checkpoint * len(jobs))} at the end; up to "
+    checkpoint = trained + (frozen if getattr(fields, "save_base_weights", False) else 0)
+    if is_baseline(config.model):
+        per_clip = baseline_activations(model, processor_of(fields, training, None))
+    else:
+        per_clip = aullm_activations(fields)
+    activations = training.per_device_train_batch_size * per_clip
+    lines = [
+        f"memory      about {_size(frozen + 4 * trained + activations)} on the device (frozen {_size(frozen)}, "
+        f"trained {_size(4 * trained)} with gradients and Adam, activations {_size(activations)}); the clips take "
+        f"{_size(sum(table['frames']) * fields.image_size**2)} of main memory in every process",
+        f"disk        {_size(checkpoint)} per fold, {_size(checkpoint * len(jobs))} at the end; up to "
         f"{_size(2 * (checkpoint + 2 * trained))} more for every fold while it trains",
-        *([f"            each fold trains twice (inner: refit), on {_span(trainings(config, jobs[0].fold))} clips"]
-          if config.protocol.inner == "refit" else []),
-    ]  # fmt: skip
-
-
-def _other_ways(model, activations: int, frozen: int) -> list[str]:
-    """For an LLM of some size: what a device would hold if it were quantised, or shared out (training/README.md)."""
-    if frozen < LARGE:
-        return []
-    weights, each = weights_of(model), model.base_model.llm.dtype.itemsize
-    four_bit = step_memory(weights, activations, bytes_each=each, four_bit=True)
-    shared = step_memory(weights, activations, bytes_each=each, devices=8)
-    return [
-        f"            {_size(four_bit.total)} with the LLM in 4 bits, {_size(shared.total)} on each of 8 that share it"
     ]
-
-
-def _baseline_activations(config: RunConfig, model: BaselineForAUDetection) -> int:
-    """Bytes that a step keeps of a clip: what every layer gives out, of the tested network alone."""
-    kept: list[int] = []
-
-    def keep(_module, _inputs, output) -> None:
-        kept.append(output.numel() * output.element_size() if isinstance(output, torch.Tensor) else 0)
-
-    for module in model.modules():
-        if not list(module.children()):
-            module.register_forward_hook(keep)
-    size = model.config.image_size
-    clip = np.zeros((8, size, size), dtype=np.uint8)
-    pixels = processor_of(model.config, config.training, None)(clip)["pixel_values"]
-    with torch.no_grad():
-        model.to_empty(device="cpu").eval()(pixels)
-    return sum(kept)
-
-
-def _aullm_activations(c: AULLMConfig) -> int:
-    """Bytes that a step keeps of a clip: of the 3D-CNN and of the LLM's pass over the clip's own tokens."""
-    low, mid = c.backbone_channels
-    after_first = c.image_size - 4
-    after_second = after_first // 3 - 2
-    vision = 4 * (3 * low * (c.num_frames - 1) * after_first**2 + 6 * mid * (c.num_frames - 2) * after_second**2)
-    text = c.text_config
-    first_slot = next(i for i, part in enumerate(c.prompt_segments) if isinstance(part, str))
-    tokens = sum(1 if isinstance(part, str) else len(part) for part in c.prompt_segments[first_slot:])  # of a clip
-    return vision + activation_bytes(text, tokens)
+    if frozen >= LARGE:  # a large LLM could also be quantised, or sharded (training/README.md)
+        weights, each = weights_of(model), model.base_model.llm.dtype.itemsize
+        four_bit = step_memory(weights, activations, bytes_each=each, four_bit=True)
+        sharded = step_memory(weights, activations, bytes_each=each, devices=8)
+        lines.insert(
+            1,
+            f"            {_size(four_bit.total)} with the LLM in 4 bits, {_size(sharded.total)} on each of 8 devices "
+            "that share it",
+        )
+    if config.protocol.inner == "refit":
+        clips = _span(trainings(config, jobs[0].fold))
+        lines.append(f"            each fold trains twice (inner: refit), on {clips} clips")
+    return lines
 
 
 def _size(count: float) -> str:

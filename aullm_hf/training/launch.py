@@ -66,7 +66,7 @@ def parse(argv: list[str]) -> tuple[Launch, list[str]]:
     given, overrides = parser.parse_known_args(argv)
     place = distributed.leave_group() if given.fold_parallel else distributed.place_of()
     if given.help:
-        from .settings import help_text
+        from .parsing import help_text
 
         print(parser.format_help(), help_text(), sep="\n")
         raise SystemExit(0)

@@ -25,10 +25,11 @@ from .fold import Job, train_final, train_fold
 from .jobs import assigned_jobs, final_calibration, jobs_of, jobs_to_inspect, steps_of
 from .launch import PROG, Launch
 from .model import build_model, check_llm, draws_nothing, processor_of
+from .parsing import load_run_config
 from .progress import Progress
 from .run_info import run_info
 from .run_state import is_finished, is_reported, lock_of, locked, open_run, set_damaged_aside, set_reported
-from .settings import ConfigError, RunConfig, load_run_config
+from .settings import ConfigError, RunConfig
 from .signals import STOPPER, Stopped
 
 GO_ON = "Nothing that was finished is lost: give the same command again, and it goes on where it was."

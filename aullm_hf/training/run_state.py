@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from ..checksums import checksum, checksums, damage
 from ..evaluation.run_folder import fold_damage, has_its_digest, read_json, with_digest, write_json, write_text
 from .checkpoints import sync
-from .settings import ConfigError, differences
+from .settings import ConfigError
 
 REPORTED = ".locks/report.json"  # of which folds the tables are, and their checksums
 FAILED = "failed.json"  # in a fold's folder: why it could not be finished
@@ -69,7 +69,7 @@ def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -
             write_json(with_digest({**info, "identity": identity}), path)
             return
         there = _manifest(path)
-        lines = differences(identity, there["identity"])
+        lines = _differences(identity, there["identity"])
         for name in ("fingerprint", "labels_fingerprint"):
             if there["data"][name] != info["data"][name]:
                 lines.append(f"the data: {name} here {info['data'][name][:16]}, there {there['data'][name][:16]}")
@@ -82,6 +82,18 @@ def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -
             old, new = there["versions"], info["versions"]
             changed = ", ".join(f"{name} {old.get(name)} -> {new[name]}" for name in new if old.get(name) != new[name])
             print(f"Warning: the run was begun with other versions ({changed}): its folds may differ in bits.")
+
+
+def _differences(one: dict, other: dict) -> list[str]:
+    """`section.field: here X, there Y` for every field in which two saved configurations differ."""
+    lines = []
+    for section in sorted({*one, *other}):
+        here, there = one.get(section, {}), other.get(section, {})
+        for name in sorted({*here, *there}):
+            if here.get(name) != there.get(name):
+                texts = [repr(fields[name]) if name in fields else "the default" for fields in (here, there)]
+                lines.append(f"{section}.{name}: here {texts[0]}, there {texts[1]}")
+    return lines
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import yaml
 from support.refusals import ROOT, outcome
 from support.tiny_run import TINY_RUN
 
-from aullm_hf.training.settings import ConfigError, load_run_config  # isort: skip  (training/ is on the path by tiny_run)
+from aullm_hf.training.parsing import load_run_config  # isort: skip
+from aullm_hf.training.settings import ConfigError  # isort: skip  (training/ is on the path by tiny_run)
 
 
 def seeds() -> list[bytes]:

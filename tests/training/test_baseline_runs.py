@@ -11,7 +11,8 @@ from aullm_hf.baselines import ARCHITECTURES, BaselineForAUDetection, BaselineVi
 from aullm_hf.data import load_clips
 from aullm_hf.evaluation import read_run, score_predictions
 from aullm_hf.training.model import model_config
-from aullm_hf.training.settings import ConfigError, load_run_config
+from aullm_hf.training.parsing import load_run_config
+from aullm_hf.training.settings import ConfigError
 from support.tiny_run import ROOT, baseline_yaml, killed_at, tables, train
 
 AUS = ["AU1", "AU4", "AU12"]

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 
 from aullm_hf.training.batches import Batches, clips_of
 from aullm_hf.training.optimizer import group_of, parameter_groups
-from aullm_hf.training.settings import load_run_config
+from aullm_hf.training.parsing import load_run_config
 from aullm_hf.training.trainer import FoldTrainer
 from support.tiny import tiny_model
 from support.tiny_run import tiny_yaml

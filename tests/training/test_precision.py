@@ -9,7 +9,7 @@ import yaml
 from aullm_hf.data import load_clips
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 from aullm_hf.training.batches import Batches, clips_of
-from aullm_hf.training.settings import load_run_config
+from aullm_hf.training.parsing import load_run_config
 from aullm_hf.training.trainer import FoldTrainer, trained_parameters
 from support.tiny import tiny_config, tiny_llm
 from support.tiny_run import ROOT, tiny_yaml

@@ -15,7 +15,7 @@ from aullm_hf.data import load_clips
 from aullm_hf.model import AULLMVideoProcessor
 from aullm_hf.model.arguments import check_within
 from aullm_hf.training.batches import Batches, clips_of
-from aullm_hf.training.settings import load_run_config
+from aullm_hf.training.parsing import load_run_config
 from aullm_hf.training.trainer import FoldTrainer, trained_parameters
 from support.tiny import tiny_model
 from support.tiny_run import tiny_yaml

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from aullm_hf.training.settings import load_run_config
+from aullm_hf.training.parsing import load_run_config
 from support.commands import verb
 from support.fake_run import fake_run
 from support.tiny_run import ROOT, baseline_yaml

@@ -8,7 +8,7 @@ import pytest
 from aullm_hf.evaluation.run_folder import read_json, read_table
 from aullm_hf.model import AULLMForAUDetection
 from aullm_hf.model.relation_prior import edges_from_labels
-from aullm_hf.training.settings import load_run_config
+from aullm_hf.training.parsing import load_run_config
 from support.tiny_run import tiny_yaml, train
 
 AUS = [1, 4, 12]

@@ -169,7 +169,7 @@ def test_across_domains_subjects_carry_their_data_sets_name(tmp_path):
 def test_shuffled_labels_are_the_same_labels_elsewhere(config, tmp_path):
     assert train(config, tmp_path / "run", "--labels", "shuffled", "--folds", "sub01") == 0
     from aullm_hf.training.data import load_run_data
-    from aullm_hf.training.settings import load_run_config
+    from aullm_hf.training.parsing import load_run_config
 
     data = load_run_data(load_run_config(config, ["--labels", "shuffled"]).data, 16)
     plain = _clips()

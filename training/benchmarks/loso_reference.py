@@ -21,7 +21,8 @@ from aullm_hf.training.batches import clips_of
 from aullm_hf.training.data import aus_of_run, load_run_data
 from aullm_hf.training.jobs import folds_of
 from aullm_hf.training.model import TINY, model_config, tiny_sizes
-from aullm_hf.training.settings import RunConfig, load_run_config
+from aullm_hf.training.parsing import load_run_config
+from aullm_hf.training.settings import RunConfig
 from benchmarks.reference import train_fold
 
 

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from aullm_hf.training.distributed import requested_processes
-from aullm_hf.training.settings import load_run_config
-from aullm_hf.training.stand_in import stand_in_table
+from aullm_hf.training.dry_run import placeholder_table
+from aullm_hf.training.parsing import load_run_config
 from support.tiny_run import ROOT, tiny_yaml, train
 
 CONFIGS = sorted((ROOT / "hub_configs").glob("*.yaml"))
@@ -25,7 +25,7 @@ def test_every_recipe_can_be_planned(path, tmp_path, capsys):
     plan = _plan(path, tmp_path / "run", capsys)
     for word in ("clips ", "folds ", "positives ", "steps ", "trained ", "frozen ", "memory ", "disk "):
         assert f"\n{word}" in plan
-    assert ("STAND-IN" in plan) == ("synthetic" not in plan)
+    assert ("NO DATA" in plan) == ("synthetic" not in plan)
 
 
 def test_every_published_run_has_a_file():
@@ -65,7 +65,7 @@ def test_the_plan_counts_what_the_run_does(tmp_path, capsys):
     path = tiny_yaml(tmp_path, training={"num_train_epochs": 2})
     plan = _plan(path, tmp_path / "run", capsys)
     assert "18 of 3 subjects" in plan and "folds       3 (loso, inner: holdout, 1 seed)" in plan
-    steps = int(re.search(r"steps +(\d+) a fold", plan)[1])
+    steps = int(re.search(r"steps +(\d+) per fold", plan)[1])
     train(path, tmp_path / "run", "--folds", "sub01")
     log = json.loads((tmp_path / "run/folds/sub01/log.json").read_text())
     assert log[-1]["step"] in (steps - 1, steps) and "6 clips to train on, 6 held out inside, 6 to test" in plan
@@ -76,14 +76,14 @@ def test_the_plan_counts_what_the_run_does(tmp_path, capsys):
     assert saved == pytest.approx(4 * (trained + frozen), rel=0.2)
 
 
-def test_the_stand_in_has_the_public_counts():
-    casme2, samm = stand_in_table("casme2"), stand_in_table("samm")
+def test_placeholders_have_the_public_counts():
+    casme2, samm = placeholder_table("casme2"), placeholder_table("samm")
     assert len(casme2["aus"]) == 255 and len(set(casme2["subject"])) == 26 and casme2["subject"].count("17") == 36
     counts = {au: sum(au in row for row in casme2["aus"]) for au in (1, 2, 4, 7, 12, 14, 15, 17)}
     assert counts == {1: 28, 2: 25, 4: 125, 7: 38, 12: 39, 14: 22, 15: 17, 17: 26}
     assert len(samm["aus"]) == 159 and len(set(samm["subject"])) == 29
     assert {au: sum(au in row for row in samm["aus"]) for au in (2, 4, 7, 12)} == {2: 18, 4: 23, 7: 46, 12: 28}
-    assert stand_in_table("unheard of") is None
+    assert placeholder_table("unheard of") is None
 
 
 def test_an_llm_that_is_not_there_says_what_to_do(tmp_path, capsys):

@@ -6,9 +6,11 @@ import re
 import pytest
 import yaml
 
-from aullm_hf.training import settings as run_config
-from aullm_hf.training.settings import ConfigError, load_run_config
-from support.tiny_run import ROOT, tiny_yaml
+from aullm_hf.training import settings
+from aullm_hf.training.parsing import load_run_config
+from aullm_hf.training.recipes import read_yaml
+from aullm_hf.training.settings import ConfigError
+from support.tiny_run import ROOT, tiny_yaml, train
 
 
 @pytest.fixture
@@ -38,14 +40,14 @@ def test_numbers_without_a_dot_are_numbers(tmp_path):
 
 
 def test_field_names_are_unique_over_the_sections():
-    names = run_config._names()
+    names = settings.field_names()
     assert sorted(names) == sorted(set(names))
 
 
 def test_every_field_is_documented():
-    for kind in run_config.SECTIONS.values():
+    for kind in settings.SECTIONS.values():
         for one in dataclasses.fields(kind):
-            if kind is not run_config.TrainSettings or one.name in run_config.TrainSettings.__annotations__:
+            if kind is not settings.TrainSettings or one.name in settings.TrainSettings.__annotations__:
                 assert one.metadata["help"], one.name
 
 
@@ -60,10 +62,26 @@ def test_every_field_is_documented():
         ({"protocol": {"inner": "outer"}}, "protocol.inner is 'outer'; allowed: 'holdout', 'refit', 'none'."),
         ({"protocol": {"protocol": "cross_domain"}}, "cross_domain needs `source` and `target`"),
         ({"protocol": {"seeds": [1, 1]}}, r"seeds [1, 1] name a seed twice"),
-        ({"protocol": {"inner_fraction": 1.5}}, "inner_fraction is 1.5; it lies between 0 and 1."),
-        ({"training": {"augment_shift": -1}}, "augment_shift is -1 pixels; it is 0 or more."),
+        ({"protocol": {"inner_fraction": 1.5}}, "inner_fraction is 1.5; allowed: more than 0, less than 1."),
+        ({"training": {"augment_shift": -1}}, "augment_shift is -1; allowed: 0 or more pixels."),
         ({"training": {"optim": "adamw_hf"}}, "training.optim is 'adamw_hf'; allowed: 'adamw_torch'"),
         ({"training": {"eval_strategy": "steps", "logging_steps": 0}}, "section `training`: "),
+        ({"data": {"aus": "foo"}}, "data.aus: there is no published AU list 'foo'; there are casme, casme2, "),
+        ({"data": {"aus": [99]}}, "data.aus: '99' is not a FACS code; known are 1, 2, "),
+        ({"data": {"aus": None}}, "data.aus is null; give a value, or leave the field out for its default."),
+        ({"data": {"aus": []}}, "data.aus: the AU list is empty"),
+        ({"data": {"aus": {"a": 1}}}, "data.aus is {'a': 1}; expected: a list."),
+        ({"data": {"datasets": []}}, "data.datasets is empty; name at least one data set."),
+        ({"data": {"datasets": ["samm", "samm"]}}, "data.datasets names 'samm' twice."),
+        ({"data": {"difficulty": None}}, "data.difficulty is null; give a value"),
+        ({"data": {"clips_per_subject": [3, 4]}}, "data.clips_per_subject is [3, 4]; expected: a single value."),
+        ({"training": {"learning_rate": None}}, "training.learning_rate is null; give a value"),
+        ({"model": {"llm_name_or_path": {"a": 1}}}, "model.llm_name_or_path is {'a': 1}; expected: a single value."),
+        (
+            "data:\n  subjects: 3\n  difficulty: hard\n  subjects: 4\n",
+            "line 4: `subjects` is given already in line 2; keep one.",
+        ),
+        ("data: {subjects: 3}\nmodel: {}\ndata: {}\n", "line 3: `data` is given already in line 1"),
         ("[1, 2]", "must hold the sections model, data, protocol, training"),
         ("a: [", "is not YAML"),
         ("!!python/object/apply:os.system ['true']", "is not YAML"),
@@ -72,6 +90,32 @@ def test_every_field_is_documented():
 def test_errors_name_the_field_and_what_is_allowed(tmp_path, content, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         load_run_config(_written(tmp_path, content))
+
+
+@pytest.mark.parametrize("aus", ["foo", "[99]", "null", "{a: 1}"])
+def test_a_wrong_au_list_ends_in_one_line(tmp_path, capsys, aus):
+    path = _written(tmp_path, f"model: {{llm_name_or_path: tiny:qwen2}}\ndata: {{aus: {aus}}}\n")
+    assert train(path, tmp_path / "run") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"aullm train: {path}: data.aus")
+
+
+@pytest.mark.parametrize("field", ["subjects: 0", "clips_seed: -1", "clips_per_subject: many"])
+def test_clips_that_cannot_be_made_end_in_one_line(tmp_path, capsys, field):
+    path = _written(tmp_path, f"model: {{llm_name_or_path: tiny:qwen2}}\ndata: {{{field}}}\n")
+    for options in ([], ["--dry_run"]):
+        assert train(path, tmp_path / "run", *options) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("aullm train: ") and "is not allowed" in line
+
+
+def test_a_mapping_that_leads_to_itself_is_read(tmp_path):
+    assert read_yaml(_written(tmp_path, "&a {lora: *a}"))["lora"]["lora"]
+
+
+def test_structured_fields_are_yaml_on_the_command_line(config):
+    with pytest.raises(ConfigError, match=r"--lora is '{r: 1', which is not YAML: "):
+        load_run_config(config, ["--lora", "{r: 1"])
 
 
 def test_unknown_options_suggest_the_nearest(config):
@@ -95,7 +139,6 @@ def test_what_is_saved_is_the_run(config, tmp_path):
 def test_the_model_section_holds_every_field_that_can_be_chosen():
     from aullm_hf.model import AULLMConfig
 
-    chosen = {one.name for one in dataclasses.fields(run_config.ModelSettings)}
+    chosen = {one.name for one in dataclasses.fields(settings.ModelSettings)}
     own = set(AULLMConfig.__annotations__)
-    found_out = {*run_config._FOUND_OUT, "model_type", "sub_configs_defaults"}
-    assert own - chosen == found_out & own
+    assert own - chosen == {*settings._NOT_CHOSEN, "model_type"} & own
