@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from ..arguments import first_few
 from ..evaluation import assemble_run, read_run, write_report
 from ..evaluation.run_folder import finished_folds, fold_damage
 
@@ -34,21 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    if not is_there(options.run):
+    if not exists(options.run):
         raise ValueError(f"{str(options.run)[:200]!r} does not exist; give a run folder or a predictions file")
     if len(options.labels or ()) != len(options.root or ()):
         raise ValueError(
-            f"{len(options.labels or ())} --labels and {len(options.root or ())} --root; give one root a name"
+            f"{len(options.labels or ())} --labels and {len(options.root or ())} --root; give one root per name"
         )
-    folds = finished_folds(options.run) if options.run.is_dir() else []
-    if folds:
+    if options.run.is_dir() and (folds := finished_folds(options.run)):
         print(f"{assemble_run(options.run)} finished folds")
-    for folder in folds:
-        if found := fold_damage(folder):  # the tables are whole, or assemble_run had refused them
-            print(f"Warning: {folder} was damaged after it was finished: {', '.join(found[:3])}.", file=sys.stderr)
-    labels = None
-    if options.labels:
-        labels = load_labels(options.labels, options.root, read_run(options.run).info)
+        for folder in folds:  # assemble_run has refused damaged tables; of the rest only the sizes are looked at
+            if problems := fold_damage(folder, by_size=True):
+                print(f"Warning: {folder} was damaged after it was finished: {first_few(problems)}.", file=sys.stderr)
+    labels = load_labels(options.labels, options.root, read_run(options.run).info) if options.labels else None
     write_report(
         options.run,
         out=options.out,
@@ -63,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def is_there(path: Path) -> bool:
+def exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:  # a name that the file system cannot hold
@@ -74,13 +72,11 @@ def load_labels(names: list[str], roots: list[str], info: dict) -> dict[str, lis
     """Clip ids and AUs of the reader's own copy, read with the policies that the run was made with."""
     from ..data import load_clips
 
-    asked = info.get("config", {}).get("data", {})
-    policies = {key: asked[key] for key in POLICIES if key in asked}
+    settings = info.get("config", {}).get("data", {})
+    policies = {key: settings[key] for key in POLICIES if key in settings}
     columns: dict[str, list] = {"dataset": [], "clip_id": [], "aus": []}
     for name, root in zip(names, roots, strict=True):
-        clips = load_clips(name, root, face="none", **policies).select_columns(
-            list(columns)
-        )  # the face changes no label
+        clips = load_clips(name, root, face="none", **policies)  # how faces are cut out changes no label
         for column, values in columns.items():
             values += clips[column][:]
     return columns

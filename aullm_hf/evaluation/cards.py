@@ -18,7 +18,16 @@ from .provenance import Provenance
 from .redacting import redact
 from .run_folder import Run, fold_folder
 from .scoring import Scores
-from .tables import PROTOCOLS, About, beside_title, comparison, markdown_table, notes, text_cells, views
+from .tables import (
+    PROTOCOLS,
+    About,
+    markdown_table,
+    published_comparison,
+    published_title,
+    result_notes,
+    result_tables,
+    text_cells,
+)
 
 _TEMPLATE = "model_card_template.md"
 _CAPTIONS = {
@@ -77,9 +86,9 @@ def run_card(
     """
     if figures is None:
         figures = [name for name in _CAPTIONS if ((out or run.path) / "figures" / name).is_file()]
-    tables = {title: markdown_table(table) for title, table in views(scores).items()}
-    beside = comparison(scores, about)
-    tables[beside_title(beside)] = markdown_table(text_cells(beside))
+    tables = {title: markdown_table(table) for title, table in result_tables(scores).items()}
+    beside = published_comparison(scores, about)
+    tables[published_title(beside)] = markdown_table(text_cells(beside))
     has_final = (run.path / "final" / "checkpoint").is_dir()
     branches = [f"fold-{fold_folder(entry, run.folds)}" for entry in run.folds]
     where = (repo_id, None if has_final else branches[0]) if repo_id else (str(_checkpoint(run, has_final)), None)
@@ -92,7 +101,7 @@ def run_card(
         "branches": branches,
         **_usage(run.info, *where),
         "tables": tables,
-        "notes": notes(scores),
+        "notes": result_notes(scores),
         "figures": [{"name": name, "what": _CAPTIONS[name]} for name in figures],
         "labels_here": labels_here,
         "provenance": Provenance.of_info(run.info, right),

@@ -1,8 +1,8 @@
-"""From labels and scores to figures, for one table or for thousands of resamples of its subjects at once.
+"""Metrics from labels and scores, for one table or for thousands of resamples of its subjects at once.
 
 Every function takes weights (B, N): how often each clip stands in each of B resamples. `None` is the table itself.
-An undefined figure is NaN, never a zero or a one: F1 without a positive clip, macro F1, ROC-AUC and AP's kin without
-both classes.
+An undefined value is NaN, never a zero or a one: F1 and average precision without a positive clip, macro F1 and
+ROC-AUC without both classes.
 """
 
 import numpy as np
@@ -62,8 +62,16 @@ def resample_subjects(n_subjects: int, resamples: int, seed: int) -> np.ndarray:
     return rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=resamples).astype(np.float64)
 
 
+def mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis of what is defined; NaN where nothing is."""
+    defined = np.isfinite(values)
+    count = defined.sum(axis=-1)
+    total = np.where(defined, values, 0).sum(axis=-1)
+    return np.divide(total, count, out=np.full(np.shape(count), np.nan), where=count > 0)
+
+
 def interval(resampled: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of a figure over the resamples in which it is defined."""
+    """The middle 95 % of a value over the resamples in which it is defined."""
     defined = resampled[np.isfinite(resampled)]
     if not len(defined):
         return float("nan"), float("nan")

@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 
 from .counting import precision_recall
+from .plotting import FAINT, INK, LINE, new_figure, plain_axes
 from .run_folder import Run, read_json, replacing
 from .scoring import Scores
 from .tables import About
 
-FIGURES = ("per_au.png", "precision_recall.png", "learning_curve.png")
+FIGURE_FILES = ("per_au.png", "precision_recall.png", "learning_curve.png")
 _BARS = {  # rule -> legend, colour, hatch
     "at_0.5": ("at 0.5, not calibrated", "#E6C88C", ""),
     "calibrated": ("calibrated (chosen on inner clips)", "#56A0D3", ""),
     "oracle": ("oracle (UPPER BOUND, chosen on test labels)", "#FFFFFF", "////"),
 }
-_INK, _LINE, _FAINT = "#333333", "#0072B2", "#BBBBBB"
 _METRICS = {"f1": "f1 (binary)", "f1_macro": "f1_macro (both classes)"}
 
 
@@ -38,34 +38,34 @@ def write_figures(run: Run, scores: Scores, about: About, folder: str | Path) ->
 
 
 def per_au(scores: Scores, about: About):
-    """Both F1s of every AU and of the mean, one bar a rule, 95 % intervals, the floors as marks."""
-    figures = scores.figures
-    names = [*figures["aus"], "mean"]
-    blocks = [*(figures["per_au"][au] for au in figures["aus"]), figures["mean"]]
-    rules = [rule for rule in _BARS if rule in figures["rules"]]
-    figure = _figure(max(6.5, 1.0 * len(names) + 1.5), 6.4)
+    """Both F1s of every AU and of the mean, one bar per rule, 95 % intervals, the floors as marks."""
+    results = scores.results
+    names = [*results["aus"], "mean"]
+    blocks = [*(results["per_au"][au] for au in results["aus"]), results["mean"]]
+    rules = [rule for rule in _BARS if rule in results["rules"]]
+    figure = new_figure(max(6.5, 1.0 * len(names) + 1.5), 6.4)
     width = 0.8 / len(rules)
     for axes, (metric, label) in zip(figure.subplots(2, 1, sharex=True), _METRICS.items(), strict=True):
         for place, rule in enumerate(rules):
             legend, colour, hatch = _BARS[rule]
             x = np.arange(len(names)) + (place - (len(rules) - 1) / 2) * width
             value, low, high = (_column(blocks, rule, metric, key) for key in ("value", "low", "high"))
-            axes.bar(x, value, width, color=colour, hatch=hatch, edgecolor=_INK, linewidth=0.6, label=legend)
+            axes.bar(x, value, width, color=colour, hatch=hatch, edgecolor=INK, linewidth=0.6, label=legend)
             arms = np.clip([value - low, high - value], 0, None)
-            axes.errorbar(x, value, yerr=arms, fmt="none", ecolor=_INK, elinewidth=1, capsize=2)
+            axes.errorbar(x, value, yerr=arms, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
             for i in np.flatnonzero(np.isnan(value)):
-                axes.text(x[i], 0.02, "undefined", rotation=90, ha="center", va="bottom", fontsize=7, color=_INK)
+                axes.text(x[i], 0.02, "undefined", rotation=90, ha="center", va="bottom", fontsize=7, color=INK)
         for rule, mark, legend in (("always_present", "_", "always present"), ("always_absent", "x", "always absent")):
             floor = _column(blocks, rule, metric, "value")
             beside = np.arange(len(names)) - 0.46  # left of the bars, where it can be seen on white
-            axes.scatter(beside, floor, marker=mark, s=60 if mark == "_" else 20, color=_INK, linewidths=1.6,
+            axes.scatter(beside, floor, marker=mark, s=60 if mark == "_" else 20, color=INK, linewidths=1.6,
                          clip_on=False, zorder=4, label=f"floor: {legend}")  # fmt: skip
         axes.set(ylabel=label, ylim=(0, 1.02), xlim=(-0.6, len(names) - 0.4))
-        axes.axvline(len(names) - 1.5, color=_FAINT, linewidth=0.8)
-        _clean(axes)
-    support = [f"\n{figures['per_au'][au]['support']}" for au in figures["aus"]]
+        axes.axvline(len(names) - 1.5, color=FAINT, linewidth=0.8)
+        plain_axes(axes)
+    support = [f"\n{results['per_au'][au]['support']}" for au in results["aus"]]
     axes.set_xticks(range(len(names)), [name + s for name, s in zip(names, [*support, ""], strict=True)])
-    axes.set_xlabel(f"positive clips of {figures['n_clips']} under each AU", fontsize=8)
+    axes.set_xlabel(f"positive clips of {results['n_clips']} under each AU", fontsize=8)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     _title(figure, about, "F1 per AU, 95 % intervals over subjects")
@@ -73,26 +73,26 @@ def per_au(scores: Scores, about: About):
 
 
 def precision_recall_curves(run: Run, scores: Scores, about: About):
-    """One panel an AU, a line a seed; the dotted line is the prevalence, where chance lies."""
-    figures, table = scores.figures, run.predictions
-    columns = min(4, len(figures["aus"]))
-    rows = -(-len(figures["aus"]) // columns)
-    figure = _figure(2.3 * columns + 0.6, 2.4 * rows + 0.9)
+    """One panel per AU, one line per seed; the dotted line is the prevalence, where chance lies."""
+    results, table = scores.results, run.predictions
+    columns = min(4, len(results["aus"]))
+    rows = -(-len(results["aus"]) // columns)
+    figure = new_figure(2.3 * columns + 0.6, 2.4 * rows + 0.9)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes, au in zip(panels, figures["aus"], strict=False):
-        block = figures["per_au"][au]
-        axes.axhline(block["prevalence"], color=_INK, linestyle=":", linewidth=1)
+    for axes, au in zip(panels, results["aus"], strict=False):
+        block = results["per_au"][au]
+        axes.axhline(block["prevalence"], color=INK, linestyle=":", linewidth=1)
         if block["support"]:
             for _, part in table.groupby("seed"):
                 precision, recall = precision_recall(part[f"z_{au}"].to_numpy(), part[f"y_{au}"].to_numpy())
-                axes.step(np.append(0, recall), np.append(precision[0], precision), where="pre", color=_LINE, lw=1.3)
+                axes.step(np.append(0, recall), np.append(precision[0], precision), where="pre", color=LINE, lw=1.3)
             ap = block["ranking"]["ap"]
             axes.set_title(f"{au}  AP {ap['value']:.2f} [{ap['low']:.2f}, {ap['high']:.2f}]", fontsize=8)
         else:
             axes.set_title(f"{au}  no positive clip", fontsize=8)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
-        _clean(axes)
-    for axes in panels[len(figures["aus"]) :]:
+        plain_axes(axes)
+    for axes in panels[len(results["aus"]) :]:
         axes.set_visible(False)
     figure.supxlabel("recall", fontsize=9)
     figure.supylabel("precision", fontsize=9)
@@ -102,15 +102,15 @@ def precision_recall_curves(run: Run, scores: Scores, about: About):
 
 def learning_curve(logs: dict[str, pd.DataFrame], about: About):
     """Training loss of every fold, and their median where most of them have a value."""
-    figure = _figure(6.5, 3.8)
+    figure = new_figure(6.5, 3.8)
     axes = figure.subplots()
     for log in logs.values():
-        axes.plot(log["step"], log["loss"], color=_FAINT, linewidth=0.8)
+        axes.plot(log["step"], log["loss"], color=FAINT, linewidth=0.8)
     median = pd.concat([log.set_index("step")["loss"] for log in logs.values()], axis=1)
     median = median[median.notna().sum(axis=1) >= len(logs) / 2].median(axis=1).sort_index()
-    axes.plot(median.index, median.to_numpy(), color=_LINE, linewidth=2)
+    axes.plot(median.index, median.to_numpy(), color=LINE, linewidth=2)
     axes.set(xlabel="training step", ylabel="training loss", ylim=(0, None))
-    _clean(axes)
+    plain_axes(axes)
     _title(figure, about, f"Training loss: {len(logs)} folds (grey) and their median")
     return figure
 
@@ -129,24 +129,9 @@ def _column(blocks: list[dict], rule: str, metric: str, key: str) -> np.ndarray:
     return np.array([block[rule][metric][key] for block in blocks], dtype=np.float64)  # None -> NaN
 
 
-def _figure(width: float, height: float):
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('figures need matplotlib: pip install "aullm-hf[viz]"') from error
-    return Figure(figsize=(width, height), layout="constrained")  # no pyplot: nothing global is touched
-
-
-def _clean(axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    axes.grid(axis="y", color="#EEEEEE", linewidth=0.8)
-    axes.set_axisbelow(True)
-
-
 def _title(figure, about: About, what: str) -> None:
     words = about.line().split("; ")
     figure.suptitle("\n".join([f"{about.run}: {what}", *words]), fontsize=9)
 
 
-__all__ = ["FIGURES", "learning_curve", "per_au", "precision_recall_curves", "read_logs", "write_figures"]
+__all__ = ["FIGURE_FILES", "learning_curve", "per_au", "precision_recall_curves", "read_logs", "write_figures"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from .run_folder import au_names
+from .run_folder import aus_of_table
 
 # Data sets that are handed out under a personal agreement: clip ids with labels are the licensed annotation.
 LICENSED = frozenset({"casme", "casme2", "casme3", "cas(me)^3", "samm", "smic", "mmew", "4dme", "megc"})
@@ -22,7 +22,7 @@ def is_licensed(info: dict) -> bool:
 def without_labels(table: pd.DataFrame) -> pd.DataFrame:
     """Clip ids, folds and scores: every column that is neither is dropped, not only those named y_."""
     kept = ["clip_id", "dataset", "subject", "fold", "seed"]
-    scores = [f"{kind}_{au}" for kind in "zp" for au in au_names(table) if f"{kind}_{au}" in table.columns]
+    scores = [f"{kind}_{au}" for kind in "zp" for au in aus_of_table(table) if f"{kind}_{au}" in table.columns]
     return table[[*kept, *scores]]
 
 
@@ -46,7 +46,7 @@ def labels_fingerprint(dataset: Any, aus: Iterable[int]) -> str:
 
 def join_labels(table: pd.DataFrame, dataset: Any, *, expected_fingerprint: str | None = None) -> pd.DataFrame:
     """The table with y_ columns from `dataset` (columns dataset, clip_id, aus), by clip id and never by order."""
-    aus = au_names(table)
+    aus = aus_of_table(table)
     numbers = [int(au[2:]) for au in aus]
     if expected_fingerprint and (found := labels_fingerprint(dataset, numbers)) != expected_fingerprint:
         raise ValueError(

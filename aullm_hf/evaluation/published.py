@@ -1,6 +1,6 @@
 """Published figures (F1 %, all on real data), to stand beside ours and never instead of them.
 
-All were scored as the published code scores: predictions pooled over folds, one threshold an AU chosen on the test
+All were scored as the published code scores: predictions pooled over folds, one threshold per AU chosen on the test
 labels, F1 as the mean over "active" and "absent". The rule in our tables that compares with them is `oracle`,
 `f1_macro`. Sources: AU-LLM, arXiv 2507.21778, and the tables it reports the others in.
 """
@@ -18,7 +18,7 @@ _SAMM_LABELS = "public, 159 clips"
 @dataclass(frozen=True)
 class Published:
     method: str
-    data: str  # as `benchmark()` names it
+    data: str  # as `benchmark_name` has it
     labels: str
     protocol: str
     aus: tuple[int, ...]
@@ -105,13 +105,13 @@ PUBLISHED = [
 ]
 
 
-def benchmark(protocol: str, datasets: list[str], fold_names: list[str]) -> str:
+def benchmark_name(protocol: str, datasets: list[str], fold_names: list[str]) -> str:
     """What a run was measured on: the data set under LOSO, `source-to-target` (its one fold's name) across domains."""
     if protocol == "cross_domain" and len(set(fold_names)) == 1:
         return fold_names[0]
     return "+".join(sorted(datasets))
 
 
-def published_beside(protocol: str, data: str, aus: list[int]) -> list[Published]:
+def published_on(protocol: str, data: str, aus: list[int]) -> list[Published]:
     """The published rows of the same benchmark and the same AUs; none for synthetic data, which nobody publishes."""
     return [row for row in PUBLISHED if (row.protocol, row.data, row.aus) == (protocol, data, tuple(sorted(aus)))]

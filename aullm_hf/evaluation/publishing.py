@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .cards import fold_card, run_card
-from .figures import FIGURES
+from .figures import FIGURE_FILES
 from .labels import is_licensed, without_labels
 from .provenance import Provenance
 from .redacting import redact, redact_model_paths
@@ -27,7 +27,7 @@ from .run_folder import (
     write_text,
 )
 from .scoring import Scores
-from .tables import TABLES, About
+from .tables import TABLE_FILES, About
 
 _PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}  # run code when loaded
 _TABLES_AND_FACES = {".parquet", ".csv", ".tsv", ".xlsx", ".arrow", ".npy", ".npz", ".png", ".jpg", ".jpeg", ".bmp",
@@ -181,7 +181,7 @@ def _main_branch(run: Run, staging: Path, repo_id: str, labels: bool, right: str
     write_json([{key: e[key] for key in _FOLD_FIELDS if key in e} for e in run.folds], staging / "folds.json")
     write_json(with_digest(redact(run.info)), staging / "run.json")
     shutil.copyfile(run.path / "results.json", staging / "results.json")
-    for folder, names in (("tables", TABLES), ("figures", FIGURES)):
+    for folder, names in (("tables", TABLE_FILES), ("figures", FIGURE_FILES)):
         (staging / folder).mkdir()
         for name in names:
             if not _is_own(run.path / folder / name):
@@ -190,7 +190,7 @@ def _main_branch(run: Run, staging: Path, repo_id: str, labels: bool, right: str
                 content.left_out.append(f"{folder}/{name}")
             else:
                 shutil.copyfile(run.path / folder / name, staging / folder / name)
-    figures = [name for name in FIGURES if (staging / "figures" / name).is_file()]
+    figures = [name for name in FIGURE_FILES if (staging / "figures" / name).is_file()]
     card = run_card(
         run,
         results,

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from .labels import join_labels
-from .run_folder import Run, au_names, read_run, write_json, write_text
+from .run_folder import Run, aus_of_table, read_run, write_json, write_text
 from .scoring import Scores, score_predictions
-from .tables import About, comparison, write_tables
+from .tables import About, published_comparison, write_tables
 from .thresholds import fit_calibration
 
 
@@ -60,8 +60,8 @@ def write_report(
 
 def results_of(run: Run, scores: Scores, about: About) -> dict:
     """What results.json holds."""
-    published = comparison(scores, about)
-    published = published[published["figures of"] != "this run"]
+    published = published_comparison(scores, about)
+    published = published[published["source"] != "this run"]
     return {
         "run": about.run,
         "data": about.data,
@@ -69,17 +69,17 @@ def results_of(run: Run, scores: Scores, about: About) -> dict:
         "labels": about.labels,
         "protocol": about.protocol,
         "inner": about.inner,
-        "checks": _checks(run, scores.figures),
+        "checks": _checks(run, scores.results),
         "published": [_without_gaps(row) for row in published.to_dict("records")],
-        **scores.figures,
+        **scores.results,
     }
 
 
-def _checks(run: Run, figures: Mapping) -> dict:
+def _checks(run: Run, results: Mapping) -> dict:
     """What could be verified of the run's own statements, and what of it is not complete."""
     checks: dict = {"no_test_subject_was_seen": True}  # score_predictions has refused the table otherwise
     expected = run.info.get("data", {}).get("n_clips")
-    checks["all_clips_tested"] = None if expected is None else int(expected) == figures["n_clips"]
+    checks["all_clips_tested"] = None if expected is None else int(expected) == results["n_clips"]
     checks["calibration_follows_from_inner"] = _calibration_follows(run)
     checks["folds_with_their_batch_in_parts"] = sorted(e["fold"] for e in run.folds if e.get("batch_in_parts", 1) > 1)
     return checks
@@ -87,9 +87,13 @@ def _checks(run: Run, figures: Mapping) -> dict:
 
 def _calibration_follows(run: Run) -> bool | None:
     """Whether folds.json's (a, b) and thresholds are what the inner clips give; None without inner clips."""
-    if run.inner is None or run.info.get("inner") == "none" or f"y_{au_names(run.inner)[0]}" not in run.inner.columns:
+    if (
+        run.inner is None
+        or run.info.get("inner") == "none"
+        or f"y_{aus_of_table(run.inner)[0]}" not in run.inner.columns
+    ):
         return None
-    aus = au_names(run.inner)
+    aus = aus_of_table(run.inner)
     entries = {(entry["fold"], int(entry["seed"])): entry for entry in run.folds}
     for key, rows in run.inner.groupby(["fold", "seed"]):
         entry = entries.get((key[0], int(key[1])))

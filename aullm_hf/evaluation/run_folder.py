@@ -26,7 +26,7 @@ from ..checksums import damage
 
 _SCORED = re.compile(r"[zpy]_AU[0-9]+")
 KEYS = ("clip_id", "dataset", "subject", "fold", "seed")
-TABLES = ("predictions.parquet", "inner.parquet")  # of a fold
+FOLD_TABLES = ("predictions.parquet", "inner.parquet")  # of a fold
 _TEXT = ("clip_id", "dataset", "subject", "fold")
 # Control characters, ends of lines, halves of characters. Other spaces than ours, and joiners, are parts of names.
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -83,9 +83,9 @@ def assemble_run(run_dir: str | Path) -> int:
     finished = finished_folds(path)
     if not finished:
         raise FileNotFoundError(f"no finished fold under '{path / 'folds'}': train at least one fold first")
-    refuse_damaged(finished, only=TABLES)
+    refuse_damaged(finished, only=FOLD_TABLES)
     entries = sorted((read_json(folder / "fold.json") for folder in finished), key=_fold_order)
-    for name in TABLES:
+    for name in FOLD_TABLES:
         parts = [read_table(folder / name) for folder in finished if (folder / name).is_file()]
         parts = [part for part in parts if len(part)]
         if parts:
@@ -99,14 +99,18 @@ def finished_folds(run_dir: str | Path) -> list[Path]:
     return sorted(file.parent for file in Path(run_dir).glob("folds/*/fold.json"))
 
 
-def fold_damage(folder: Path, only: Collection[str] | None = None) -> list[str]:
-    """What is wrong with the files that fold.json lists, or with those of them that are named; empty: nothing."""
+def fold_damage(folder: Path, only: Collection[str] | None = None, *, by_size: bool = False) -> list[str]:
+    """What is wrong with the files that fold.json lists (those of them that are named); empty where nothing is.
+
+    `by_size` reads none of the files: a checkpoint may have many gigabytes.
+    """
     try:
         entry = read_json(folder / "fold.json")
         known = entry["files"]
         if not has_its_digest(entry):
             return ["fold.json does not have its checksum"]
-        return damage(folder, {name: known[name] for name in known if only is None or name in only})
+        files = {name: known[name] for name in known if only is None or name in only}
+        return damage(folder, files, by_size=by_size)
     except (ValueError, KeyError, TypeError, AttributeError):
         return ["fold.json cannot be read, or lists no files"]
 
@@ -203,14 +207,14 @@ def _numbers(column: pd.Series, name: str) -> pd.Series:
 def sort_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Rows by (seed, dataset, subject, clip_id); columns: keys, then z_, p_ and y_ by AU number."""
     scored = [
-        f"{kind}_{au}" for kind in "zpy" for au in au_names(table, kind="zpy") if f"{kind}_{au}" in table.columns
+        f"{kind}_{au}" for kind in "zpy" for au in aus_of_table(table, kind="zpy") if f"{kind}_{au}" in table.columns
     ]
     others = sorted(column for column in table.columns if column not in (*KEYS, *scored))
     rows = table.sort_values(["seed", "dataset", "subject", "clip_id", "fold"], kind="stable", ignore_index=True)
     return rows[[*KEYS, *scored, *others]]
 
 
-def au_names(table: pd.DataFrame, kind: str = "z") -> tuple[str, ...]:
+def aus_of_table(table: pd.DataFrame, kind: str = "z") -> tuple[str, ...]:
     """AU1, AU2, .. of the table's z_ columns, by number."""
     pattern = re.compile(rf"[{kind}]_(AU([0-9]+))")
     found = {match[1]: int(match[2]) for column in table.columns if (match := pattern.fullmatch(str(column)))}

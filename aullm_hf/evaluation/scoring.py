@@ -1,11 +1,11 @@
-"""A predictions table to figures, without leaks.
+"""From a predictions table to scores, without leaks.
 
 Confusion counts are pooled over folds first, so an AU without a positive in one fold is neither a zero nor a one.
 Every F1 carries the name of the rule that turned scores into decisions:
 
 - `at_0.5`: sigmoid(z) >= 0.5, nothing chosen;
 - `calibrated`: the fold's own calibration and thresholds, chosen on its inner held-out clips;
-- `oracle`: one threshold an AU out of 0.10, 0.15 .. 0.85, chosen on these same test labels as the published code
+- `oracle`: one threshold per AU out of 0.10, 0.15 .. 0.85, chosen on these same test labels as the published code
   does. An upper bound for such a threshold, there only to compare with the papers;
 - `always_absent`, `always_present`: the floors.
 
@@ -28,17 +28,18 @@ from .counting import (
     f1_macro_of_counts,
     f1_of_counts,
     interval,
+    mean_of_defined,
     resample_subjects,
     roc_auc,
 )
-from .run_folder import KEYS, au_names, read_table, sort_rows
+from .run_folder import KEYS, aus_of_table, read_table, sort_rows
 from .thresholds import Calibration, sigmoid
 
 ORACLE_GRID = tuple(round(0.10 + 0.05 * step, 2) for step in range(16))
 RULES = {
     "at_0.5": "probability before calibration >= 0.5, nothing chosen",
     "calibrated": "the fold's own calibration and thresholds, from its inner held-out clips",
-    "oracle": "UPPER BOUND for one threshold an AU: chosen on the test labels, as the published code does",
+    "oracle": "UPPER BOUND for one threshold per AU: chosen on the test labels, as the published code does",
     "always_absent": "floor: no AU is ever active",
     "always_present": "floor: every AU is always active",
     "ranking": "no threshold",
@@ -50,36 +51,36 @@ _F1 = {"f1": f1_of_counts, "f1_macro": f1_macro_of_counts}
 
 @dataclass(frozen=True)
 class Scores:
-    """The figures as plain data (`figures`), and as one tidy table (`frame()`)."""
+    """The scores as plain data (`results`, what results.json holds), and as one tidy table (`frame()`)."""
 
-    figures: dict
+    results: dict
 
     def mean(self, rule: str, metric: str) -> float:
-        return self._value(self.figures["mean"], rule, metric)
+        return self._value(self.results["mean"], rule, metric)
 
     def au(self, au: str, rule: str, metric: str) -> float:
-        if not isinstance(au, str) or au not in self.figures["per_au"]:
-            raise ValueError(f"no figures for AU {shown(au)} in this table; it has {', '.join(self.figures['aus'])}")
-        return self._value(self.figures["per_au"][au], rule, metric)
+        if not isinstance(au, str) or au not in self.results["per_au"]:
+            raise ValueError(f"no scores for AU {shown(au)} in this table; it has {', '.join(self.results['aus'])}")
+        return self._value(self.results["per_au"][au], rule, metric)
 
     def _value(self, block: dict, rule: str, metric: str) -> float:
-        if not isinstance(rule, str) or rule not in self.figures["rules"]:
-            raise ValueError(f"no figures for {shown(rule)} in this table; it has {', '.join(self.figures['rules'])}")
+        if not isinstance(rule, str) or rule not in self.results["rules"]:
+            raise ValueError(f"no scores for {shown(rule)} in this table; it has {', '.join(self.results['rules'])}")
         if not isinstance(metric, str) or "value" not in block[rule].get(metric, {}):
-            known = [name for name, figure in block[rule].items() if isinstance(figure, dict) and "value" in figure]
+            known = [name for name, entry in block[rule].items() if isinstance(entry, dict) and "value" in entry]
             raise ValueError(f"no metric {shown(metric)} under '{rule}'; it has {', '.join(known)}")
         value = block[rule][metric]["value"]
         return float("nan") if value is None else value
 
     def frame(self) -> pd.DataFrame:
-        """One row a figure: au ("AU1" .. or "mean"), rule, metric, value, low, high, sd over seeds, support, n."""
+        """One row per number: au ("AU1" .. or "mean"), rule, metric, value, low, high, sd over seeds, support, n."""
         rows = []
-        for au, block in [*self.figures["per_au"].items(), ("mean", self.figures["mean"])]:
-            for rule in self.figures["rules"]:
-                for metric, figure in block[rule].items():
-                    if isinstance(figure, dict) and "value" in figure:
-                        about = {"support": block.get("support"), "n": self.figures["n_clips"]}
-                        rows.append({"au": au, "rule": rule, "metric": metric, **figure, **about})
+        for au, block in [*self.results["per_au"].items(), ("mean", self.results["mean"])]:
+            for rule in self.results["rules"]:
+                for metric, entry in block[rule].items():
+                    if isinstance(entry, dict) and "value" in entry:
+                        about = {"support": block.get("support"), "n": self.results["n_clips"]}
+                        rows.append({"au": au, "rule": rule, "metric": metric, **entry, **about})
         numbers = ["value", "low", "high", "sd"]
         return pd.DataFrame(rows).astype({**dict.fromkeys(numbers, "float64"), "support": "Int64", "n": "int64"})
 
@@ -92,26 +93,50 @@ def score_predictions(
     resamples: int = 2000,
     seed: int = 0,
 ) -> Scores:
-    """Score a predictions table (a frame, a dict of columns, or a Parquet or CSV file).
+    """Score a predictions table: both F1s by every rule, average precision, ROC-AUC and calibration error.
 
-    `folds` are the entries of folds.json: without them, or with `inner="none"`, there are no `calibrated` figures.
-    Intervals are the middle 95 % over `resamples` resamples of the subjects. With several seeds a value is the mean of
-    the seeds' figures and `sd` their spread.
+    Args:
+        table: a frame, a dict of columns, or a .parquet or .csv file: one row per tested clip (and seed) with clip_id,
+            dataset, subject, fold, seed, and z_AU.. (logits) and y_AU.. (labels).
+        folds: the entries of folds.json; without them, or with `inner="none"`, there are no `calibrated` scores.
+        inner: what chose calibration and thresholds, "holdout", "refit" or "none", as run.json says.
+        resamples: of the subjects, for the intervals (the middle 95 %); 0: no intervals.
+        seed: of the resamples.
+
+    Returns:
+        Scores. With several seeds a value is the mean over the seeds and `sd` their spread.
+
+    Example:
+        >>> from aullm_hf import score_predictions
+        >>> table = {
+        ...     "clip_id": ["a/1", "a/2", "b/1", "b/2"],
+        ...     "dataset": ["mine"] * 4,
+        ...     "subject": ["a", "a", "b", "b"],
+        ...     "fold": ["suba", "suba", "subb", "subb"],
+        ...     "seed": [0] * 4,
+        ...     "z_AU4": [2.0, -1.0, 0.5, -3.0],
+        ...     "y_AU4": [1, 0, 1, 1],
+        ... }
+        >>> scores = score_predictions(table, resamples=100)
+        >>> scores.au("AU4", "at_0.5", "f1")
+        0.8
+        >>> scores.mean("ranking", "ap")
+        0.916667
     """
     table, aus, calibrated = _checked(table, folds, inner, resamples, seed)
-    figures = _figures(table, aus, calibrated, resamples, seed)
-    figures["flagged_folds"] = _flagged(aus, folds) if calibrated is not None else {}
+    results = _results(table, aus, calibrated, resamples, seed)
+    results["flagged_folds"] = _flagged(aus, folds) if calibrated is not None else {}
     if (names := sorted(set(table["dataset"]))) and len(names) > 1:
-        figures["by_dataset"] = {}
+        results["by_dataset"] = {}
         for name in names:
             rows = (table["dataset"] == name).to_numpy()
             part = tuple(array[rows] for array in calibrated) if calibrated else None
-            own = _figures(table[rows].reset_index(drop=True), aus, part, 0, seed)
-            figures["by_dataset"][name] = {key: own[key] for key in ("n_clips", "n_subjects", "mean")}
-    return Scores(figures)
+            own = _results(table[rows].reset_index(drop=True), aus, part, 0, seed)
+            results["by_dataset"][name] = {key: own[key] for key in ("n_clips", "n_subjects", "mean")}
+    return Scores(results)
 
 
-def resampled_figures(
+def resampled_metrics(
     table: pd.DataFrame | Mapping[str, Sequence] | str | Path,
     folds: Sequence[Mapping] | None = None,
     *,
@@ -119,7 +144,7 @@ def resampled_figures(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """rule -> metric -> (figures (n_AU,), the same in each resample of the subjects (B, n_AU)), means over seeds.
+    """rule -> metric -> (values (n_AU,), the same in each resample of the subjects (B, n_AU)), means over seeds.
 
     Runs that tested the same subjects are resampled alike with the same `seed`, so differences of two are paired.
     """
@@ -127,16 +152,16 @@ def resampled_figures(
     per_seed, _ = _by_seed(table, aus, calibrated, resamples, seed)
     return {
         rule: {
-            metric: tuple(np.mean([figures[rule][metric][part] for figures in per_seed], axis=0) for part in (0, 1))
-            for metric in metrics
+            metric: tuple(np.mean([metrics[rule][metric][part] for metrics in per_seed], axis=0) for part in (0, 1))
+            for metric in names
             if metric not in ("counts", "thresholds")
         }
-        for rule, metrics in per_seed[0].items()
+        for rule, names in per_seed[0].items()
     }
 
 
 def _by_seed(table, aus, calibrated, resamples, seed) -> tuple[list[dict], int]:
-    """The figures of each seed, in the order of the seeds, and how many subjects there are."""
+    """The metrics of each seed, in the order of the seeds, and how many subjects there are."""
     keys = (table["dataset"] + ":" + table["subject"]).to_numpy()
     subjects, subject_of_row = np.unique(keys, return_inverse=True)
     drawn = resample_subjects(len(subjects), resamples, seed) if resamples else np.zeros((0, len(subjects)))
@@ -148,7 +173,7 @@ def _by_seed(table, aus, calibrated, resamples, seed) -> tuple[list[dict], int]:
     return per_seed, len(subjects)
 
 
-def _figures(table, aus, calibrated, resamples, seed) -> dict:
+def _results(table, aus, calibrated, resamples, seed) -> dict:
     seeds = sorted(set(table["seed"].tolist()))
     per_seed, n_subjects = _by_seed(table, aus, calibrated, resamples, seed)
     first = table[table["seed"] == seeds[0]]
@@ -168,20 +193,20 @@ def _figures(table, aus, calibrated, resamples, seed) -> dict:
         for metric in per_seed[0][rule]:
             if metric in ("counts", "thresholds"):
                 continue
-            values = np.stack([figures[rule][metric][0] for figures in per_seed])  # (seeds, n_AU)
-            resampled = np.mean([figures[rule][metric][1] for figures in per_seed], axis=0)  # (B, n_AU)
+            values = np.stack([metrics[rule][metric][0] for metrics in per_seed])  # (seeds, n_AU)
+            resampled = np.mean([metrics[rule][metric][1] for metrics in per_seed], axis=0)  # (B, n_AU)
             for i, au in enumerate(aus):
-                per_au[au][rule][metric] = _figure(values[:, i], resampled[:, i])
-            mean[rule][metric] = _figure(_nanmean(values[:, over]), _nanmean(resampled[:, over]))
+                per_au[au][rule][metric] = _estimate(values[:, i], resampled[:, i])
+            mean[rule][metric] = _estimate(mean_of_defined(values[:, over]), mean_of_defined(resampled[:, over]))
         for i, au in enumerate(aus):
             if "counts" in per_seed[0][rule]:  # pooled over folds, and summed over seeds
-                counts = sum(figures[rule]["counts"][i] for figures in per_seed)
+                counts = sum(metrics[rule]["counts"][i] for metrics in per_seed)
                 per_au[au][rule]["counts"] = dict(zip(("tp", "fp", "fn", "tn"), map(int, counts), strict=True))
             if "thresholds" in per_seed[0][rule]:
                 per_au[au][rule]["thresholds"] = {
-                    metric: [float(figures[rule]["thresholds"][metric][i]) for figures in per_seed] for metric in _F1
+                    metric: [float(metrics[rule]["thresholds"][metric][i]) for metrics in per_seed] for metric in _F1
                 }
-    figures = {
+    results = {
         "aus": list(aus),
         "n_clips": n,
         "n_subjects": n_subjects,
@@ -193,10 +218,10 @@ def _figures(table, aus, calibrated, resamples, seed) -> dict:
         "mean": mean,
     }
     if len(seeds) > 1:
-        figures["by_seed"] = {
+        results["by_seed"] = {
             str(one): {
                 rule: {
-                    metric: _plain(_nanmean(pair[0][None, over])[0])
+                    metric: _plain(mean_of_defined(pair[0][None, over])[0])
                     for metric, pair in own[rule].items()
                     if metric not in ("counts", "thresholds")
                 }
@@ -204,7 +229,7 @@ def _figures(table, aus, calibrated, resamples, seed) -> dict:
             }
             for one, own in zip(seeds, per_seed, strict=True)
         }
-    return figures
+    return results
 
 
 def _one_seed(table, aus, calibrated, subject_of_row, drawn) -> dict:
@@ -259,7 +284,7 @@ def _oracle(raw, y, subject_of_row, drawn) -> dict:
     return result
 
 
-def _calibrated(table, aus, folds) -> tuple[np.ndarray, np.ndarray]:
+def calibrate(table, aus, folds) -> tuple[np.ndarray, np.ndarray]:
     """Calibrated probability and threshold of every row, both (N, n_AU), each from the row's own fold."""
     probabilities, thresholds = np.empty((2, len(table), len(aus)))
     entries = {(str(entry["fold"]), int(entry["seed"])): entry for entry in folds}
@@ -306,12 +331,12 @@ def _checked(table, folds, inner, resamples, seed) -> tuple[pd.DataFrame, tuple[
         if missing := [name for name in _ENTRY if name not in entry]:
             raise ValueError(f"an entry of folds.json has no {', '.join(missing)}; it needs {', '.join(_ENTRY)}")
     table = sort_rows(read_table(table))
-    aus = au_names(table)
-    _check(table, aus)
-    return table, aus, _calibrated(table, aus, folds) if folds and inner != "none" else None
+    aus = aus_of_table(table)
+    _check_scored(table, aus)
+    return table, aus, calibrate(table, aus, folds) if folds and inner != "none" else None
 
 
-def _check(table: pd.DataFrame, aus: Sequence[str]) -> None:
+def _check_scored(table: pd.DataFrame, aus: Sequence[str]) -> None:
     if missing := [f"y_{au}" for au in aus if f"y_{au}" not in table.columns]:
         raise ValueError(
             f"the table has no {first_few(missing)}: labels of licensed data are not published. "
@@ -366,19 +391,11 @@ def _per_au(function, scores, y, weights) -> tuple[np.ndarray, np.ndarray]:
     return values, resampled
 
 
-def _figure(values: np.ndarray, resampled: np.ndarray) -> dict:
-    """values: one a seed."""
+def _estimate(values: np.ndarray, resampled: np.ndarray) -> dict:
+    """`values`: one per seed."""
     low, high = interval(resampled)
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return {"value": _plain(np.mean(values)), "low": _plain(low), "high": _plain(high), "sd": _plain(spread)}
-
-
-def _nanmean(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is defined; NaN where nothing is."""
-    defined = np.isfinite(values)
-    count = defined.sum(axis=-1)
-    total = np.where(defined, values, 0).sum(axis=-1)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
 def _plain(value) -> float | None:
@@ -386,4 +403,4 @@ def _plain(value) -> float | None:
     return None if value is None or not np.isfinite(value) else round(float(value), 6)
 
 
-__all__ = ["KEYS", "ORACLE_GRID", "RULES", "Scores", "resampled_figures", "score_predictions"]
+__all__ = ["KEYS", "ORACLE_GRID", "RULES", "Scores", "calibrate", "resampled_metrics", "score_predictions"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .published import METRIC, RULE, benchmark, published_beside
+from .published import METRIC, RULE, benchmark_name, published_on
 from .run_folder import Run, write_parquet, write_text
 from .scoring import Scores
 
@@ -47,9 +47,10 @@ class About:
         release = str(data.get("label_release") or "release not recorded")
         shown = info.get("config", {}).get("data", {}).get("frames", "all")
         datasets = [str(one) for one in data.get("datasets") or tested]
+        names = [entry["fold"] for entry in folds]
         return cls(
             run=name,
-            data=benchmark(info.get("protocol", ""), datasets, [entry["fold"] for entry in folds]) or "not recorded",
+            data=benchmark_name(info.get("protocol", ""), datasets, names) or "not recorded",
             labels=release if shown == "all" else f"{release}; CONTROL: every clip shows its {shown} frame only",
             protocol=str(info.get("protocol", "not recorded")),
             inner=str(info.get("inner", "not recorded")),
@@ -62,11 +63,11 @@ class About:
         return f"{_SYNTHETIC}; {words}" if self.synthetic else words
 
 
-def views(scores: Scores) -> dict[str, pd.DataFrame]:
+def result_tables(scores: Scores) -> dict[str, pd.DataFrame]:
     """Title -> table of text, one row an AU and one for the mean; three narrow tables in place of a wide one."""
-    figures = scores.figures
-    rows = [*figures["per_au"].items(), ("mean", figures["mean"])]
-    decided = [rule for rule in ("at_0.5", "calibrated", "oracle") if rule in figures["rules"]]
+    results = scores.results
+    rows = [*results["per_au"].items(), ("mean", results["mean"])]
+    decided = [rule for rule in ("at_0.5", "calibrated", "oracle") if rule in results["rules"]]
     floors = ["always_absent", "always_present"]
     tables = {}
     for metric, title in (
@@ -75,7 +76,7 @@ def views(scores: Scores) -> dict[str, pd.DataFrame]:
     ):
         body = []
         for au, block in rows:
-            row = {"AU": au, "positives": _support(block, figures)}
+            row = {"AU": au, "positives": _support(block, results)}
             row |= {f"{metric} {_COLUMN.get(rule, rule)}": _cell(block[rule][metric]) for rule in decided}
             row |= {f"{metric} {_COLUMN[rule]}": _number(block[rule][metric]["value"]) for rule in floors}
             body.append(row)
@@ -85,64 +86,64 @@ def views(scores: Scores) -> dict[str, pd.DataFrame]:
         row = {"AU": au, "prevalence": _number(block["prevalence"])}
         row |= {"AP": _cell(block["ranking"]["ap"]), "ROC-AUC": _cell(block["ranking"]["roc_auc"])}
         row["ECE before"] = _number(block["calibration_error"]["before"]["value"])
-        if "calibrated" in figures["rules"]:
+        if "calibrated" in results["rules"]:
             row["AP calibrated"] = _cell(block["ranking"]["ap_calibrated"])
             row["ECE after"] = _number(block["calibration_error"]["after"]["value"])
-            flagged = figures["flagged_folds"]
+            flagged = results["flagged_folds"]
             row["folds left at 0.5"] = str(flagged.get(au, "") if au != "mean" else sum(flagged.values()))
         body.append(row)
     tables["Ranking and calibration (no threshold)"] = pd.DataFrame(body)
     return tables
 
 
-def notes(scores: Scores) -> list[str]:
+def result_notes(scores: Scores) -> list[str]:
     """What a reader must know beside the tables."""
-    figures = scores.figures
+    results = scores.results
     said = [
-        f"{figures['n_clips']} clips of {figures['n_subjects']} subjects, {figures['n_folds']} folds, seeds "
-        f"{', '.join(map(str, figures['seeds']))}; confusion counts pooled over folds. In brackets the middle 95 % "
-        f"over {figures['resamples']} resamples of the subjects."
+        f"{results['n_clips']} clips of {results['n_subjects']} subjects, {results['n_folds']} folds, seeds "
+        f"{', '.join(map(str, results['seeds']))}; confusion counts pooled over folds. In brackets the middle 95 % "
+        f"over {results['resamples']} resamples of the subjects."
     ]
-    said += [f"{rule}: {meaning}." for rule, meaning in figures["rules"].items() if rule != "ranking"]
-    if len(figures["seeds"]) > 1:
+    said += [f"{rule}: {meaning}." for rule, meaning in results["rules"].items() if rule != "ranking"]
+    if len(results["seeds"]) > 1:
         said.append("Values are means over seeds; ± is the seeds' standard deviation.")
-    if figures["mean"]["excluded"]:
+    if results["mean"]["excluded"]:
         said.append(
-            f"Not in the mean, having no positive clip in the test table: {', '.join(figures['mean']['excluded'])}."
+            f"Not in the mean, having no positive clip in the test table: {', '.join(results['mean']['excluded'])}."
         )
     return said
 
 
-def comparison(scores: Scores, about: About) -> pd.DataFrame:
+def published_comparison(scores: Scores, about: About) -> pd.DataFrame:
     """Published rows of the same benchmark and AUs, then ours under each rule; macro F1 in percent."""
-    figures = scores.figures
-    aus = [int(au[2:]) for au in figures["aus"]]
-    beside = [] if about.synthetic else published_beside(about.protocol, about.data, aus)
+    results = scores.results
+    aus = [int(au[2:]) for au in results["aus"]]
+    beside = [] if about.synthetic else published_on(about.protocol, about.data, aus)
     rows = []
     for row in beside:
-        values = dict(zip(figures["aus"], row.per_au or [None] * len(aus), strict=True))
+        values = dict(zip(results["aus"], row.per_au or [None] * len(aus), strict=True))
         values |= {"mean": row.mean, "AUs in the mean": len(aus)}
-        origin = {"method": row.method, "figures of": row.source, "rule": f"{RULE} (upper bound)", "metric": METRIC}
+        origin = {"method": row.method, "source": row.source, "rule": f"{RULE} (upper bound)", "metric": METRIC}
         rows.append(origin | values | {"data": row.data, "labels": row.labels, "protocol": row.protocol})
     for rule in ("oracle", "calibrated", "at_0.5"):
-        if rule in figures["rules"]:
-            values = {au: _percent(figures["per_au"][au][rule][METRIC]["value"]) for au in figures["aus"]}
-            values["mean"] = _percent(figures["mean"][rule][METRIC]["value"])
-            values["AUs in the mean"] = len(figures["mean"]["over"])
-            origin = {"method": about.run, "figures of": "this run", "rule": _COLUMN.get(rule, rule), "metric": METRIC}
+        if rule in results["rules"]:
+            values = {au: _percent(results["per_au"][au][rule][METRIC]["value"]) for au in results["aus"]}
+            values["mean"] = _percent(results["mean"][rule][METRIC]["value"])
+            values["AUs in the mean"] = len(results["mean"]["over"])
+            origin = {"method": about.run, "source": "this run", "rule": _COLUMN.get(rule, rule), "metric": METRIC}
             data = f"{about.data} (SYNTHETIC)" if about.synthetic else about.data
             rows.append(origin | values | {"data": data, "labels": about.labels, "protocol": about.protocol})
     return pd.DataFrame(rows)
 
 
-def beside_title(table: pd.DataFrame) -> str:
+def published_title(table: pd.DataFrame) -> str:
     """The heading of `comparison`, which says so where nothing published was measured on the same thing."""
-    if (table["figures of"] != "this run").any():
+    if (table["source"] != "this run").any():
         return "Beside the published figures (macro F1, %)"
     return "Macro F1 in % (nothing published on this data, these AUs and this protocol)"
 
 
-def tidy(scores: Scores, about: About) -> pd.DataFrame:
+def tidy_results(scores: Scores, about: About) -> pd.DataFrame:
     """Every figure on a row of its own, with everything it needs to be understood alone."""
     frame = scores.frame()
     context = {
@@ -160,24 +161,24 @@ def tidy(scores: Scores, about: About) -> pd.DataFrame:
 def to_text(scores: Scores, about: About) -> str:
     """For the screen."""
     parts = [f"{about.run} ({about.line()})"]
-    parts += [f"{title}\n{_aligned(table)}" for title, table in views(scores).items()]
-    return "\n\n".join([*parts, "\n".join(notes(scores))]) + "\n"
+    parts += [f"{title}\n{_aligned(table)}" for title, table in result_tables(scores).items()]
+    return "\n\n".join([*parts, "\n".join(result_notes(scores))]) + "\n"
 
 
 def to_markdown(scores: Scores, about: About, *, level: int = 2) -> str:
     heading = "#" * level
     parts = [f"{heading} {about.run}", about.line() + "."]
-    parts += [f"{heading}# {title}\n\n{markdown_table(table)}" for title, table in views(scores).items()]
-    beside = comparison(scores, about)
-    parts.append(f"{heading}# {beside_title(beside)}\n\n{markdown_table(text_cells(beside))}")
-    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in notes(scores))]) + "\n"
+    parts += [f"{heading}# {title}\n\n{markdown_table(table)}" for title, table in result_tables(scores).items()]
+    beside = published_comparison(scores, about)
+    parts.append(f"{heading}# {published_title(beside)}\n\n{markdown_table(text_cells(beside))}")
+    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in result_notes(scores))]) + "\n"
 
 
 def to_latex(scores: Scores, about: About) -> str:
     """Stand-alone `table` environments (booktabs), captions with everything the number needs."""
-    beside = comparison(scores, about)
-    tables = {**views(scores), beside_title(beside): text_cells(beside)}
-    parts = ["\n".join(["% needs \\usepackage{booktabs}", *(f"% {_one_line(note)}" for note in notes(scores))])]
+    beside = published_comparison(scores, about)
+    tables = {**result_tables(scores), published_title(beside): text_cells(beside)}
+    parts = ["\n".join(["% needs \\usepackage{booktabs}", *(f"% {_one_line(note)}" for note in result_notes(scores))])]
     for title, table in tables.items():
         parts.append(latex_table(table, f"{title}. {about.run}; {about.line()}."))
     return "\n\n".join(parts) + "\n"
@@ -207,17 +208,17 @@ def latex_table(table: pd.DataFrame, caption: str) -> str:
 def write_tables(scores: Scores, about: About, folder: str | Path) -> list[Path]:
     """results.{txt,md,tex,csv,parquet} and comparison.csv under `folder`; the same scores give the same bytes."""
     folder = Path(folder)
-    frame = tidy(scores, about)
+    frame = tidy_results(scores, about)
     write_text(to_text(scores, about), folder / "results.txt")
     write_text(to_markdown(scores, about), folder / "results.md")
     write_text(to_latex(scores, about), folder / "results.tex")
     write_text(frame.to_csv(index=False, lineterminator="\n"), folder / "results.csv")
     write_parquet(frame, folder / "results.parquet")
-    write_text(comparison(scores, about).to_csv(index=False, lineterminator="\n"), folder / "comparison.csv")
-    return sorted(folder / name for name in TABLES)
+    write_text(published_comparison(scores, about).to_csv(index=False, lineterminator="\n"), folder / "comparison.csv")
+    return sorted(folder / name for name in TABLE_FILES)
 
 
-TABLES = ("results.txt", "results.md", "results.tex", "results.csv", "results.parquet", "comparison.csv")
+TABLE_FILES = ("results.txt", "results.md", "results.tex", "results.csv", "results.parquet", "comparison.csv")
 
 
 def markdown_table(table: pd.DataFrame) -> str:
@@ -225,8 +226,8 @@ def markdown_table(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _support(block: dict, figures: dict) -> str:
-    return f"{block['support']} of {figures['n_clips']}" if "support" in block else f"{len(block['over'])} AUs"
+def _support(block: dict, results: dict) -> str:
+    return f"{block['support']} of {results['n_clips']}" if "support" in block else f"{len(block['over'])} AUs"
 
 
 def _cell(figure: dict) -> str:

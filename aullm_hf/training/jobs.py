@@ -6,7 +6,7 @@ from typing import Any
 
 from ..evaluation import Calibration, Fold, cross_domain, fit_calibration, leave_one_dataset_out, leave_one_subject_out
 from ..evaluation.protocols import subject_keys
-from ..evaluation.run_folder import TABLES, DamagedFold, read_table, refuse_damaged
+from ..evaluation.run_folder import FOLD_TABLES, DamagedFold, read_table, refuse_damaged
 from .fold import Job
 from .model import trainings_by_gradient
 from .settings import ConfigError, RunConfig
@@ -102,7 +102,7 @@ def final_calibration(jobs: Sequence[Job], config: RunConfig, labels: Sequence[s
         print("The folds are not finished, so the final fit is not calibrated: its thresholds stay at 0.5.")
         return Calibration.identity(labels, everybody, "no finished folds to calibrate on")
     try:
-        refuse_damaged([job.folder for job in own], only=TABLES)
+        refuse_damaged([job.folder for job in own], only=FOLD_TABLES)
     except DamagedFold as error:
         raise ConfigError(str(error)) from error
     parts = [read_table(path) for path in tables]

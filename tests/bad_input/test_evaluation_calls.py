@@ -70,7 +70,7 @@ CALLS = {
     "write_report": (write_report, "run", "table"),
     "assemble_run": (assemble_run, "run_dir", "fold"),
     "au of Scores": (lambda value: SCORES.au(value, "at_0.5", "f1"), "AU"),
-    "rule of Scores": (lambda value: SCORES.mean(value, "f1"), "figures for"),
+    "rule of Scores": (lambda value: SCORES.mean(value, "f1"), "scores for"),
     "metric of Scores": (lambda value: SCORES.mean("at_0.5", value), "metric"),
 }
 SCORES = score_predictions(TABLE, resamples=5)

@@ -21,7 +21,7 @@ def metric(tmp_path_factory):
 def test_the_same_numbers_as_scoring(metric, tmp_path):
     table = read_run(fake_run(tmp_path / "run")).predictions
     scores = score_predictions(table, resamples=0)
-    aus = scores.figures["aus"]
+    aus = scores.results["aus"]
     p = sigmoid(table[[f"z_{au}" for au in aus]].to_numpy())
     y = table[[f"y_{au}" for au in aus]].to_numpy()
     result = metric.compute(predictions=p, references=y, aus=aus)
@@ -30,7 +30,7 @@ def test_the_same_numbers_as_scoring(metric, tmp_path):
     assert result["average_precision"] == pytest.approx(scores.mean("ranking", "ap"), abs=1e-6)
     for au in aus:
         assert result["per_au"][au]["f1"] == pytest.approx(scores.au(au, "at_0.5", "f1"), abs=1e-6)
-        assert result["per_au"][au]["support"] == scores.figures["per_au"][au]["support"]
+        assert result["per_au"][au]["support"] == scores.results["per_au"][au]["support"]
 
 
 def test_thresholds_absent_classes_and_bad_input(metric):

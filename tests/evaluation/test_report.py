@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from aullm_hf.evaluation import assemble_run, labels_fingerprint, write_report
-from aullm_hf.evaluation.figures import FIGURES
-from aullm_hf.evaluation.tables import TABLES
+from aullm_hf.evaluation.figures import FIGURE_FILES
+from aullm_hf.evaluation.tables import TABLE_FILES
 from support.fake_run import fake_dataset, fake_run, report_without_figures
 
 CASME2 = (1, 2, 4, 7, 12, 14, 15, 17)
@@ -29,10 +29,10 @@ def synthetic(tmp_path_factory):
 def test_everything_is_written_and_checked(casme2):
     run, results = casme2
     assert results == json.loads((run / "results.json").read_text())
-    for name in TABLES:
+    for name in TABLE_FILES:
         assert (run / "tables" / name).stat().st_size > 100
-    assert sorted(path.name for path in (run / "figures").iterdir()) == sorted(FIGURES)
-    assert all((run / "figures" / name).read_bytes()[:4] == b"\x89PNG" for name in FIGURES)
+    assert sorted(path.name for path in (run / "figures").iterdir()) == sorted(FIGURE_FILES)
+    assert all((run / "figures" / name).read_bytes()[:4] == b"\x89PNG" for name in FIGURE_FILES)
     assert results["checks"] == {
         "no_test_subject_was_seen": True,
         "all_clips_tested": True,
@@ -47,7 +47,12 @@ def test_the_same_tables_give_the_same_bytes_in_any_row_order(casme2, tmp_path):
     table = pd.read_parquet(run / "predictions.parquet")
     table.sample(frac=1, random_state=3).to_parquet(tmp_path / "casme2" / "predictions.parquet")
     write_report(tmp_path / "casme2", resamples=50)
-    for name in ["results.json", "README.md", *(f"tables/{n}" for n in TABLES), *(f"figures/{n}" for n in FIGURES)]:
+    for name in [
+        "results.json",
+        "README.md",
+        *(f"tables/{n}" for n in TABLE_FILES),
+        *(f"figures/{n}" for n in FIGURE_FILES),
+    ]:
         assert (tmp_path / "casme2" / name).read_bytes() == (run / name).read_bytes(), name
 
 
@@ -59,7 +64,7 @@ def test_every_f1_says_its_rule(casme2):
         for rule in ("at_0.5", "calibrated", "oracle (upper bound)", "floor: always absent", "floor: always present"):
             for metric in ("f1", "f1_macro"):
                 assert f"{metric} {rule}" in plain, (name, metric, rule)
-        assert "UPPER BOUND for one threshold an AU: chosen on the test labels" in text
+        assert "UPPER BOUND for one threshold per AU: chosen on the test labels" in text
         assert "public 2019, 255 clips" in text and "leave-one-subject-out" in text
     frame = pd.read_csv(run / "tables" / "results.csv")
     assert set(frame["rule"]) >= {"at_0.5", "calibrated", "oracle", "always_absent", "always_present", "ranking"}
@@ -71,13 +76,13 @@ def test_every_f1_says_its_rule(casme2):
 def test_published_figures_stand_beside_ours_with_what_they_were_measured_on(casme2):
     run, results = casme2
     table = pd.read_csv(run / "tables" / "comparison.csv")
-    theirs = table[table["figures of"] != "this run"].set_index("method")
+    theirs = table[table["source"] != "this run"].set_index("method")
     best = theirs.loc["AU-LLM (DeepSeek-R1-Distill-Qwen-1.5B)"]
     assert [best[f"AU{au}"] for au in CASME2] == [92.2, 87.0, 89.5, 68.1, 79.0, 75.1, 79.0, 81.0]
     assert best["mean"] == 81.4 and theirs.loc["LED-SSSNet", "mean"] == 78.4
     assert (theirs["rule"] == "oracle (upper bound)").all() and (theirs["metric"] == "f1_macro").all()
     assert theirs["labels"].str.startswith("not stated").all()
-    ours = table[table["figures of"] == "this run"]
+    ours = table[table["source"] == "this run"]
     assert (table["AUs in the mean"] == 8).all()
     assert list(ours["rule"]) == ["oracle (upper bound)", "calibrated", "at_0.5"]
     assert (ours["labels"] == "public 2019, 255 clips").all()

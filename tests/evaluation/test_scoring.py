@@ -49,10 +49,10 @@ def same(value, expected):
 @given(tables(), st.randoms(use_true_random=False))
 def test_agrees_with_scikit_learn_and_a_brute_force_count_in_any_order(table, random):
     metrics = pytest.importorskip("sklearn.metrics")
-    figures = score_predictions(table, resamples=10).figures
+    figures = score_predictions(table, resamples=10).results
     order = list(range(len(table)))
     random.shuffle(order)
-    assert score_predictions(table.iloc[order], resamples=10).figures == figures
+    assert score_predictions(table.iloc[order], resamples=10).results == figures
     for au in AUS:
         y, p, block = table[f"y_{au}"].to_numpy(), sigmoid(table[f"z_{au}"]), figures["per_au"][au]
         both = 0 < y.sum() < len(y)
@@ -87,11 +87,11 @@ def test_an_au_without_positives_is_neither_a_zero_nor_a_one():
     table["z_AU1"], table["y_AU1"] = rng.normal(size=20), [0, 1] * 10
     table["z_AU9"], table["y_AU9"] = rng.normal(size=20), 0
     scores = score_predictions(table)
-    assert scores.figures["mean"]["over"] == ["AU1"]
-    assert scores.figures["mean"]["excluded"] == {"AU9": "no positive clip in the test table"}
+    assert scores.results["mean"]["over"] == ["AU1"]
+    assert scores.results["mean"]["excluded"] == {"AU9": "no positive clip in the test table"}
     assert np.isnan(scores.au("AU9", "at_0.5", "f1")) and np.isnan(scores.au("AU9", "at_0.5", "f1_macro"))
     assert scores.mean("at_0.5", "f1") == scores.au("AU1", "at_0.5", "f1")
-    json.dumps(scores.figures, allow_nan=False)
+    json.dumps(scores.results, allow_nan=False)
 
 
 def test_counts_pool_over_folds_before_any_f1():
@@ -135,11 +135,11 @@ def test_intervals_come_from_resampled_subjects(tmp_path):
         y, active = run.predictions["y_AU4"].to_numpy()[rows], run.predictions["z_AU4"].to_numpy()[rows] >= 0
         values.append(brute_force(active.tolist(), y.tolist())["f1"])
     low, high = np.percentile([v for v in values if v is not None], [2.5, 97.5])
-    figure = scores.figures["per_au"]["AU4"]["at_0.5"]["f1"]
+    figure = scores.results["per_au"]["AU4"]["at_0.5"]["f1"]
     assert (figure["low"], figure["high"]) == pytest.approx((low, high), abs=ROUNDED)
     again = score_predictions(run.predictions, run.folds, resamples=300, seed=1)
-    assert again.figures == scores.figures
-    assert score_predictions(run.predictions, run.folds, resamples=300, seed=2).figures != scores.figures
+    assert again.results == scores.results
+    assert score_predictions(run.predictions, run.folds, resamples=300, seed=2).results != scores.results
 
 
 def test_calibration_error_in_one_bin_and_in_two():
@@ -154,13 +154,13 @@ def test_several_seeds_give_mean_and_spread(tmp_path):
     for seed in (1, 2, 3):
         rows = run.predictions[run.predictions["seed"] == seed]
         single.append(score_predictions(rows, run.folds, resamples=0).mean("calibrated", "f1"))
-    figure = scores.figures["mean"]["calibrated"]["f1"]
+    figure = scores.results["mean"]["calibrated"]["f1"]
     assert figure["value"] == pytest.approx(np.mean(single), abs=ROUNDED)
     assert figure["sd"] == pytest.approx(np.std(single, ddof=1), abs=ROUNDED)
-    assert [scores.figures["by_seed"][str(s)]["calibrated"]["f1"] for s in (1, 2, 3)] == pytest.approx(
+    assert [scores.results["by_seed"][str(s)]["calibrated"]["f1"] for s in (1, 2, 3)] == pytest.approx(
         single, abs=ROUNDED
     )
-    assert scores.figures["per_au"]["AU1"]["calibrated"]["counts"]["tp"] > 0
+    assert scores.results["per_au"]["AU1"]["calibrated"]["counts"]["tp"] > 0
 
 
 def test_several_data_sets_are_also_told_apart():
@@ -168,7 +168,7 @@ def test_several_data_sets_are_also_told_apart():
     n = 24
     table = pd.DataFrame({"clip_id": range(n), "dataset": ["a", "b"] * 12, "subject": "01", "fold": ["a", "b"] * 12})
     table = table.assign(seed=0, z_AU4=rng.normal(size=n), y_AU4=rng.integers(0, 2, n))
-    figures = score_predictions(table, resamples=10).figures
+    figures = score_predictions(table, resamples=10).results
     assert figures["n_subjects"] == 2  # 01 of a and 01 of b
     alone = score_predictions(table[table["dataset"] == "a"], resamples=0).mean("at_0.5", "f1")
     assert figures["by_dataset"]["a"]["mean"]["at_0.5"]["f1"]["value"] == pytest.approx(alone)
@@ -177,7 +177,7 @@ def test_several_data_sets_are_also_told_apart():
 def test_calibrated_decisions_are_each_fold_s_own(tmp_path):
     run = read_run(fake_run(tmp_path / "run", subjects=4))
     scores = score_predictions(run.predictions, run.folds, resamples=0)
-    for au in scores.figures["aus"]:
+    for au in scores.results["aus"]:
         active, labels = [], []
         for entry in run.folds:
             for _, row in run.predictions[run.predictions["fold"] == entry["fold"]].iterrows():
@@ -185,7 +185,7 @@ def test_calibrated_decisions_are_each_fold_s_own(tmp_path):
                 active.append(1 / (1 + np.exp(-(a * row[f"z_{au}"] + b))) >= entry["thresholds"][au])
                 labels.append(row[f"y_{au}"])
         assert scores.au(au, "calibrated", "f1") == pytest.approx(brute_force(active, labels)["f1"], abs=ROUNDED)
-    assert scores.figures["flagged_folds"]["AU1"] == sum("AU1" in entry["flagged"] for entry in run.folds)
+    assert scores.results["flagged_folds"]["AU1"] == sum("AU1" in entry["flagged"] for entry in run.folds)
 
 
 # Leaks
@@ -193,7 +193,7 @@ def test_calibrated_decisions_are_each_fold_s_own(tmp_path):
 
 def honest(scores):
     rules = ("at_0.5", "calibrated")
-    return {rule: [scores.figures["per_au"][au][rule] for au in scores.figures["aus"]] for rule in rules}
+    return {rule: [scores.results["per_au"][au][rule] for au in scores.results["aus"]] for rule in rules}
 
 
 def test_a_threshold_that_would_only_win_on_the_test_labels_changes_no_honest_figure(tmp_path):
@@ -219,7 +219,7 @@ def test_a_threshold_that_would_only_win_on_the_test_labels_changes_no_honest_fi
     assert before == {entry["fold"]: entry["thresholds"] for entry in read_run(run.path).folds}
     # and which decisions the honest rules take does not depend on any test label
     for rule in ("at_0.5", "calibrated"):
-        counts, swapped = (s.figures["per_au"]["AU4"][rule]["counts"] for s in (one, other))
+        counts, swapped = (s.results["per_au"]["AU4"][rule]["counts"] for s in (one, other))
         assert counts["tp"] + counts["fp"] == swapped["tp"] + swapped["fp"]
 
 
@@ -273,7 +273,7 @@ def test_bad_tables_are_named(tmp_path):
     fewer = table[1:].assign(seed=1)
     with pytest.raises(ValueError, match="seed 1 has tested 35 clips, seed 0 36"):
         score_predictions(pd.concat([table, fewer]))
-    with pytest.raises(ValueError, match="no figures for 'calibrated'"):
+    with pytest.raises(ValueError, match="no scores for 'calibrated'"):
         score_predictions(table).mean("calibrated", "f1")
 
 
@@ -282,4 +282,4 @@ def test_no_warning_and_no_torch(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scores = score_predictions(run.predictions, run.folds, inner="none")
-    assert "calibrated" not in scores.figures["rules"]
+    assert "calibrated" not in scores.results["rules"]

@@ -5,6 +5,7 @@ import shutil
 import pandas as pd
 import pytest
 
+from aullm_hf.checksums import checksum
 from aullm_hf.commands.evaluate import load_labels
 from aullm_hf.evaluation import without_labels, write_report
 from support.commands import aullm
@@ -57,6 +58,18 @@ def test_a_run_is_put_together_scored_and_printed(casme2, tmp_path, capsys):
     assert shown.startswith("3 finished folds") and "f1 calibrated" in shown and "AU12" in shown
     for name in ("results.json", "tables/results.csv", "tables/results.tex", "tables/results.md", "README.md"):
         assert (tmp_path / "casme2" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_scoring_reads_no_checkpoint_and_warns_of_one_that_was_cut(casme2, tmp_path, monkeypatch, capsys):
+    run = shutil.copytree(casme2[0], tmp_path / "casme2")
+    weights = run / "folds" / "sub02" / "checkpoint" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    read = []
+    monkeypatch.setattr("aullm_hf.checksums.checksum", lambda file: read.append(file.name) or checksum(file))
+    evaluated(run)
+    assert set(read) == {"predictions.parquet", "inner.parquet"}
+    said = capsys.readouterr().err
+    assert f"Warning: {weights.parents[1]} was damaged after it was finished: checkpoint/model.safetensors has" in said
 
 
 def test_labels_are_joined_by_clip_id_and_give_the_run_s_figures(casme2, published, own_copy):
@@ -118,7 +131,7 @@ def test_arguments_that_do_not_fit_are_errors(tmp_path, capsys):
         ([str(tmp_path / "no")], "does not exist; give a run folder"),
         (
             [str(tmp_path), "--labels", "casme2", "samm", "--root", "/x"],
-            "2 --labels and 1 --root; give one root a name",
+            "2 --labels and 1 --root; give one root per name",
         ),
     ):
         assert aullm("evaluate", *arguments) == 2

@@ -10,31 +10,32 @@ import numpy as np
 import pandas as pd
 
 from ..counting import interval, precision_recall
-from ..figures import _INK, _clean, _figure, read_logs
-from .comparing import DECISIONS, METRICS, Benchmark, Entry
-from .tables import title
+from ..figures import read_logs
+from ..plotting import INK, new_figure, plain_axes
+from .benchmarks import METRICS, Benchmark, Method
+from .tables import benchmark_title, table_title
 
 # Dark to light and back, so that neighbours differ in grey too; the set's yellow is too light for a line.
 COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#56B4E9", "#D55E00")
 LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (3, 1)), (0, (8, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-MOST = len(COLOURS)  # lines that can be told apart in one panel
+MAX_LINES = len(COLOURS)  # lines that can be told apart in one panel
 
 
 def write_comparison_figures(
-    benchmark: Benchmark, reference: Entry, rule: str, metric: str, folder: str | Path
+    benchmark: Benchmark, reference: Method, rule: str, metric: str, folder: str | Path
 ) -> list[Path]:
     """All that can be drawn of the benchmark's runs, under `folder`; the names of the PNG files."""
-    shown = few(benchmark, reference)
+    methods = methods_to_draw(benchmark, reference)
     drawn = {
         f"bars-{metric}-{rule}": bars(benchmark, reference, rule, metric),
-        "precision-recall": precision_recall_panels(benchmark, shown),
-        "co-occurrence": co_occurrence(benchmark, shown),
+        "precision-recall": precision_recall_panels(benchmark, methods),
+        "co-occurrence": co_occurrence(benchmark, methods),
     }
-    variants = [entry for entry in benchmark.entries if entry.is_aullm and rule in entry.figures][:MOST]
+    variants = [method for method in benchmark.methods if method.is_aullm and rule in method.metrics][:MAX_LINES]
     if len(variants) > 1 and len(benchmark.aus) > 2:
         drawn[f"ablation-radar-{metric}-{rule}"] = radar(benchmark, variants, rule, metric)
-    logs = {entry.name: read_logs(entry.run.path) for entry in shown}
+    logs = {method.name: read_logs(method.run.path) for method in methods}
     if any(logs.values()):  # fitted machines have none
         drawn["learning-curves"] = learning_curves(benchmark, logs)
     folder = Path(folder)
@@ -45,56 +46,56 @@ def write_comparison_figures(
     return [folder / f"{name}.png" for name in drawn]
 
 
-def few(benchmark: Benchmark, reference: Entry) -> list[Entry]:
+def methods_to_draw(benchmark: Benchmark, reference: Method) -> list[Method]:
     """As many runs as lines can be told apart: the reference, and the others with the best mean AP, in table order."""
     others = sorted(
-        (entry for entry in benchmark.entries if entry is not reference),
-        key=lambda entry: -entry.mean_ap,
+        (method for method in benchmark.methods if method is not reference),
+        key=lambda method: -method.mean_ap,
     )
-    kept = [reference, *others[: MOST - 1]]
-    return [entry for entry in benchmark.entries if entry in kept]
+    kept = [reference, *others[: MAX_LINES - 1]]
+    return [method for method in benchmark.methods if method in kept]
 
 
-def bars(benchmark: Benchmark, reference: Entry, rule: str, metric: str):
-    """A bar a method: mean F1 and its interval. The reference is hatched; the floor is what "always active" scores."""
-    entries = [entry for entry in benchmark.entries if rule in entry.figures]
-    figure = _figure(7.2, 0.34 * len(entries) + 1.5)
+def bars(benchmark: Benchmark, reference: Method, rule: str, metric: str):
+    """One bar per method: mean F1 and its interval; the reference is hatched, the floor is "always active"."""
+    methods = [method for method in benchmark.methods if rule in method.metrics]
+    figure = new_figure(7.2, 0.34 * len(methods) + 1.5)
     axes = figure.subplots()
-    for place, entry in enumerate(entries):
-        value, resampled = entry.mean(rule, metric)
+    for place, method in enumerate(methods):
+        value, resampled = method.mean(rule, metric)
         low, high = interval(resampled)
-        is_reference = entry is reference
-        axes.barh(place, 100 * value, height=0.68, color="#56B4E9" if is_reference else "#DDDDDD", edgecolor=_INK,
+        is_reference = method is reference
+        axes.barh(place, 100 * value, height=0.68, color="#56B4E9" if is_reference else "#DDDDDD", edgecolor=INK,
                   hatch="///" if is_reference else "", linewidth=0.7)  # fmt: skip
         arms = [[max(100 * (value - low), 0)], [max(100 * (high - value), 0)]]
-        axes.errorbar(100 * value, place, xerr=arms, color=_INK, capsize=3, linewidth=1.1)
-        axes.text(100 * high + 1.2, place, f"{100 * value:.1f}", va="center", fontsize=8, color=_INK)
-    floor = 100 * entries[0].mean("always_present", metric)[0]
-    axes.axvline(floor, color=_INK, linestyle=":", linewidth=1)
+        axes.errorbar(100 * value, place, xerr=arms, color=INK, capsize=3, linewidth=1.1)
+        axes.text(100 * high + 1.2, place, f"{100 * value:.1f}", va="center", fontsize=8, color=INK)
+    floor = 100 * methods[0].mean("always_present", metric)[0]
+    axes.axvline(floor, color=INK, linestyle=":", linewidth=1)
     axes.annotate("always active", (floor, -0.75), fontsize=7, ha="center", va="bottom", annotation_clip=False)
-    axes.set(xlim=(0, 105), ylim=(len(entries) - 0.4, -0.6), xlabel=f"{METRICS[metric]}, mean over AUs, %")
+    axes.set(xlim=(0, 105), ylim=(len(methods) - 0.4, -0.6), xlabel=f"{METRICS[metric]}, mean over AUs, %")
     axes.xaxis.label.set_size(9)
-    axes.set_yticks(range(len(entries)), [entry.name for entry in entries])
-    _clean(axes)
+    axes.set_yticks(range(len(methods)), [method.name for method in methods])
+    plain_axes(axes)
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", color="#EEEEEE", linewidth=0.8)
-    _heading(figure, title(benchmark, rule, metric), f"95 % intervals over subjects; hatched: {reference.name}")
+    _heading(figure, table_title(benchmark, rule, metric), f"95 % intervals over subjects; hatched: {reference.name}")
     return figure
 
 
-def radar(benchmark: Benchmark, entries: list[Entry], rule: str, metric: str):
-    """A line a variant of AU-LLM, a spoke an AU, as Figure 2 of the paper."""
-    figure = _figure(6.4, 5.6)
+def radar(benchmark: Benchmark, methods: list[Method], rule: str, metric: str):
+    """One line per variant of AU-LLM, one spoke per AU, as Figure 2 of the paper."""
+    figure = new_figure(6.4, 5.6)
     axes = figure.add_subplot(projection="polar")
     spokes = [*benchmark.aus, "avg"]
     angles = np.linspace(0, 2 * np.pi, len(spokes), endpoint=False)
     lowest = 100.0
-    for place, entry in enumerate(entries):
-        values = 100 * np.array([*entry.per_au(rule, metric), entry.mean(rule, metric)[0]])
+    for place, method in enumerate(methods):
+        values = 100 * np.array([*method.per_au(rule, metric), method.mean(rule, metric)[0]])
         lowest = min(lowest, np.nanmin(values))
         axes.plot(
             np.append(angles, angles[0]), np.append(values, values[0]), color=COLOURS[place], linestyle=LINES[place],
-            marker=MARKERS[place], markersize=5, linewidth=1.6, label=f"{entry.name} ({values[-1]:.1f})",
+            marker=MARKERS[place], markersize=5, linewidth=1.6, label=f"{method.name} ({values[-1]:.1f})",
         )  # fmt: skip
     centre = max(10 * np.floor(lowest / 10) - 10, 0)
     axes.set(theta_offset=np.pi / 2, theta_direction=-1, ylim=(centre, 100))
@@ -104,31 +105,31 @@ def radar(benchmark: Benchmark, entries: list[Entry], rule: str, metric: str):
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8, handlelength=4)
     _heading(
         figure,
-        title(benchmark, rule, metric),
+        table_title(benchmark, rule, metric),
         f"the variants of AU-LLM, per AU; the centre is {centre:.0f}, avg in brackets",
     )
     return figure
 
 
-def precision_recall_panels(benchmark: Benchmark, entries: list[Entry]):
-    """One panel an AU, a line a run (its seeds together); dotted: the prevalence, where chance lies."""
+def precision_recall_panels(benchmark: Benchmark, methods: list[Method]):
+    """One panel per AU, one line per run (its seeds together); dotted: the prevalence, where chance lies."""
     columns = min(4, len(benchmark.aus))
     rows = -(-len(benchmark.aus) // columns)
-    figure = _figure(2.5 * columns + 0.4, 2.4 * rows + 1.5)
+    figure = new_figure(2.5 * columns + 0.4, 2.4 * rows + 1.5)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, au in zip(panels, benchmark.aus, strict=False):
-        axes.axhline(entries[0].run.predictions[f"y_{au}"].mean(), color=_INK, linestyle=":", linewidth=0.8)
-        for place, entry in enumerate(entries):
-            table = entry.run.predictions
-            score = f"p_{au}" if entry.calibrated else f"z_{au}"  # folds differ in scale before calibration
+        axes.axhline(methods[0].run.predictions[f"y_{au}"].mean(), color=INK, linestyle=":", linewidth=0.8)
+        for place, method in enumerate(methods):
+            table = method.run.predictions
+            score = f"p_{au}" if method.is_calibrated else f"z_{au}"  # folds differ in scale before calibration
             precision, recall = precision_recall(table[score].to_numpy(), table[f"y_{au}"].to_numpy())
             axes.plot(
                 np.append(0, recall), np.append(precision[0], precision), drawstyle="steps-pre", color=COLOURS[place],
-                linestyle=LINES[place], linewidth=1.3, label=entry.name,
+                linestyle=LINES[place], linewidth=1.3, label=method.name,
             )  # fmt: skip
         axes.set_title(au, fontsize=9)
         axes.set(xlim=(0, 1.01), ylim=(0, 1.03))
-        _clean(axes)
+        plain_axes(axes)
     for axes in panels[len(benchmark.aus) :]:
         axes.set_visible(False)
     for place, axes in enumerate(panels[: len(benchmark.aus)]):
@@ -139,28 +140,28 @@ def precision_recall_panels(benchmark: Benchmark, entries: list[Entry]):
             axes.tick_params(labelbottom=True)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8, handlelength=4)
-    _heading(figure, _where(benchmark), "precision and recall of the calibrated scores; dotted: prevalence")
+    _heading(figure, benchmark_title(benchmark), "precision and recall of the calibrated scores; dotted: prevalence")
     return figure
 
 
-def co_occurrence(benchmark: Benchmark, entries: list[Entry]):
+def co_occurrence(benchmark: Benchmark, methods: list[Method]):
     """How often the AU of a column is active where the AU of a row is: as annotated, and as each run decides."""
     aus = benchmark.aus
-    truth = _share_together(entries[0].run.predictions[[f"y_{au}" for au in aus]].to_numpy(dtype=bool))
+    truth = _share_together(methods[0].run.predictions[[f"y_{au}" for au in aus]].to_numpy(dtype=bool))
     panels = {"annotated": truth}
-    for entry in entries:
-        share = _share_together(entry.active())
-        off = f"off by {np.nanmean(np.abs(share - truth)):.0f}{'' if entry.calibrated else ', at 0.5'}"
-        panels[f"{entry.name} ({off})"] = share
+    for method in methods:
+        share = _share_together(method.decisions())
+        off = f"off by {np.nanmean(np.abs(share - truth)):.0f}{'' if method.is_calibrated else ', at 0.5'}"
+        panels[f"{method.name} ({off})"] = share
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
-    figure = _figure(2.7 * columns, 2.75 * rows + 0.8)
+    figure = new_figure(2.7 * columns, 2.75 * rows + 0.8)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (name, share) in zip(grid, panels.items(), strict=False):
         axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
         for row, column in np.ndindex(*share.shape):
             if np.isfinite(share[row, column]):
-                ink = "white" if share[row, column] > 55 else _INK
+                ink = "white" if share[row, column] > 55 else INK
                 axes.text(column, row, f"{share[row, column]:.0f}", ha="center", va="center", fontsize=6, color=ink)
         names = [au.removeprefix("AU") for au in aus]
         axes.set_xticks(range(len(aus)), names, fontsize=7)
@@ -170,7 +171,7 @@ def co_occurrence(benchmark: Benchmark, entries: list[Entry]):
         axes.set_visible(False)
     _heading(
         figure,
-        _where(benchmark),
+        benchmark_title(benchmark),
         "% of the clips with the row's AU that have the column's too, at the fold's own thresholds; in brackets how "
         "many points that is off the annotation, on average",
     )
@@ -188,12 +189,12 @@ def _share_together(active: np.ndarray) -> np.ndarray:
 
 def learning_curves(benchmark: Benchmark, logs: dict[str, dict[str, pd.DataFrame]]):
     """Median over folds of each run's training loss, over the share of its training that is done."""
-    figure = _figure(6.8, 4.4)
+    figure = new_figure(6.8, 4.4)
     axes = figure.subplots()
-    for place, (name, found) in enumerate(logs.items()):  # places as elsewhere, so that a run keeps its colour
-        if not found:
+    for place, (name, folds) in enumerate(logs.items()):  # places as elsewhere, so that a run keeps its colour
+        if not folds:
             continue
-        median = pd.concat([log.set_index("step")["loss"] for log in found.values()], axis=1).median(axis=1)
+        median = pd.concat([log.set_index("step")["loss"] for log in folds.values()], axis=1).median(axis=1)
         done = 100 * median.index.to_numpy() / median.index.max()
         axes.plot(
             done, median.to_numpy(), color=COLOURS[place], linestyle=LINES[place], marker=MARKERS[place], markersize=4,
@@ -202,14 +203,12 @@ def learning_curves(benchmark: Benchmark, logs: dict[str, dict[str, pd.DataFrame
     axes.set(xlabel="training done, %", ylabel="training loss (median over folds)", yscale="log", xlim=(0, 101))
     axes.xaxis.label.set_size(9)
     axes.yaxis.label.set_size(9)
-    _clean(axes)
+    plain_axes(axes)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8, handlelength=4)
-    _heading(figure, _where(benchmark), "a student's loss holds its imitation term: compare shapes, not heights")
+    _heading(
+        figure, benchmark_title(benchmark), "a student's loss holds its imitation term: compare shapes, not heights"
+    )
     return figure
-
-
-def _where(benchmark: Benchmark) -> str:
-    return title(benchmark, *(next(iter(part)) for part in (DECISIONS, METRICS))).split("): ")[0] + ")"
 
 
 def _heading(figure, *lines: str) -> None:
@@ -223,8 +222,8 @@ def _heading(figure, *lines: str) -> None:
 __all__ = [
     "bars",
     "co_occurrence",
-    "few",
     "learning_curves",
+    "methods_to_draw",
     "precision_recall_panels",
     "radar",
     "write_comparison_figures",

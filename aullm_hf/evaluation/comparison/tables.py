@@ -1,4 +1,4 @@
-"""The table of many runs, in the papers' layout: a row a method, per-AU F1 in %, their mean, and what it rests on.
+"""The table of many runs, in the papers' layout: one row per method, per-AU F1 in %, their mean, what it rests on.
 
 Published figures stand below ours, named as measured on real data by others, and only where they were scored alike.
 Synthetic runs stand in tables of their own, each titled SYNTHETIC.
@@ -11,42 +11,48 @@ import pandas as pd
 
 from ..counting import interval
 from ..tables import PROTOCOLS
-from .comparing import DECISIONS, METRICS, Benchmark, Difference, Entry, differences
+from .benchmarks import METRICS, RULES, Benchmark, Method
+from .differences import Difference, paired_differences
 
 PUBLISHED = "published, real data"
 
 
-def title(benchmark: Benchmark, rule: str, metric: str) -> str:
-    """What the numbers of a table are."""
+def benchmark_title(benchmark: Benchmark) -> str:
+    """What the runs were tested on."""
     about = benchmark.about
     kind = "SYNTHETIC faces" if about.synthetic else "real data"
     return (
         f"{PROTOCOLS.get(about.protocol, about.protocol)} on {about.data} ({kind}; labels: {about.labels}; "
-        f"{benchmark.n_clips} clips of {benchmark.n_subjects} subjects): {METRICS[metric]} in %, {DECISIONS[rule]}"
+        f"{benchmark.n_clips} clips of {benchmark.n_subjects} subjects)"
     )
 
 
-def comparison_table(benchmark: Benchmark, reference: Entry, rule: str, metric: str) -> pd.DataFrame:
-    """Text cells, ready for Markdown and LaTeX. The best of our figures in a column is bold."""
-    against = differences(benchmark, reference, rule, metric)
-    ours = [entry for entry in benchmark.entries if rule in entry.figures]
-    values = np.array([[*entry.per_au(rule, metric), entry.mean(rule, metric)[0]] for entry in ours])
+def table_title(benchmark: Benchmark, rule: str, metric: str) -> str:
+    """What the numbers of a table are."""
+    return f"{benchmark_title(benchmark)}: {METRICS[metric]} in %, {RULES[rule]}"
+
+
+def comparison_table(benchmark: Benchmark, reference: Method, rule: str, metric: str) -> pd.DataFrame:
+    """Text cells, ready for Markdown and LaTeX. The best of our numbers in a column is bold."""
+    against = paired_differences(benchmark, reference, rule, metric)
+    ours = [method for method in benchmark.methods if rule in method.metrics]
+    values = np.array([[*method.per_au(rule, metric), method.mean(rule, metric)[0]] for method in ours])
     best = np.round(100 * np.nanmax(values, axis=0), 1) if len(ours) else None
     rows = []
-    for entry in benchmark.entries:
-        row = {"method": entry.name}
-        if entry in ours:
-            numbers = values[ours.index(entry)]
+    for method in benchmark.methods:
+        row = {"method": method.name}
+        if method in ours:
+            numbers = values[ours.index(method)]
             row |= {
                 au: _percent(number, best[place])
                 for place, (au, number) in enumerate(zip([*benchmark.aus, "avg"], numbers, strict=True))
             }
-            row["95 %"] = "[{:.1f}, {:.1f}]".format(*(100 * np.array(interval(entry.mean(rule, metric)[1]))))
+            row["95 %"] = "[{:.1f}, {:.1f}]".format(*(100 * np.array(interval(method.mean(rule, metric)[1]))))
         else:
             row |= dict.fromkeys([*benchmark.aus, "avg", "95 %"], "-")
-        row |= _difference(against.get(entry.name), f"minus {reference.name}", entry is reference)
-        row["mean AP"] = f"{100 * entry.mean_ap:.1f}"
-        rows.append(row | _cost(entry))
+        row |= _difference(against.get(method.name), f"minus {reference.name}", method is reference)
+        row["mean AP"] = f"{100 * method.mean_ap:.1f}"
+        rows.append(row | _cost(method))
     for published in benchmark.published(metric, rule):
         row = {"method": f"{published.method} ({PUBLISHED}, {published.source})", "avg": f"{published.mean:.1f}"}
         if published.per_au is not None:
@@ -58,36 +64,36 @@ def comparison_table(benchmark: Benchmark, reference: Entry, rule: str, metric: 
 
 def ablation_table(groups: Sequence[Benchmark], rule: str, metric: str) -> pd.DataFrame | None:
     """Variants of AU-LLM down, benchmarks across: the mean F1 of each. None with fewer than two variants."""
-    names = list(dict.fromkeys(entry.name for group in groups for entry in group.entries if entry.is_aullm))
+    names = list(dict.fromkeys(method.name for group in groups for method in group.methods if method.is_aullm))
     if len(names) < 2:
         return None
     rows = []
     for name in names:
         row = {"variant": name}
         for group in groups:
-            entry = next((one for one in group.entries if one.name == name and rule in one.figures), None)
-            row[group.slug] = "-" if entry is None else f"{100 * entry.mean(rule, metric)[0]:.1f}"
+            method = next((one for one in group.methods if one.name == name and rule in one.metrics), None)
+            row[group.slug] = "-" if method is None else f"{100 * method.mean(rule, metric)[0]:.1f}"
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def tidy_comparison(groups: Sequence[Benchmark], references: Sequence[Entry]) -> pd.DataFrame:
-    """Every figure on a row of its own: all rules and metrics, with intervals, differences and what they mean."""
+def tidy_comparison(groups: Sequence[Benchmark], references: Sequence[Method]) -> pd.DataFrame:
+    """One row per number: all rules and metrics, with intervals, differences and what they mean."""
     rows = []
     for group, reference in zip(groups, references, strict=True):
         about = group.about
         place = {"data": about.data, "synthetic": about.synthetic, "labels": about.labels, "protocol": about.protocol}
         for metric in METRICS:
-            for rule in DECISIONS:
-                against = differences(group, reference, rule, metric)
-                for entry in group.entries:
-                    if rule in entry.figures:
-                        row = place | {"method": entry.name, "figures of": "this comparison"}
+            for rule in RULES:
+                against = paired_differences(group, reference, rule, metric)
+                for method in group.methods:
+                    if rule in method.metrics:
+                        row = place | {"method": method.name, "source": "this comparison"}
                         row |= {"rule": rule, "metric": metric, "upper_bound": rule == "oracle"}
-                        found = _figures(entry, rule, metric, against.get(entry.name), reference)
-                        rows += [row | one for one in found]
+                        own = _metric_rows(method, rule, metric, against.get(method.name), reference)
+                        rows += [row | one for one in own]
                 for published in group.published(metric, rule):
-                    row = place | {"method": published.method, "figures of": f"{PUBLISHED}: {published.source}"}
+                    row = place | {"method": published.method, "source": f"{PUBLISHED}: {published.source}"}
                     row |= {"labels": published.labels, "rule": rule, "metric": metric, "upper_bound": True}
                     per_au = zip(published.aus, published.per_au or (), strict=False)
                     rows += [row | {"au": f"AU{au}", "percent": value} for au, value in per_au]
@@ -95,19 +101,19 @@ def tidy_comparison(groups: Sequence[Benchmark], references: Sequence[Entry]) ->
     return pd.DataFrame(rows)
 
 
-def _figures(entry: Entry, rule: str, metric: str, against: Difference | None, reference: Entry) -> list[dict]:
-    values, resampled = entry.figures[rule][metric]
+def _metric_rows(method: Method, rule: str, metric: str, against: Difference | None, reference: Method) -> list[dict]:
+    values, resampled = method.metrics[rule][metric]
     rows = [
         {"au": au, "percent": 100 * value} | _limits(resampled[:, place])
-        for place, (au, value) in enumerate(zip(entry.aus, values, strict=True))
+        for place, (au, value) in enumerate(zip(method.aus, values, strict=True))
     ]
-    value, resampled = entry.mean(rule, metric)
+    value, resampled = method.mean(rule, metric)
     mean = {"au": "avg", "percent": 100 * value} | _limits(resampled)
     if against is not None:
         mean |= {"reference": reference.name, "difference": 100 * against.value, "difference_low": 100 * against.low}
         mean |= {"difference_high": 100 * against.high, "p": against.p, "p_holm": against.p_holm}
-    cost = {"parameters": entry.parameters, "train_minutes": entry.train_minutes}
-    return [*rows, mean | cost | {"clips_per_second": entry.clips_per_second}]
+    cost = {"parameters": method.parameters, "train_minutes": method.train_minutes}
+    return [*rows, mean | cost | {"clips_per_second": method.clips_per_second}]
 
 
 def _limits(resampled: np.ndarray) -> dict[str, float]:
@@ -122,15 +128,15 @@ def _percent(value: float, best: float) -> str:
     return f"**{text}**" if float(text) >= best else text
 
 
-def _difference(found: Difference | None, name: str, is_reference: bool) -> dict[str, str]:
-    if found is None:
+def _difference(difference: Difference | None, name: str, is_reference: bool) -> dict[str, str]:
+    if difference is None:
         return {name: "reference" if is_reference else "-", "p": "-", "p (Holm)": "-"}
-    value = f"{100 * found.value:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-    return {name: value, "p": f"{found.p:.3f}", "p (Holm)": f"{found.p_holm:.3f}"}
+    value = f"{100 * difference.value:+.1f} [{100 * difference.low:+.1f}, {100 * difference.high:+.1f}]"
+    return {name: value, "p": f"{difference.p:.3f}", "p (Holm)": f"{difference.p_holm:.3f}"}
 
 
-def _cost(entry: Entry) -> dict[str, str]:
-    parameters, minutes, speed = entry.parameters, entry.train_minutes, entry.clips_per_second
+def _cost(method: Method) -> dict[str, str]:
+    parameters, minutes, speed = method.parameters, method.train_minutes, method.clips_per_second
     return {
         "trained": "-" if parameters is None else f"{parameters / 1e6:.3f} M",
         "training": "-" if minutes is None else f"{minutes:.1f} min",
@@ -138,10 +144,10 @@ def _cost(entry: Entry) -> dict[str, str]:
     }
 
 
-def notes(benchmark: Benchmark, reference: Entry) -> list[str]:
+def table_notes(benchmark: Benchmark, reference: Method) -> list[str]:
     """What a reader must know beside the table."""
     resamples = reference.resamples
-    said = [
+    notes = [
         f"95 %: the middle of {resamples} resamples of the {benchmark.n_subjects} subjects; confusion counts pooled "
         "over folds; several seeds are averaged.",
         f"minus {reference.name}: the difference in avg, over the same resampled subjects for both; p is two-sided, "
@@ -152,13 +158,13 @@ def notes(benchmark: Benchmark, reference: Entry) -> list[str]:
         "in batches. Both as measured where the run ran.",
     ]
     if benchmark.about.synthetic:
-        said.insert(0, "SYNTHETIC faces: the code can be compared by them, no published figure can.")
+        notes.insert(0, "SYNTHETIC faces: methods can be compared on them; no published number can.")
     elif benchmark.published("f1_macro", "oracle"):
-        said.append(
+        notes.append(
             f"{PUBLISHED}: by the papers' authors, at thresholds chosen on the test labels; labels and crops may "
             "differ from ours, so no interval or difference is given."
         )
-    return said
+    return notes
 
 
-__all__ = ["ablation_table", "comparison_table", "notes", "tidy_comparison", "title"]
+__all__ = ["ablation_table", "benchmark_title", "comparison_table", "table_notes", "table_title", "tidy_comparison"]
