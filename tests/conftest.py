@@ -11,6 +11,7 @@ import logging
 import signal
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +72,13 @@ def seeded():
     except ImportError:
         return
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def face_model() -> Path:
+    """YuNet's weights, from AULLM_FACE_MODEL or beside the checkout; they are too large for the repository."""
+    beside = Path(__file__).parents[2] / "shared" / "models" / "yunet_n_640_640.onnx"
+    path = Path(os.environ.get("AULLM_FACE_MODEL") or beside)
+    if not path.is_file():
+        pytest.skip(f"no face detector: set AULLM_FACE_MODEL to YuNet's .onnx file (looked for {path})")
+    return path

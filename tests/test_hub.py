@@ -107,7 +107,9 @@ def test_labels_of_licensed_data_stay_at_home(runs, tmp_path):
     assert "inner.parquet" in done.branches["main"].left_out and "inner.parquet" not in everything[0]
     assert "figures/precision_recall.png" in done.branches["main"].left_out
     assert "precision_recall.png" not in everything[0]["README.md"].decode()
-    assert "SECRET" not in everything[0]["run.json"].decode() and "/home/me" not in everything[0]["run.json"].decode()
+    assert (
+        "SECRET" not in everything[0]["run.json"].decode() and "/data/secret" not in everything[0]["run.json"].decode()
+    )
 
 
 def test_labels_go_only_with_a_statement_of_right(runs):

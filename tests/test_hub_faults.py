@@ -350,7 +350,9 @@ def test_a_client_of_the_user_s_own_is_left_alone(monkeypatch):
 def test_no_folder_of_this_machine_is_published(run, waits):
     folder = run / "folds" / "sub01" / "checkpoint"
     (folder / "config.json").write_text(
-        json.dumps({"llm_name_or_path": "/home/me/models/Qwen2-1.5B", "text_config": {"_name_or_path": "/home/x/q"}})
+        json.dumps(
+            {"llm_name_or_path": "/private/models/Qwen2-1.5B", "text_config": {"_name_or_path": "/private/x/q"}}
+        )
     )
     finish_fold(folder.parent, json.loads((folder.parent / "fold.json").read_text()))
     with HubServer(token=TOKEN) as server:
@@ -363,7 +365,7 @@ def test_no_folder_of_this_machine_is_published(run, waits):
     published = json.loads(everything["fold-sub01/config.json"])
     assert published == {"llm_name_or_path": ".../Qwen2-1.5B", "text_config": {"_name_or_path": ".../q"}}
     assert not [
-        name for name, content in everything.items() if b"/home/" in content or str(run.parent).encode() in content
+        name for name, content in everything.items() if b"/private/" in content or str(run.parent).encode() in content
     ]
 
 

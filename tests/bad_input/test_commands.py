@@ -6,7 +6,7 @@ from support.commands import verb
 
 WRONG = {
     "no such option": ["--nonsense"],
-    "no such file": ["/nonexistent/run"],
+    "no such file": ["no-such-folder/run"],
     "an empty name": [""],
     "text that is no name": ["{}[]"],
     "a very long name": ["x" * 5000],

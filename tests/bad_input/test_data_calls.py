@@ -25,7 +25,7 @@ CALLS = {
     "label_matrix": (lambda value: data.label_matrix(value, [1, 4]), "dataset", "AU", "aus"),
     "multi_hot": (lambda value: data.multi_hot(value, [1, 4]), "AU"),
     "push_clips": (lambda value: data.push_clips(value, "me/clips"), "dataset"),
-    "to_parquet": (lambda value: data.to_parquet(value, "/nonexistent/x.parquet"), "dataset"),
+    "to_parquet": (lambda value: data.to_parquet(value, "no-such-folder/x.parquet"), "dataset"),
     "FaceFinder": (data.FaceFinder, "face_model", "detector"),
     "FaceRecipe.from_dict": (data.FaceRecipe.from_dict, "recipe", "face"),
     "check_clips": (lambda value: data.check_clips("casme2", value), "root", "folder"),

@@ -58,7 +58,7 @@ WHOLE = {
 }  # fmt: skip
 CALLS = {
     "score_predictions": (lambda value: score_predictions(value, resamples=5), "table"),
-    "write_table": (lambda value: write_table(value, "/nonexistent/x.parquet"), "table"),
+    "write_table": (lambda value: write_table(value, "no-such-folder/x.parquet"), "table"),
     "leave_one_subject_out": (leave_one_subject_out, "data"),
     "leave_one_dataset_out": (leave_one_dataset_out, "data"),
     "subject_keys": (subject_keys, "data"),

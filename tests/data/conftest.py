@@ -1,6 +1,5 @@
 """Shared by the tests of clips: no progress bars, a private cache, small trees made once."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -8,8 +7,6 @@ import datasets
 import pytest
 
 from support import clip_trees
-
-MODEL_NAME = "yunet_n_640_640.onnx"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -45,13 +42,3 @@ def load(tmp_path):
         return load_clips(*args, **{"face": "none", "cache_dir": tmp_path / "cache", "workers": 1, **options})
 
     return call
-
-
-@pytest.fixture(scope="session")
-def face_model() -> Path:
-    """YuNet's weights, from AULLM_FACE_MODEL or beside the checkout; they are too large for the repository."""
-    beside = Path(__file__).parents[2].parent / "shared" / "models" / MODEL_NAME
-    path = Path(os.environ.get("AULLM_FACE_MODEL") or beside)
-    if not path.is_file():
-        pytest.skip(f"no face detector: set AULLM_FACE_MODEL to YuNet's .onnx file (looked for {path})")
-    return path

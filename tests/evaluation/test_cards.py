@@ -90,7 +90,7 @@ def test_nobody_s_secrets_or_folders_are_shown():
             "hub_token": "hf_abcdefghijklmnop",
             "n_visual_token": 8,
             "note": "hf_abcdefghijklmnop",
-            "root": "/home/me/CASME2",
+            "root": "/data/CASME2",
             "windows": "C:\\data\\SAMM",
             "paths": ["~/x/y", "relative/path"],
             "nested": {"api_key": "k", "lr": 0.1},

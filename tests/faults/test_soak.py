@@ -7,7 +7,6 @@ import signal
 import subprocess
 import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
@@ -287,12 +286,18 @@ def test_two_launches_in_one_folder(soak, config, undisturbed, seconds, tmp_path
 
 
 @pytest.fixture
-def open_place():
-    """A folder that other users can look into."""
-    place = Path(tempfile.mkdtemp(dir="/tmp"))
+def open_place(tmp_path):
+    """A folder that other users can look into; pytest's own are closed to them."""
+    modes = {folder: folder.stat().st_mode for folder in (tmp_path, *tmp_path.parents)}
+    closed = {folder: mode for folder, mode in modes.items() if not mode & 0o001}
+    for folder, mode in closed.items():
+        folder.chmod(mode | 0o001)
+    place = tmp_path / "open"
+    place.mkdir()
     place.chmod(0o755)
     yield place
-    shutil.rmtree(place)
+    for folder, mode in closed.items():
+        folder.chmod(mode)
 
 
 def _as_nobody(run, cache):

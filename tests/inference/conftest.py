@@ -1,6 +1,5 @@
 """Shared by the tests of inference: one tiny detector for cropped clips, one for faces, a photograph of a face."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +9,6 @@ from aullm_hf.data.faces import FaceFinder, FaceRecipe
 from aullm_hf.inference import AUDetector
 from aullm_hf.model import AULLMVideoProcessor
 from support.tiny import tiny_model
-
-MODEL_NAME = "yunet_n_640_640.onnx"
-
-
-@pytest.fixture(scope="session")
-def face_model() -> Path:
-    """YuNet's weights, from AULLM_FACE_MODEL or beside the checkout; they are too large for the repository."""
-    beside = Path(__file__).parents[2].parent / "shared" / "models" / MODEL_NAME
-    path = Path(os.environ.get("AULLM_FACE_MODEL") or beside)
-    if not path.is_file():
-        pytest.skip(f"no face detector: set AULLM_FACE_MODEL to YuNet's .onnx file (looked for {path})")
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,7 @@ BAD = [
     ([], "empty list"),
     ([np.zeros((8, 8), np.uint8), np.zeros((9, 9), np.uint8)], "several sizes"),
     ([[]], "at least one frame"),
-    (["/nowhere.mp4"], "could not be read as a video"),
+    (["nowhere.mp4"], "could not be read as a video"),
 ]
 
 

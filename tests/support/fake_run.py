@@ -85,7 +85,7 @@ def fake_run(
         "name": path.name,
         "config": {
             "model": {"llm_name_or_path": "tiny", "projector": "efp"},
-            "data": {"name": dataset, "root": "/home/me/secret/root"},
+            "data": {"name": dataset, "root": "/data/secret/root"},
             "protocol": {"kind": "loso"},
             "training": {"learning_rate": 1e-3, "hub_token": "hf_SECRETSECRETSECRET"},
         },

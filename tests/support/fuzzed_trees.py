@@ -4,6 +4,7 @@ import datetime
 import os
 import random
 import shutil
+import tempfile
 from pathlib import Path
 
 import openpyxl
@@ -204,7 +205,7 @@ def break_folder(root: Path, table: Path, rng: random.Random) -> str:
         shutil.copytree(folder, folder.with_name(folder.name + "_new"))
     elif kind == "link out":
         shutil.rmtree(folder)
-        folder.symlink_to("/tmp")
+        folder.symlink_to(tempfile.gettempdir())
     elif kind == "dots":
         (folder / "..img46.jpg").write_bytes(b"x")
     elif kind == "subject gone":

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 PLAIN = (
     None, True, False, 0, 1, -1, 2, 2**70, 1.5, -0.5, 0.5, float("nan"), float("inf"), -float("inf"), 1e308,
-    "", " ", "x", "AU4", "AU 4", "au4", "4", "4.0", "nan", "True", "../../x", "/nonexistent", "\x00", "a\udcffb",
-    "é" * 3000, b"x", b"", (1 + 2j), decimal.Decimal("1.5"), pathlib.Path("/nonexistent/x"), object(), object, len,
+    "", " ", "x", "AU4", "AU 4", "au4", "4", "4.0", "nan", "True", "../../x", "/no-such-folder", "\x00", "a\udcffb",
+    "é" * 3000, b"x", b"", (1 + 2j), decimal.Decimal("1.5"), pathlib.Path("no-such-folder/x"), object(), object, len,
     range(3), ..., pd.NA, pd.NaT,
 )  # fmt: skip
 NESTED = (

@@ -61,7 +61,7 @@ def test_synthetic_and_real_runs_are_never_in_one_table(runs, tmp_path):
     [
         (["{run}", "--reference", "nobody"], "--reference is 'nobody', which is no row on synthetic: the rows are"),
         (["{run}", "{run}"], "two rows would be called 'whole'"),
-        (["/nowhere"], "has no run.json: it is not a finished run"),
+        (["nowhere"], "has no run.json: it is not a finished run"),
     ],
 )
 def test_what_cannot_be_compared_is_said(runs, tmp_path, capsys, words, message):
