@@ -9,6 +9,7 @@ import posixpath
 import re
 from pathlib import Path
 
+from griffe import Extension
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +37,14 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     source = next((name for name, uri in PAGES.items() if uri == page.file.src_uri), f"docs/{page.file.src_uri}")
     return LINK.sub(lambda link: site_link(link, source, page.file.src_uri), markdown)
+
+
+class Examples(Extension):
+    """Docstrings have `Example:`, as transformers' do; the parser of the API page knows `Examples:` alone."""
+
+    def on_instance(self, *, obj, **options):
+        if obj.docstring is not None:
+            obj.docstring.value = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
 
 
 def site_link(link: re.Match, source: str, page: str) -> str:
