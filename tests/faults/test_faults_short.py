@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from aullm_hf.hub import push_run
 from aullm_hf.inference.checkpoints import opening
 from aullm_hf.training.checkpoints import seal
 from aullm_hf.training.nonfinite import LossWatch
@@ -344,7 +345,11 @@ def test_what_reads_a_run_afterwards_tells_a_flipped_byte(copy, monkeypatch, cap
         there.chdir(checkpoint)
         with opening("."):
             pass
-    assert aullm("evaluate", copy) == 0  # the tables are whole
+    with pytest.raises(ValueError, match=r"sub02' was damaged .*model.safetensors does not have its checksum"):
+        push_run(copy, "me/run", main=False)
+    assert aullm("evaluate", copy) == 0  # the tables are whole, and it does not read the weights
+    (checkpoint / "model.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes()[:-1])
+    assert aullm("evaluate", copy) == 0
     assert "sub02 was damaged after it was finished: checkpoint/model.safetensors" in capsys.readouterr().err
     _flip(copy / "folds" / "sub01" / "predictions.parquet")
     assert aullm("evaluate", copy) == 2
