@@ -1,6 +1,7 @@
 """Where a model is: a folder here or a repository on the Hub. One that is neither is refused at once, also offline."""
 
 import os
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -104,7 +105,11 @@ def _missing_repository(name: str, *, revision: str | None, local_files_only: bo
             "spelling, or load it once while online"
         )
     try:
-        HfApi().model_info(name, revision=revision, token=hub["token"], timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        info = HfApi().model_info(name, revision=revision, token=hub["token"], timeout=constants.HF_HUB_ETAG_TIMEOUT)
+        if CONFIG in {file.rfilename for file in info.siblings or ()}:
+            return None
+        branches = HfApi().list_repo_refs(name, token=hub["token"]).branches
+        return _without_model(revision or "main", [ref.name for ref in branches])
     except GatedRepoError:
         return f"the repository of that name is gated. Ask for access on {constants.ENDPOINT}/{name}, then log in"
     except RevisionNotFoundError:
@@ -127,6 +132,17 @@ def _missing_repository(name: str, *, revision: str | None, local_files_only: bo
             "spelling, then the network"
         )
     return None
+
+
+def _without_model(revision: str, branches: Sequence[str]) -> str:
+    """A pushed run without a final fit has no model on `main`, but one on the branch of each fold."""
+    folds = sorted(branch for branch in branches if branch.startswith("fold-") and branch != revision)
+    if not folds:
+        return f"the repository of that name has no {CONFIG} at revision {revision!r}, so no model"
+    return (
+        f"the repository of that name has no model on {revision!r}, but one of each fold on {', '.join(folds)}: give "
+        f"one as the revision, such as {folds[0]!r}; or push the run again after `aullm train .. --final_fit`"
+    )
 
 
 def _suggestion(name: str) -> str:

@@ -110,7 +110,14 @@ def test_the_path_from_a_run_to_a_prediction_by_others(tmp_path, monkeypatch, ca
         monkeypatch.setattr("aullm_hf.hub.push_run", partial(push_run, endpoint=server.url, token="hf_test"))
         assert aullm("train", config, "--output_dir", run) == 0
         assert aullm("push", run, "--repo", "me/run") == 0
-        command = shlex.split(re.search(r"`(aullm train .* --final_fit)`", capsys.readouterr().err)[1])
+        pushed = capsys.readouterr().err
+        with monkeypatch.context() as there:
+            there.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+            there.setenv("HF_TOKEN", "hf_test")
+            assert aullm("predict", clip, "--model", "me/run", "--no_face") == 2
+        shown = capsys.readouterr()
+        assert "has no model on 'main', but one of each fold on fold-sub01, fold-sub02, fold-sub03: give" in shown.err
+        command = shlex.split(re.search(r"`(aullm train .* --final_fit)`", pushed)[1])
         assert aullm(*command[1:]) == 0
         capsys.readouterr()
         assert aullm("push", run, "--repo", "me/run") == 0
