@@ -1,5 +1,6 @@
 """What was recognised, corrected, doubted and skipped in one load: for the caller, the cache and the description."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ class Report:
     release: str = ""
     table: str | None = None
     images: str | None = None
+    files: str = ""  # digest of the names and sizes of all files that were read: the same for every copy
     rows: int = 0  # rows of the table
     clips: int = 0  # clips that were loaded
     frames: int = 0
@@ -41,6 +43,7 @@ class Report:
             release=raw.release,
             table=raw.table,
             images=raw.images,
+            files=_digest_of_files(raw),
             rows=raw.rows,
             policies=policies,
             recipe=recipe.to_dict(),
@@ -115,6 +118,13 @@ class Report:
     def description(self) -> str:
         """For `DatasetInfo.description`: to read, and to read back."""
         return printable(f"{self}{_MARK}{json.dumps(self.to_dict(), ensure_ascii=False, sort_keys=True)}")
+
+
+def _digest_of_files(raw) -> str:
+    tables = [(name, size) for name, size, _ in raw.files]
+    frames = [(frame.path, frame.size) for record in raw.records for frame in record.frames]
+    lines = "\n".join(map(repr, sorted({*tables, *frames})))
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def report_of(dataset) -> Report | None:

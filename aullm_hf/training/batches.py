@@ -7,7 +7,6 @@ The frames lie as bytes on the device that trains, and everything that is done t
 the numbers that name its draws are sent, and the host waits for nothing.
 """
 
-import hashlib
 import time
 import warnings
 import zlib
@@ -44,15 +43,6 @@ class Clips:
     @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.starts)
-
-    def fingerprint(self) -> str:
-        """SHA-256 over every clip's name, labels and pixels."""
-        digest = hashlib.sha256()
-        for row in range(len(self)):
-            name = [self.table[key][row] for key in ("dataset", "clip_id", "subject")]
-            digest.update(repr((name, self.labels[row].tolist())).encode())
-            digest.update(np.ascontiguousarray(self.frames[self.starts[row] : self.starts[row + 1]]))
-        return digest.hexdigest()
 
 
 def clips_of(dataset, aus: Sequence[int]) -> Clips:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from .batches import Clips, Resident, Views
-from .settings import TrainSettings
+from .settings import DataSettings, TrainSettings
 
 
 @dataclass
@@ -18,9 +18,10 @@ class RunContext:
         model: the network; every fold starts it afresh.
         processor: how clips become pixel values, saved with every checkpoint.
         clips: the frames and labels of all clips.
+        data: the recipe's data section.
         training: the recipe's training section.
         inner: what is held out inside a fold: `holdout`, `refit` or `none`.
-        only_onset: show the first frame of every clip only, as a control.
+        clips_cropped: whether clips come cropped to the face.
         run_name: names the run for trackers.
         logs: folder of TensorBoard's files.
         resident: the clips where batches are made of them; None: on the CPU.
@@ -31,11 +32,17 @@ class RunContext:
     model: nn.Module
     processor: Any
     clips: Clips
+    data: DataSettings
     training: TrainSettings
     inner: str
-    only_onset: bool
+    clips_cropped: bool
     run_name: str
     logs: Path
     resident: Resident | None = None
     views: Views | None = None
     batch_parts: int = 1
+
+    @property
+    def only_onset(self) -> bool:
+        """Whether the first frame of every clip stands for all of them, as a control."""
+        return self.data.frames == "onset"

@@ -1,6 +1,8 @@
 """The run's clips: loaded, joined, without those that are not annotated, and with the controls applied."""
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..data import DataError, aus_of, load_clips, report_of
+from ..data.cache import code_fingerprint
 from .settings import ConfigError, DataSettings
 
 SYNTHETIC = {"synthetic-casme2": "casme2", "synthetic-samm": "samm"}
@@ -71,11 +74,17 @@ def synthetic_arguments(settings: DataSettings, name: str) -> dict[str, Any]:
 
 @dataclass
 class RunData:
-    """The annotated clips of a run, which labels they carry, and how their faces were cut out."""
+    """The annotated clips of a run, where they come from, and how their faces were cropped."""
 
     clips: Any  # a datasets.Dataset
     label_release: str
+    fingerprint: str
     face: dict | None
+
+    @property
+    def clips_cropped(self) -> bool:
+        """Whether clips come cropped to the face: no recipe of the run crops them."""
+        return self.face is None or self.face["face"] == "none"
 
 
 def load_run_data(settings: DataSettings, size: int) -> RunData:
@@ -87,14 +96,12 @@ def load_run_data(settings: DataSettings, size: int) -> RunData:
             f"{', '.join(missing)} is handed out by its owners: say where you unpacked it with --root FOLDER "
             "(of several data sets NAME=FOLDER each), or look at the plan with --dry_run."
         )
-    parts, releases, faces = [], [], []
     with as_config_errors():
-        for name in settings.datasets:
-            part, release, face = _load_part(settings, name, size)
-            parts.append(part)
-            releases.append(release)
-            faces += [face] if name not in SYNTHETIC else []
-    clips = parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+        parts = {name: _load_part(settings, name, size) for name in settings.datasets}
+    releases = [_release_of(settings, name, part) for name, part in parts.items()]
+    faces = [report_of(part).recipe for name, part in parts.items() if name not in SYNTHETIC]
+    clips = concatenate_datasets(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
+    fingerprint = data_fingerprint(settings, size, parts)
     annotated = [row for row, aus in enumerate(clips["aus"]) if aus is not None]
     if len(annotated) < len(clips):
         print(f"{len(clips) - len(annotated)} of {len(clips)} clips have no AU annotation and are left out.")
@@ -102,37 +109,64 @@ def load_run_data(settings: DataSettings, size: int) -> RunData:
     if settings.labels == "shuffled":
         clips = shuffle_labels(clips, settings.clips_seed)
         releases.append("SHUFFLED over all clips, as a control")
-    return RunData(clips, "; ".join(releases), face=faces[0] if faces else None)
+    return RunData(clips, "; ".join(releases), fingerprint, face=faces[0] if faces else None)
 
 
-def _load_part(settings: DataSettings, name: str, size: int) -> tuple[Any, str, dict | None]:
-    """(clips, label release, face recipe) of one data set."""
+def _load_part(settings: DataSettings, name: str, size: int):
+    """The clips of one data set."""
     if name in SYNTHETIC:
-        clips = load_clips("synthetic", **synthetic_arguments(settings, name), size=size)
-        return clips, f"synthetic, {settings.difficulty}, seed {settings.clips_seed}", None
-    clips = load_clips(
-        name,
-        roots(settings)[name],
-        either=settings.either,
-        ref=settings.ref,
-        static=settings.static,
-        corrections=settings.corrections,
-        face=settings.face,
-        size=size,
-        on_error=settings.on_error,
+        return load_clips("synthetic", **synthetic_arguments(settings, name), size=size)
+    return load_clips(name, roots(settings)[name], **_reading_arguments(settings), face=settings.face, size=size)
+
+
+def _reading_arguments(settings: DataSettings) -> dict[str, Any]:
+    """How a real data set is read."""
+    return {name: getattr(settings, name) for name in ("either", "ref", "static", "corrections", "on_error")}
+
+
+def data_fingerprint(settings: DataSettings, size: int, parts: dict[str, Any]) -> str:
+    """SHA-256 of what was asked for, the rows and files that it was made of, and the code that makes clips of them.
+
+    No pixel is in it: two machines may compute them with another last bit, and can still share a run.
+    """
+    digest = hashlib.sha256()
+    for name, clips in parts.items():
+        synthetic = name in SYNTHETIC
+        if synthetic:
+            asked = synthetic_arguments(settings, name)
+        else:
+            report = report_of(clips)
+            asked = {**_reading_arguments(settings), "face": report.recipe, "files": report.files}
+        digest.update(json.dumps([name, size, asked, code_fingerprint(synthetic)], sort_keys=True).encode())
+        columns = [clips[key][:] for key in ("clip_id", "subject", "onset", "apex", "offset", "aus")]
+        digest.update(json.dumps(list(zip(*columns, strict=True))).encode())
+    return digest.hexdigest()
+
+
+def training_data(settings: DataSettings, datasets: Collection[str]) -> str:
+    """What a model says it was trained on: the data sets, whether they are synthetic, and whether it is a control."""
+    synthetic = [name in SYNTHETIC for name in datasets]
+    names = [f"{name} ({settings.difficulty})" if name in SYNTHETIC else name for name in datasets]
+    text = ", ".join(names)
+    if any(synthetic):
+        text += ", SYNTHETIC faces" if all(synthetic) else ", partly SYNTHETIC faces"
+    controls = ["labels shuffled"] * (settings.labels == "shuffled") + ["first frames only"] * (
+        settings.frames == "onset"
     )
-    return clips, release_of(name, clips, settings), report_of(clips).recipe
+    return text + "".join(f"; CONTROL: {control}" for control in controls)
 
 
-def release_of(name: str, clips, settings: DataSettings) -> str:
+def _release_of(settings: DataSettings, name: str, clips) -> str:
     """Which labels these are: the table as it was recognised, its count, and how its doubtful cells were read."""
+    if name in SYNTHETIC:
+        return f"synthetic, {settings.difficulty}, seed {settings.clips_seed}"
     report = report_of(clips)
     policies = f"either={settings.either}, ref={settings.ref}, corrections={settings.corrections}"
     return f"{name}: {report.release or report.title}, {len(clips)} clips, {policies}"
 
 
 def shuffle_labels(clips, seed: int):
-    """The same labels on other clips, whoever's: what is left to learn is nothing."""
+    """The same labels, permuted over all clips: nothing is left to learn."""
     order = np.random.default_rng([seed, 0x5AFF]).permutation(len(clips))
     aus = list(clips["aus"])
     shuffled = [aus[row] for row in order]

@@ -21,6 +21,7 @@ from ..evaluation import Calibration, Fold, fit_calibration
 from ..evaluation.run_folder import read_json, read_table, write_json, write_table
 from .checkpoints import drop_checkpoints, is_sealed, replace_folder, seal
 from .context import RunContext
+from .data import training_data
 from .fitting import Fitted, Task, fit
 from .run_state import finish
 
@@ -63,7 +64,7 @@ def train_fold(context: RunContext, job: Job, callbacks: Sequence = ()) -> None:
         test_seconds += context.views.seconds_per_clip * len(fold.test)
     if not context.training.should_save:
         return
-    write_checkpoint(context, calibration, job.folder)
+    write_checkpoint(context, calibration, fold.refit if inner == "refit" else fold.train, job.folder)
     keys = [fold.subject_of_row[row] for row in fold.test]
     p_test = calibration.test_probabilities(z_test, keys)
     write_table(_table(context, job, fold.test, z_test, p_test), job.folder / "predictions.parquet")
@@ -88,7 +89,7 @@ def train_final(context: RunContext, rows: Sequence[int], seed: int, run_dir: Pa
     folder, begun = run_dir / "final", time.perf_counter()
     fitted = fit(context, Task(name="final", key="final", seed=seed), rows, folder / "work")
     if context.training.should_save:
-        write_checkpoint(context, calibration, folder)
+        write_checkpoint(context, calibration, rows, folder)
         write_json(fitted.log, folder / "log.json")
         entry = {"fold": "final", "seed": seed, **calibration.to_dict(), **_batch_note(context)}
         finish(folder, entry | {"seconds": round(time.perf_counter() - begun, 2)})
@@ -130,14 +131,17 @@ def _calibrate_apart(context: RunContext, job: Job, work: Path, callbacks: Seque
 # -------------------------------------------------------------------- writing
 
 
-def write_checkpoint(context: RunContext, calibration: Calibration, folder: Path) -> None:
-    """`checkpoint/`: the model with its processor, the fold's calibration and thresholds in its configuration."""
+def write_checkpoint(context: RunContext, calibration: Calibration, rows: Sequence[int], folder: Path) -> None:
+    """`checkpoint/`: the model with its processor; its configuration says how it is calibrated and trained on what."""
     partial = folder / ".checkpoint.partial"
     shutil.rmtree(partial, ignore_errors=True)
     context.model.save_pretrained(partial)
     config = copy.deepcopy(context.model.config)  # the next fold's begins without
     config.calibration = {au: [calibration.scale[au], calibration.shift[au]] for au in calibration.aus}
     config.thresholds = dict(calibration.thresholds)
+    datasets = context.clips.table["dataset"]
+    config.training_data = training_data(context.data, sorted({datasets[row] for row in rows}))
+    config.clips_cropped = context.clips_cropped
     config.save_pretrained(partial)
     context.processor.save_pretrained(partial)
     replace_folder(partial, folder / "checkpoint")

@@ -27,7 +27,7 @@ def run_info(config: RunConfig, data: RunData, clips: Clips, aus: list[int], mod
             "licensed": any(name not in SYNTHETIC for name in config.data.datasets),
             "label_release": data.label_release,
             "agreements": {name: LAYOUTS[name].request for name in config.data.datasets if name in LAYOUTS},
-            "fingerprint": clips.fingerprint(),
+            "fingerprint": data.fingerprint,
             "labels_fingerprint": labels_fingerprint(clips.table, aus),
             "n_clips": len(clips),
             "n_subjects": len(set(zip(clips.table["dataset"], clips.table["subject"], strict=True))),

@@ -30,6 +30,10 @@ from .settings import ConfigError
 
 REPORTED = ".locks/report.json"  # of which folds the tables are, and their checksums
 FAILED = "failed.json"  # in a fold's folder: why it could not be finished
+DATA_FINGERPRINTS = {
+    "fingerprint": "the data, or the code that makes clips of it",
+    "labels_fingerprint": "the labels",
+}
 
 
 # -------------------------------------------------------------------- locks
@@ -70,9 +74,9 @@ def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -
             return
         there = _manifest(path)
         lines = _differences(identity, there["identity"])
-        for name in ("fingerprint", "labels_fingerprint"):
+        for name, meaning in DATA_FINGERPRINTS.items():
             if there["data"][name] != info["data"][name]:
-                lines.append(f"the data: {name} here {info['data'][name][:16]}, there {there['data'][name][:16]}")
+                lines.append(f"{meaning}: {name} here {info['data'][name][:16]}, there {there['data'][name][:16]}")
         if lines:
             raise ConfigError(
                 f"{run_dir} holds another run: " + "; ".join(lines) + ". Choose another folder with --output_dir, or "
