@@ -140,3 +140,19 @@ def test_names_that_are_no_text_can_be_written(tmp_path):
     (source,) = expand_sources(tmp_path)
     source.name.encode("utf-8")
     assert source.path.exists()
+
+
+def test_links_above_themselves_are_named_and_left_out(tmp_path):
+    (tmp_path / "loop" / "deep").mkdir(parents=True)
+    for name in ("v.mp4", "deep/w.mp4"):
+        (tmp_path / "loop" / name).touch()
+    (tmp_path / "loop" / "up").symlink_to("..")
+    (tmp_path / "loop" / "deep" / "back").symlink_to("..")
+    for given in (str(tmp_path / "loop"), f"{tmp_path}/loop/**/*.mp4"):
+        sources = list(expand_sources(given))
+        assert sorted(s.path.relative_to(tmp_path).as_posix() for s in sources if not s.reason) == [
+            "loop/deep/w.mp4",
+            "loop/v.mp4",
+        ]
+        named = {s.name.removeprefix(f"{tmp_path}/"): s.reason for s in sources if s.reason}
+        assert named == dict.fromkeys(["loop/deep/back", "loop/up"], "is a link to a folder above it")

@@ -116,6 +116,7 @@ def read_folders(tree: Tree, policies: Policies) -> RawDataset:
             if record is not None:
                 raw.records.append(record)
     raw.rows = len(raw.records)
+    problems.add_circular_links(tree)
     if not raw.records:
         raise error_from(problems, f"{LAYOUT.title}: no clip below {tree.root} can be used")
     return raw

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ..errors import ClipError, UnsafePathError
+from .links import circular_link
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 MAX_FOLDER_ENTRIES = 50_000  # a clip's folder; the longest whole recordings hold a few thousand frames
@@ -74,7 +75,8 @@ class Tree:
         if not _is_folder(self.root):
             raise ClipError(f"{self.root} is not a folder; pass the folder the data set was unpacked into")
         self.real = Path(os.path.realpath(self.root))
-        self.escaping: list[str] = []  # links met on the way that lead outside, or in a circle
+        self.escaping: list[str] = []  # links met on the way that lead outside, or to nothing but themselves
+        self.circular: list[str] = []  # those that lead to a folder above themselves
         self.links: set[str] = set()  # folders that are links, within the root
         self._listed: dict[str, tuple[dict[str, str], list[str]]] = {}
         self._ending: dict[tuple[str, frozenset[str]], list[str]] = {}
@@ -97,7 +99,7 @@ class Tree:
         return False
 
     def _list(self, path: str) -> tuple[dict[str, str], list[str]]:
-        """(subfolders by name, files) of a relative folder; links that leave the root are not listed."""
+        """(subfolders by name, files) of a relative folder, without links that leave the root or are circular."""
         if path not in self._listed:
             folders: dict[str, str] = {}
             files: list[str] = []
@@ -107,6 +109,9 @@ class Tree:
                         if count >= MAX_FOLDER_ENTRIES:
                             raise ClipError(_too_many(path))
                         relative = f"{path}/{entry.name}" if path else entry.name
+                        if entry.is_symlink() and not self.endless(relative) and circular_link(relative, self.real):
+                            self.circular.append(relative)
+                            continue
                         if entry.is_symlink() and (self.endless(relative) or not self.inside(relative)):
                             self.escaping.append(relative)
                             continue

@@ -57,6 +57,7 @@ def read_published(
     if not records:
         raise error_from(problems, f"{layout.title}: no row of {table.file} can be used")
     raw.records = match_folders(layout, tree, images, records, problems)
+    problems.add_circular_links(tree)
     return raw
 
 

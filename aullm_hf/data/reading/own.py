@@ -76,6 +76,7 @@ def read_own(root, policies: Policies, name: str = "own") -> RawDataset:
     )
     records, raw.corrections = read_rows(layout(name), table, policies, problems)
     raw.records = without_duplicates([record for record in records if _locate(record, raw)], problems)
+    problems.add_circular_links(tree)
     if not raw.records:
         raise error_from(problems, f"{raw.title}: no row of {table.file} can be used")
     return raw
@@ -129,8 +130,18 @@ def _video_frames(record: Record, raw: RawDataset, video: str) -> tuple[int, int
     return 1, last
 
 
-def _candidates(tree: Tree, record: Record) -> tuple[list[str], list[str]]:
-    """(frame folders, video files) that the clip may mean: below the root or up to two folders deeper."""
+def _once(tree: Tree, paths: list[str]) -> list[str]:
+    """Each folder or file once, by its name without links where it has one."""
+    by_place: dict[str, str] = {}
+    for path in paths:
+        place = os.path.realpath(tree.absolute(path))
+        if place not in by_place or place == str(tree.absolute(path)):
+            by_place[place] = path
+    return list(by_place.values())
+
+
+def _candidates(tree: Tree, record: Record) -> list[list[str]]:
+    """[frame folders, video files] that the clip may mean: below the root or up to two folders deeper."""
     bases = ["", *tree.folders("").values()]
     bases += [below for base in bases[1:] if len(bases) < 500 for below in tree.folders(base).values()]
     *above, last = record.clip.split("/")
@@ -148,13 +159,13 @@ def _candidates(tree: Tree, record: Record) -> tuple[list[str], list[str]]:
         folders += [subfolder] if subfolder else []
         named = [name for name in names if name == last] or [n for n in names if os.path.splitext(n)[0] == last]
         videos += [f"{parent}/{name}" if parent else name for name in named]
-    fitting = [*dict.fromkeys(folders)], [*dict.fromkeys(videos)]
+    fitting = [_once(tree, paths) for paths in (folders, videos)]
     if sum(map(len, fitting)) > 1:  # the subject's own folder is the better of several
         mine = [[path for path in paths if record.subject in path.split("/")[:-1]] for paths in fitting]
         if sum(map(len, mine)) == 1:
-            return mine[0], mine[1]
+            return mine
         if not above and sum(map(len, fitting)) > 1:
             top = [[path for path in paths if "/" not in path] for paths in fitting]
             if sum(map(len, top)) == 1 and not sum(map(len, mine)):
-                return top[0], top[1]
+                return top
     return fitting

@@ -115,6 +115,10 @@ class Layout:
 class ProblemList(list):
     """A list of problems with one place to add to."""
 
+    def add_circular_links(self, tree: Tree) -> None:
+        for link in tree.circular:
+            self.add(NOTE, "link", "is a link to a folder above it; it is left out", file=link)
+
     def add(self, level: str, kind: str, message: str, *, value: object = None, **where) -> None:
         """`where`: the problem's file, row and clip, as far as they are known."""
         value = None if value is None else shown(value).strip("'")

@@ -10,6 +10,7 @@ from pathlib import Path
 from ...arguments import counted, first_few
 from ...data.errors import DataError, printable
 from ...data.reading.folders import Tree, natural_key
+from ...data.reading.links import CIRCULAR
 from .clip_source import ClipSource, is_image_name, is_video_name
 
 MAX_DEPTH = 6
@@ -56,6 +57,8 @@ def _sources(tree: Tree, at: str, shown: Path, depth: int) -> Iterator[ClipSourc
             yield source(name, f"lies more than {MAX_DEPTH} folders deep; name it itself")
         else:
             yield from _sources(tree, path, shown / name, depth + 1)
+    for path in [path for path in tree.circular if os.path.dirname(path) == at]:
+        yield source(os.path.basename(path), CIRCULAR)
     for path in [path for path in tree.escaping if os.path.dirname(path) == at]:
         reason = "is a link that leads outside the folder and is not followed; name its target itself"
         yield source(os.path.basename(path), reason)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...data.errors import printable
 from ...data.reading.folders import natural_key
+from ...data.reading.links import recursive_glob
 from ...data.reading.tables import TABLE_SUFFIXES
 from .clip_source import ClipSource, is_image_name
 from .source_folders import sources_in_folder
@@ -116,10 +117,13 @@ def _entries(name: str, in_table: bool) -> Iterator[ClipSource | Path]:
             else:
                 yield from _of_rows(rows_of_file(path), path.parent)
         elif glob.has_magic(name):
-            matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)
+            left_out: dict[str, str] = {}
             if "**" in name:  # what lies in the folders is matched itself
-                matches = [match for match in matches if not os.path.isdir(match)]
-            for match in matches:
+                matches, left_out = recursive_glob(str(path))
+            else:
+                matches = glob.glob(str(path))
+            yield from (ClipSource(printable(link), reason=reason) for link, reason in left_out.items())
+            for match in sorted(matches, key=natural_key):
                 yield from _entries(match, in_table)
             if not matches:
                 yield ClipSource(printable(name), reason="no file fits this pattern", missing=not in_table)
