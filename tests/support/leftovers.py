@@ -19,6 +19,7 @@ OF_THE_HOME = ("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_CACHE
 
 def isolate(folder: Path) -> None:
     """Give this process, and every process that it starts, a home and a temporary folder below `folder`."""
+    os.environ["TEST_SESSION"] = str(folder)  # for what lasts as long as the session
     for variable, name in {"HOME": "home", "TMPDIR": "temporary", "TORCHINDUCTOR_CACHE_DIR": "compiled"}.items():
         (folder / name).mkdir()
         os.environ[variable] = str(folder / name)

@@ -1,6 +1,7 @@
 """Tiny models: the smallest that still have every part of the real ones."""
 
 import itertools
+import os
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,8 @@ LAYOUTS = ("Find the action units:{visual}", "{visual} Find the action units:", 
 
 @cache
 def _folder() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="tiny-llm-")  # removed when the process ends
+    """In the folder of the test session, where there is one; removed when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="tiny-llm-", dir=os.environ.get("TEST_SESSION"))
 
 
 @cache
