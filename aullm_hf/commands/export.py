@@ -1,0 +1,55 @@
+"""`aullm export`: a merged, self-contained checkpoint: LoRA folded into the LLM, the LLM inside."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from . import options as shared
+
+EXAMPLES = """examples:
+  aullm export runs/casme2-ours/final/checkpoint exported
+  aullm export me/casme2-aullm exported --revision fold-sub01
+  aullm predict clip.mp4 --model exported
+
+A checkpoint of a run holds what was trained and names its base LLM, which is loaded from its own place. The exported
+one needs neither the base LLM nor this package: `AutoModel.from_pretrained("exported", trust_remote_code=True)`. Its
+logits are the same up to rounding. The LLM's weights are in it, so the LLM's licence goes with it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description, parser.epilog = __doc__, EXAMPLES
+    parser.add_argument("model", metavar="MODEL", help=shared.MODEL_HELP)
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write, new or empty")
+    shared.add_revision(parser)
+    parser.add_argument("--dtype", help="of the frozen LLM: float32, bfloat16 or float16 (default: as stored)")
+
+
+def run(options: argparse.Namespace) -> int:
+    out = options.out
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"OUT is {str(out)!r}, which is there already; give a new or an empty folder")
+    partial = out.with_name(f".{out.name}.partial")  # whole, or not there
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        export_checkpoint(options.model, partial, revision=options.revision, dtype=options.dtype)
+        if out.is_dir():
+            out.rmdir()
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    print(f"{out}: {size / 1e6:.1f} MB, self-contained", file=sys.stderr)
+    return 0
+
+
+def export_checkpoint(model: str, out: Path, *, revision: str | None = None, dtype: str | None = None) -> None:
+    """Load a checkpoint with its base LLM, and write both as one, with the processor."""
+    from ..inference.checkpoints import opening
+    from ..model import AULLMForAUDetection, AULLMVideoProcessor
+
+    with opening(model, revision):
+        detector = AULLMForAUDetection.from_pretrained(model, revision=revision, dtype=dtype)
+        processor = AULLMVideoProcessor.from_pretrained(model, revision=revision)
+    detector.merge_and_export(out)
+    processor.save_pretrained(out)
