@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.documents import PAGES, blocks_of
+from support.documents import ROOT, blocks_of
 from support.workplace import furnish
 
 
@@ -13,7 +13,7 @@ from support.workplace import furnish
 def furnished(tmp_path_factory):
     """The folder with everything, made once; tests get copies."""
     folder = tmp_path_factory.mktemp("furnished")
-    (table,) = [block.text for page in PAGES for block in blocks_of(page) if block.language == "csv"]
+    (table,) = [block.text for block in blocks_of(ROOT / "docs/guides/your-data.md") if block.language == "csv"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))

@@ -21,8 +21,9 @@ import yaml
 
 from aullm_hf.commands.main import VERBS
 from aullm_hf.training import launch
+from aullm_hf.training.parsing import load_run_config
 from aullm_hf.training.recipes import find_recipe
-from aullm_hf.training.settings import SECTIONS, load_run_config
+from aullm_hf.training.settings import SECTIONS
 from aullm_hf.training.sweep import read_sweep
 from support.commands import aullm
 from support.documents import PAGES, ROOT, Block, blocks_of, spans_of
@@ -126,19 +127,22 @@ def check_command(words: list[str], run: bool = True) -> None:
 def check_verb(words: list[str], run: bool) -> None:
     verb, rest = words[0], words[1:]
     assert verb in VERBS, f"aullm has no verb {verb!r}"
-    if not run and (not rest or (verb == "data" and len(rest) == 1)):
-        return None  # a sentence speaks of the verb
-    if verb == "train":
+    if verb == "train" and (run or rest):
         return check_training(rest)
     parser = ArgumentParser(prog=f"aullm {verb}", exit_on_error=False)
-    importlib.import_module(f"aullm_hf.commands.{verb}").add_arguments(parser)
+    if verb != "train":
+        importlib.import_module(f"aullm_hf.commands.{verb}").add_arguments(parser)
+    if not run:  # a sentence may leave arguments out
+        unknown = {word for word in rest if word.startswith("--")} - set(parser._option_string_actions)
+        assert verb == "data" or not unknown, f"aullm {verb} does not know {unknown}"
+        return None
     _, fields = parser.parse_known_args(rest)
     if verb == "sweep":
         load_run_config("quickstart", fields)
         rest = [*rest, "--dry_run"]
     else:
         assert not fields, f"aullm {verb} does not know {fields}"
-    if run and verb in RUN and not NOT_HERE & set(rest):
+    if verb in RUN and not NOT_HERE & set(rest):
         assert aullm(verb, *rest) in ((0, 1) if verb == "data" else (0,))  # 1: the tiny copies have faults
 
 
@@ -168,7 +172,7 @@ def check_script(words: list[str]) -> None:
     assert script.is_file(), f"there is no {words[0]}"
     if script.name in ("train.py", "quickstart.py", "controls.py"):
         return check_training(rest if script.name == "train.py" else ["quickstart", *rest])
-    if script.name == "benchmark.py":
+    if script.name == "benchmark.py" and rest != ["PART"]:
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(str(script.parent))
             importlib.import_module("benchmark").parse(rest)
