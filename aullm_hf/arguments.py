@@ -28,6 +28,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def split_names(words: Iterable[str]) -> list[str]:
+    """Names given as several words, with commas, or both: ["a", "b,c"] -> ["a", "b", "c"]."""
+    return [name for word in words for name in word.split(",") if name]
+
+
 def check_choice(name: str, value: Any, allowed: Collection[str | None]) -> None:
     if not isinstance(value, str | None) or value not in allowed:
         raise ValueError(f"{name}={shown(value)} is not allowed; choose one of {', '.join(map(repr, allowed))}")

@@ -5,6 +5,8 @@ import logging
 import sys
 from pathlib import Path
 
+from ..arguments import split_names
+
 DETAILS = """examples:
   aullm train casme2-ours --root /data/CASME2 --final_fit        (--final_fit: the model to ship, for `main`)
   aullm push runs/casme2-ours --repo me/casme2-aullm
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from ..hub import HubPushError, push_run
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    folds = options.folds and [name for text in options.folds for name in text.split(",") if name]
+    folds = split_names(options.folds) if options.folds else None
     try:
         push = push_run(
             options.run,

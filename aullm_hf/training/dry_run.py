@@ -57,6 +57,7 @@ def plan_lines(config: RunConfig, launch: Launch) -> list[str]:
         f"{_batch(config)}",
         f"model       {model_text}",
         *_parameters(config, model),
+        *(["final fit   one more training, on all clips"] if config.protocol.final_fit else []),
         *_needs(config, model, table, jobs),
         f"run folder  {config.folder}",
     ]
@@ -202,6 +203,7 @@ def _needs(config: RunConfig, model: PreTrainedModel, table: dict[str, list], jo
     trained = sum(p.numel() * 4 for p in model.parameters() if p.requires_grad)
     frozen = sum(p.numel() * p.element_size() for p in model.parameters() if not p.requires_grad)
     checkpoint = trained + (frozen if getattr(fields, "save_base_weights", False) else 0)
+    checkpoints = len(jobs) + config.protocol.final_fit
     if is_baseline(config.model):
         per_clip = baseline_activations(model, processor_of(fields, training, None))
     else:
@@ -211,7 +213,7 @@ def _needs(config: RunConfig, model: PreTrainedModel, table: dict[str, list], jo
         f"memory      about {_size(frozen + 4 * trained + activations)} on the device (frozen {_size(frozen)}, "
         f"trained {_size(4 * trained)} with gradients and Adam, activations {_size(activations)}); the clips take "
         f"{_size(sum(table['frames']) * fields.image_size**2)} of main memory in every process",
-        f"disk        {_size(checkpoint)} per fold, {_size(checkpoint * len(jobs))} at the end; up to "
+        f"disk        {_size(checkpoint)} per fold, {_size(checkpoint * checkpoints)} at the end; up to "
         f"{_size(2 * (checkpoint + 2 * trained))} more for every fold while it trains",
     ]
     if frozen >= LARGE:  # a large LLM could also be quantised, or sharded (training/README.md)

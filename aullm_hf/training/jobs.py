@@ -50,8 +50,8 @@ def assigned_jobs(jobs: list[Job], launch) -> list[Job]:
         if unknown := [name for name in launch.folds if name not in known]:
             raise ConfigError(f"--folds names {unknown[0]!r}; the folds are {', '.join(job.name for job in jobs)}.")
         jobs = [job for job in jobs if {job.fold.name, job.name} & set(launch.folds)]
-    if launch.shard is not None:
-        part, parts = launch.shard
+    if launch.fold_shard is not None:
+        part, parts = launch.fold_shard
         jobs = jobs[part - 1 :: parts]
     if launch.fold_parallel and launch.place.count > 1:  # everybody begins elsewhere, and takes what is left
         begin = launch.place.rank * len(jobs) // launch.place.count

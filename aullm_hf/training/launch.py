@@ -1,10 +1,13 @@
-"""The command line of a training run. Imports nothing that reads the variables of torchrun or `accelerate launch`:
-`--fold_parallel` takes them away first."""
+"""The command line of a training run.
+
+Imports nothing that reads the variables of torchrun or `accelerate launch`: `--fold_parallel` removes them first.
+"""
 
 import argparse
 import sys
 from dataclasses import dataclass
 
+from ..arguments import split_names
 from . import distributed
 
 PROG = "aullm train"
@@ -15,11 +18,11 @@ EXAMPLES = """examples:
   aullm train casme2-deepseek-r1-code --root /data/CASME2
   accelerate launch -m aullm_hf.training --config casme2-deepseek-r1-code --root /data/CASME2
   accelerate launch --num_processes 4 -m aullm_hf.training --config .. --fold_parallel
-  aullm train .. --fold_shard 3/26          (a job array; or --folds sub01,sub02)
-  aullm train .. --final_fit                (also train the model to ship)
+  aullm train .. --fold_shard 3/26          (a job array; or --folds sub01 sub02)
+  aullm train .. --final_fit                (also train the model to publish)
 
-Any field of the file can be overridden by its name: `--num_train_epochs 3 --projector mid`; they are listed below.
-A run that was stopped, however rudely, goes on where it was when the same command is given again."""
+Any field of the recipe can be overridden by its name: `--num_train_epochs 3 --projector mid`; they are listed below.
+A run that was stopped or killed goes on where it was when the same command is given again."""
 
 
 @dataclass
@@ -27,10 +30,10 @@ class Launch:
     """How this process takes part in the run."""
 
     config: str
-    folds: list[str] | None
-    shard: tuple[int, int] | None
+    folds: list[str] | None  # by name; ["none"] for none
+    fold_shard: tuple[int, int] | None
     fold_parallel: bool
-    final_fit: bool
+    final_fit: bool | None  # None: as the recipe says
     retrain_damaged: bool
     dry_run: bool
     place: distributed.Place
@@ -49,46 +52,50 @@ def parse(argv: list[str]) -> tuple[Launch, list[str]]:
         prog=PROG, description="Train and test an AU detector, fold by fold. One YAML file is one run.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, add_help=False,
     )  # fmt: skip
-    parser.add_argument("-h", "--help", action="store_true", help="this text and every field of the configuration")
+    parser.add_argument("-h", "--help", action="store_true", help="show this text and every field of a run")
     parser.add_argument(
-        "--config", metavar="RECIPE", help="the run: a recipe that comes with the package, by name, or a YAML file"
+        "--config", metavar="RECIPE", help="a recipe that comes with the package, by name, or a YAML file"
     )
-    parser.add_argument("--folds", help="only these folds, by name: sub01,sub02; `none` for none")
-    parser.add_argument("--fold_shard", help="only the i-th of n parts of the folds: 3/26")
-    parser.add_argument("--fold_parallel", action="store_true", help="each process takes folds of its own")
-    parser.add_argument("--final_fit", action="store_true", help="also train on all subjects: the model to ship")
+    parser.add_argument(
+        "--folds", nargs="+", help="take only these folds: sub01 sub02, or sub01,sub02; `none`: no fold"
+    )
+    parser.add_argument("--fold_shard", type=_shard, metavar="I/N", help="take only the i-th of n parts of the folds")
+    parser.add_argument("--fold_parallel", action="store_true", help="let every process take folds of its own")
+    parser.add_argument(
+        "--final_fit", type=_flag, nargs="?", const=True, metavar="BOOL",
+        help="also train on all subjects: the model to publish (default: as the recipe says)",
+    )  # fmt: skip
     parser.add_argument(
         "--retrain_damaged", action="store_true", help="train damaged folds again; the old files are kept in damaged/"
     )
     parser.add_argument("--dry_run", action="store_true", help="print the plan and do nothing")
     if argv and not argv[0].startswith("-"):
         argv = ["--config", *argv]
-    given, overrides = parser.parse_known_args(argv)
-    place = distributed.leave_group() if given.fold_parallel else distributed.place_of()
-    if given.help:
+    options, overrides = parser.parse_known_args(argv)
+    place = distributed.leave_group() if options.fold_parallel else distributed.place_of()
+    if options.help:
         from .parsing import help_text
 
         print(parser.format_help(), help_text(), sep="\n")
         raise SystemExit(0)
-    if given.config is None:
+    if options.config is None:
         parser.error("no recipe is given; `aullm train quickstart` is the smallest run")
-    launch = Launch(
-        config=given.config,
-        folds=given.folds.split(",") if given.folds else None,
-        shard=_shard(given.fold_shard, parser),
-        fold_parallel=given.fold_parallel,
-        final_fit=given.final_fit,
-        retrain_damaged=given.retrain_damaged,
-        dry_run=given.dry_run,
-        place=place,
-    )
-    return launch, overrides
+    del options.help
+    if options.folds is not None:
+        options.folds = split_names(options.folds)
+    if options.final_fit is not None:
+        overrides += ["--final_fit", str(options.final_fit)]
+    return Launch(**vars(options), place=place), overrides
 
 
-def _shard(text: str | None, parser: argparse.ArgumentParser) -> tuple[int, int] | None:
-    if text is None:
-        return None
+def _shard(text: str) -> tuple[int, int]:
     part, slash, parts = text.partition("/")
     if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
-        parser.error(f"--fold_shard is {text!r}; expected i/n with i from 1 to n, such as 1/4")
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give i/n with i from 1 to n, such as 1/4")
     return int(part), int(parts)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; give true or false")
+    return text.lower() == "true"

@@ -11,6 +11,7 @@ from functools import partial
 import datasets
 import transformers
 
+from ..arguments import first_few
 from ..data import DataError
 from ..evaluation import assemble_run, write_report
 from ..evaluation.run_folder import DamagedFold
@@ -76,7 +77,7 @@ def run(config: RunConfig, launch: Launch) -> int:
     assigned = assigned_jobs(jobs, launch)
     if config.training.process_index == 0:
         folders = [job.folder for job in jobs_to_inspect(assigned, launch)]
-        folders += [config.folder / "final"] * launch.final_fit
+        folders += [config.folder / "final"] * config.protocol.final_fit
         set_damaged_aside(config.folder, folders, retrain=launch.retrain_damaged)
 
     processor = processor_of(model.config, config.training, data.face)
@@ -97,14 +98,14 @@ def run(config: RunConfig, launch: Launch) -> int:
     )
     failures = Failures([job.folder for job in assigned] + [config.folder / "final"])
     train_jobs(context, assigned, failures, config, launch)
-    if launch.final_fit:
+    if config.protocol.final_fit:
         fit_final(context, jobs, config, launch)
     if not config.training.should_save:
         return 0
     code = report(jobs, config)
     if not (failed := failures.reasons()):
         return code
-    tried = f"{len(assigned)} folds" + (" and the final fit" if launch.final_fit else "")
+    tried = f"{len(assigned)} folds" + (" and the final fit" if config.protocol.final_fit else "")
     reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
     return refuse(
         f"{len(failed)} of {tried} failed: {reasons}. The same command tries them again, from their last good "
@@ -162,12 +163,12 @@ def take_jobs(
 
 def fit_final(context: RunContext, jobs: Sequence[Job], config: RunConfig, launch: Launch) -> None:
     """One more training, on every subject, once the folds are there to calibrate it."""
-    waits = config.protocol.inner != "none" and launch.folds != ["none"]
+    now = launch.final_fit and (config.protocol.inner == "none" or launch.folds == ["none"])  # asked for
     chooses = config.training.process_index == 0
-    unfinished = chooses and waits and any(not is_finished(job.folder) for job in jobs)
+    unfinished = chooses and not now and any(not is_finished(job.folder) for job in jobs)
     if distributed.broadcast_from_first(int(unfinished)):
         print(
-            "The final fit waits for the last fold, whose predictions calibrate it. "
+            "The final fit waits for the last fold, whose predictions it is calibrated on. "
             "`--folds none --final_fit` trains it now, without calibration."
         )
         return
@@ -185,13 +186,13 @@ def fit_final(context: RunContext, jobs: Sequence[Job], config: RunConfig, launc
 
 
 def report(jobs: Sequence[Job], config: RunConfig) -> int:
-    """Whoever finishes last puts the tables together and writes the report; once, unless something has changed."""
+    """Put the tables together and write the report where every fold is there; once, unless something has changed."""
     missing = [job.name for job in jobs if not is_finished(job.folder)]
     if missing:
         print(
-            f"{len(jobs) - len(missing)} of {len(jobs)} folds are finished; to come, or in other hands: "
-            f"{', '.join(missing[:5])}{' ..' if len(missing) > 5 else ''}. Whoever finishes last writes the tables; "
-            f"`aullm evaluate {config.folder}` scores what is there."
+            f"{len(jobs) - len(missing)} of {len(jobs)} folds are finished; still to come, or with other processes: "
+            f"{first_few(missing)}. The process that finishes the last fold "
+            f"writes the tables; `aullm evaluate {config.folder}` scores the folds that are there."
         )
         return 0
     folders = [job.folder for job in jobs]

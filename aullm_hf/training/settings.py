@@ -34,7 +34,7 @@ _WITHOUT_EFFECT = {
     "logging_dir", "logging_first_step", "logging_nan_inf_filter", "logging_steps", "logging_strategy",
     "save_steps", "save_strategy", "save_total_limit", "dataloader_num_workers", "dataloader_pin_memory",
     "dataloader_persistent_workers", "dataloader_prefetch_factor", "skip_memory_metrics", "hub_model_id", "hub_token",
-    "hub_private_repo", "push_to_hub", "eval_batch_size", "trackio_space_id",
+    "hub_private_repo", "push_to_hub", "eval_batch_size", "trackio_space_id", "final_fit",
 }  # fmt: skip
 
 
@@ -137,6 +137,9 @@ class ProtocolSettings:
         "more on all of them afterwards; `none` reports at 0.5, as published.",
     )
     inner_fraction: float = _setting(0.2, "Share of the training subjects that is held out.")
+    final_fit: bool = _setting(
+        False, "Whether to train once more on all subjects once the folds are finished: the model to publish."
+    )
     seeds: list[int] | None = field(
         default=None, metadata={"help": "Several seeds in one run. Default: the training section's `seed`."}
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from aullm_hf.evaluation import read_run, score_predictions
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
@@ -230,6 +231,27 @@ def test_the_final_fit_waits_for_the_folds_unless_told_otherwise(config, tmp_pat
     assert train(config, tmp_path / "run", "--folds", "none", "--final_fit") == 0
     entry = json.loads((tmp_path / "run" / "final" / "fold.json").read_text())
     assert set(entry["thresholds"].values()) == {0.5} and len(entry["flagged"]) == 3
+
+
+def test_a_recipe_can_ask_for_the_final_fit(config, tmp_path):
+    """It comes with the last fold, and not before; `--folds none` reads the data and trains nothing."""
+    recipe = yaml.safe_load(config.read_text())
+    recipe["protocol"]["final_fit"] = True
+    path, run = tmp_path / "recipe.yaml", tmp_path / "run"
+    path.write_text(yaml.safe_dump(recipe))
+    for folds in (["none"], ["sub01", "sub02"], ["sub03"]):
+        assert not (run / "final").exists()
+        assert train(path, run, "--folds", *folds) == 0
+    assert len(json.loads((run / "final" / "fold.json").read_text())["seen_subjects"]) == 3
+    assert train(path, tmp_path / "without", "--final_fit", "false") == 0
+    assert not (tmp_path / "without" / "final").exists()
+
+
+def test_folds_are_named_in_several_words_or_with_commas(config, tmp_path):
+    for number, words in enumerate((["sub01", "sub03"], ["sub01,sub03"], ["sub01,", "sub03"])):
+        run = tmp_path / str(number)
+        assert train(config, run, "--folds", *words) == 0
+        assert sorted(path.parent.name for path in run.glob("folds/*/fold.json")) == ["sub01", "sub03"]
 
 
 def test_clips_that_cannot_be_told_apart_are_not_ranked_by_noise(config, tmp_path):

@@ -53,7 +53,7 @@ def test_two_processes_side_by_side(config, alone, tmp_path):
 def test_two_parts_of_a_job_array(config, alone, tmp_path, capsys):
     run = tmp_path / "run"
     train(config, run, "--fold_shard", "1/2")
-    assert "2 of 4 folds are finished; to come, or in other hands: sub02, sub04" in capsys.readouterr().out
+    assert "2 of 4 folds are finished; still to come, or with other processes: sub02, sub04" in capsys.readouterr().out
     first = _stamps(run)
     assert set(first) == {"sub01", "sub03"}
     train(config, run, "--fold_shard", "2/2")
@@ -113,7 +113,7 @@ def test_a_finished_fold_that_was_changed_is_not_believed(config, tmp_path, caps
 def test_every_fold_is_looked_through_by_one_process(folds, count):
     jobs = [Job(None, 0, Path(f"sub{number:02}")) for number in range(folds)]
     launches = [
-        SimpleNamespace(folds=None, shard=None, fold_parallel=True, place=Place(rank, rank, count))
+        SimpleNamespace(folds=None, fold_shard=None, fold_parallel=True, place=Place(rank, rank, count))
         for rank in range(count)
     ]
     looked_at = [job.name for launch in launches for job in jobs_to_inspect(assigned_jobs(jobs, launch), launch)]
