@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 import aullm_hf
+from aullm_hf.commands.main import VERBS
 from support.documents import PAGES, ROOT, anchors_of, blocks_of, links_of, spans_of
 
 EVERY_PAGE = [*PAGES, ROOT / "CHANGELOG.md"]  # which alone names what is gone, too
@@ -67,6 +68,11 @@ def test_the_api_page_has_every_public_name():
         module, _, attribute = name.rpartition(".")
         for member in members.split(", "):
             assert hasattr(getattr(importlib.import_module(module), attribute), member), f"{name} has no {member}"
+
+
+def test_the_api_page_has_every_verb():
+    spans = set(spans_of(ROOT / "docs/reference/api.md"))
+    assert set(VERBS) <= spans, set(VERBS) - spans
 
 
 def test_pictures_are_small_and_have_words_for_those_who_do_not_see_them():

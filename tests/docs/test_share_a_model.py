@@ -31,7 +31,7 @@ def test_the_page_is_followed_to_the_end(workplace, monkeypatch, tmp_path):
             elif block.language == "python":
                 namespace: dict = {}
                 exec(block.text, namespace)
-        assert done == ["train", "info", "predict", "push", "info", "predict"]
+        assert done == ["train", "info", "predict", "push", "info", "predict", "export"]
         files = server.files(REPOSITORY)
     assert "model.safetensors" in files and "README.md" in files
     before, after = pd.read_csv("before.csv"), pd.read_csv("after.csv")
