@@ -1,4 +1,4 @@
-"""Which files a folder held when it was finished, by size and SHA-256, and which of them are not as they were."""
+"""Which files a folder held when it was finished, by size and SHA-256, and which of them have changed since."""
 
 import hashlib
 import json
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def checksums(folder: str | Path, leave_out: Container[str] = ()) -> dict[str, dict]:
-    """Name -> {bytes, sha256} of every file below the folder but hidden ones; `leave_out` names what is at its top."""
-    folder, found = Path(folder), {}
+    """Name -> {bytes, sha256} of every file below the folder that is not hidden; `leave_out`: names at its top."""
+    folder, sums = Path(folder), {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = file.relative_to(folder).as_posix()
         if name.split("/")[0] not in leave_out and not name.startswith("."):
-            found[name] = checksum(file)
-    return found
+            sums[name] = checksum(file)
+    return sums
 
 
 def checksum(file: Path) -> dict:
@@ -26,20 +26,20 @@ def damage(folder: str | Path, known: Mapping[str, Mapping], *, by_size: bool = 
 
     `by_size` looks at presence and size alone, so that no file is read.
     """
-    folder, found = Path(folder), []
+    folder, problems = Path(folder), []
     for name, whole in known.items():
         file = folder / name
         if not file.is_file():
-            found.append(f"{name} is gone")
+            problems.append(f"{name} is gone")
         elif (size := file.stat().st_size) != whole["bytes"]:
-            found.append(f"{name} has {size} bytes, not {whole['bytes']}")
+            problems.append(f"{name} has {size} bytes, not {whole['bytes']}")
         elif not by_size and checksum(file)["sha256"] != whole["sha256"]:
-            found.append(f"{name} does not have its checksum")
-    return found
+            problems.append(f"{name} does not have its checksum")
+    return problems
 
 
 def damage_of_checkpoint(folder: str | Path) -> list[str]:
-    """What is wrong with the checkpoint of a fold, where the fold.json of its run stands beside it; else nothing."""
+    """What is wrong with a fold's checkpoint, by the fold.json beside it; empty without one."""
     folder = Path(folder).absolute()  # `.` has neither a name nor a parent
     entry, own = folder.parent / "fold.json", f"{folder.name}/"
     if not entry.is_file():

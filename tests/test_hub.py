@@ -157,7 +157,17 @@ def test_a_run_json_of_other_data_is_not_pushed(runs):
     info["data"] |= {"datasets": ["synthetic"], "licensed": False}
     (runs / "casme2" / "run.json").write_text(json.dumps(info))
     with HubServer() as server, pytest.raises(ValueError, match=r"predictions of casme2, which its run\.json does"):
-        push(runs / "casme2", server)
+        push(runs / "casme2", server, folds=[])
+
+
+def test_a_checkpoint_of_other_data_is_not_pushed(runs):
+    shutil.copyfile(*(runs / name / "folds" / "sub01" / "checkpoint" / "config.json" for name in ("casme2", "tiny")))
+    fold = runs / "tiny" / "folds" / "sub01"
+    finish_fold(fold, json.loads((fold / "fold.json").read_text()))
+    with HubServer() as server:
+        with pytest.raises(ValueError, match=r"was trained on 'casme2', but the run's run\.json names synthetic"):
+            push(runs / "tiny", server)
+        assert not server.requests
 
 
 def test_in_doubt_the_data_is_licensed(runs):

@@ -20,7 +20,7 @@ def is_licensed(info: dict) -> bool:
 
 
 def without_labels(table: pd.DataFrame) -> pd.DataFrame:
-    """Clip ids, folds and scores: every column that is neither is dropped, not only those named y_."""
+    """Clip ids, folds and scores alone: every other column is dropped, not only those named y_."""
     kept = ["clip_id", "dataset", "subject", "fold", "seed"]
     scores = [f"{kind}_{au}" for kind in "zp" for au in aus_of_table(table) if f"{kind}_{au}" in table.columns]
     return table[[*kept, *scores]]
@@ -48,9 +48,9 @@ def join_labels(table: pd.DataFrame, dataset: Any, *, expected_fingerprint: str 
     """The table with y_ columns from `dataset` (columns dataset, clip_id, aus), by clip id and never by order."""
     aus = aus_of_table(table)
     numbers = [int(au[2:]) for au in aus]
-    if expected_fingerprint and (found := labels_fingerprint(dataset, numbers)) != expected_fingerprint:
+    if expected_fingerprint and (own := labels_fingerprint(dataset, numbers)) != expected_fingerprint:
         raise ValueError(
-            f"these labels have the fingerprint {found[:16]}.., the run has {expected_fingerprint[:16]}..: "
+            f"these labels have the fingerprint {own[:16]}.., the run has {expected_fingerprint[:16]}..: "
             "another release, other policies (either, ref, corrections) or missing clips. Load the labels as run.json "
             "says, or pass --any_labels to score with yours, which are then not the run's figures"
         )

@@ -81,8 +81,33 @@ def leave_one_subject_out(
     seed: int = 0,
     aus: Sequence[int] | None = None,
 ) -> list[Fold]:
-    """One fold a subject, in the order of their names; each tests on all the clips of one who is nowhere else."""
-    _check(dataset, inner, inner_fraction, seed, aus)
+    """One fold per subject: it tests on all clips of that subject and trains on those of the others.
+
+    Args:
+        dataset: the clips, with the columns "dataset", "subject" and "aus": a `datasets.Dataset`, or a dict of lists.
+        inner: "holdout" holds some training subjects out, to calibrate and to choose thresholds; "refit" does too, and
+            the model is then trained again with them; "none" holds nobody out.
+        inner_fraction: of the training subjects that are held out.
+        seed: chooses who is held out.
+        aus: the AUs by which they are chosen (default: all that occur).
+
+    Returns:
+        Folds in the order of the subjects' names, each with `train`, `inner` and `test` rows and the subjects of each.
+
+    Example:
+        >>> from aullm_hf import leave_one_subject_out
+        >>> clips = {
+        ...     "dataset": ["mine"] * 6,
+        ...     "subject": ["01", "01", "02", "02", "03", "03"],
+        ...     "aus": [[4], [], [4, 12], [12], [], [4]],
+        ... }
+        >>> for fold in leave_one_subject_out(clips, inner="none"):
+        ...     print(fold.name, fold.train, fold.test)
+        sub01 (2, 3, 4, 5) (0, 1)
+        sub02 (0, 1, 4, 5) (2, 3)
+        sub03 (0, 1, 2, 3) (4, 5)
+    """
+    _check_arguments(dataset, inner, inner_fraction, seed, aus)
     keys, names = subject_keys(dataset), _column(dataset, "dataset")
     subjects = sorted(set(keys))
     if len(subjects) < 2:
@@ -95,7 +120,7 @@ def leave_one_subject_out(
         test = [row for row, key in enumerate(keys) if key == subject]
         train = [row for row, key in enumerate(keys) if key != subject]
         folds.append(Fold(_fold_name(subject, with_dataset=several), tuple(keys), tuple(train), tuple(test)))
-    return _finish(folds, dataset, inner, inner_fraction, seed, aus)
+    return _with_inner(folds, dataset, inner, inner_fraction, seed, aus)
 
 
 def cross_domain(
@@ -108,8 +133,32 @@ def cross_domain(
     seed: int = 0,
     aus: Sequence[int] | None = None,
 ) -> list[Fold]:
-    """One fold: train on all of `source`, test on all of `target`; calibration and thresholds from the source only."""
-    _check(dataset, inner, inner_fraction, seed, aus)
+    """One fold: train on all of `source`, test on all of `target`; calibration and thresholds from the source only.
+
+    Args:
+        dataset: the clips, with the columns "dataset", "subject" and "aus": a `datasets.Dataset`, or a dict of lists.
+        source, target: names in the column "dataset".
+        inner: "holdout" holds some training subjects out, to calibrate and to choose thresholds; "refit" does too, and
+            the model is then trained again with them; "none" holds nobody out.
+        inner_fraction: of the training subjects that are held out.
+        seed: chooses who is held out.
+        aus: the AUs by which they are chosen (default: all that occur).
+
+    Returns:
+        A list of the one fold, called `SOURCE-to-TARGET`.
+
+    Example:
+        >>> from aullm_hf import cross_domain
+        >>> clips = {
+        ...     "dataset": ["casme2"] * 4 + ["samm"] * 2,
+        ...     "subject": ["01", "01", "02", "02", "03", "03"],
+        ...     "aus": [[4], [], [4, 12], [12], [], [4]],
+        ... }
+        >>> (fold,) = cross_domain(clips, "casme2", "samm")
+        >>> fold.name, fold.test, len(fold.train_subjects), len(fold.inner_subjects)
+        ('casme2-to-samm', (4, 5), 1, 1)
+    """
+    _check_arguments(dataset, inner, inner_fraction, seed, aus)
     names = _column(dataset, "dataset")
     for wanted in (source, target):
         if not isinstance(wanted, str) or wanted not in set(names):
@@ -118,8 +167,8 @@ def cross_domain(
         raise ValueError(f"source and target are both '{source}'; cross-domain needs two data sets")
     train = tuple(row for row, name in enumerate(names) if name == source)
     test = tuple(row for row, name in enumerate(names) if name == target)
-    folds = [Fold(_safe(f"{source}-to-{target}"), tuple(subject_keys(dataset)), train, test)]
-    return _finish(folds, dataset, inner, inner_fraction, seed, aus)
+    folds = [Fold(_folder_name(f"{source}-to-{target}"), tuple(subject_keys(dataset)), train, test)]
+    return _with_inner(folds, dataset, inner, inner_fraction, seed, aus)
 
 
 def leave_one_dataset_out(
@@ -130,21 +179,21 @@ def leave_one_dataset_out(
     seed: int = 0,
     aus: Sequence[int] | None = None,
 ) -> list[Fold]:
-    """One fold a data set: test on all of it, train on all the others."""
-    _check(dataset, inner, inner_fraction, seed, aus)
+    """One fold per data set: test on all of it, train on all the others."""
+    _check_arguments(dataset, inner, inner_fraction, seed, aus)
     names, keys = _column(dataset, "dataset"), tuple(subject_keys(dataset))
     if len(set(names)) < 2:
         raise ValueError(f"leave-one-data-set-out needs at least 2 data sets, got {first_few(set(names))}")
     folds = [
         Fold(
-            _safe(left_out),
+            _folder_name(left_out),
             keys,
             tuple(row for row, name in enumerate(names) if name != left_out),
             tuple(row for row, name in enumerate(names) if name == left_out),
         )
         for left_out in sorted(set(names))
     ]
-    return _finish(folds, dataset, inner, inner_fraction, seed, aus)
+    return _with_inner(folds, dataset, inner, inner_fraction, seed, aus)
 
 
 def inner_holdout(
@@ -159,7 +208,7 @@ def inner_holdout(
     """
     if not isinstance(fold, Fold):
         raise TypeError(f"fold={shown(fold)} is not allowed; give a Fold, as leave_one_subject_out makes them")
-    _check(dataset, "holdout", fraction, seed, aus)
+    _check_arguments(dataset, "holdout", fraction, seed, aus)
     labels, rows = _column(dataset, "aus"), fold.refit
     subjects = sorted({fold.subject_of_row[row] for row in rows})
     if len(subjects) < 2:
@@ -206,7 +255,7 @@ def _closest_subset(counts: np.ndarray, size: int, fraction: float, rng: np.rand
     return subsets[np.lexsort((off.round(12), starved))[0]]
 
 
-def _finish(folds, dataset, inner, inner_fraction, seed, aus) -> list[Fold]:
+def _with_inner(folds, dataset, inner, inner_fraction, seed, aus) -> list[Fold]:
     names = [fold.name for fold in folds]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ValueError(f"two subjects would share the fold name {first_few(twice)}; rename one of them in the data")
@@ -218,10 +267,10 @@ def _finish(folds, dataset, inner, inner_fraction, seed, aus) -> list[Fold]:
 def _fold_name(key: str, *, with_dataset: bool) -> str:
     dataset, subject = key.split(":", 1)
     name = f"sub{subject}" if subject[:1].isdigit() else subject
-    return _safe(f"{dataset}-{name}" if with_dataset else name)
+    return _folder_name(f"{dataset}-{name}" if with_dataset else name)
 
 
-def _safe(name: str) -> str:
+def _folder_name(name: str) -> str:
     """A name that is a folder on every system and part of a git branch (`spNO.1` -> `spNO-1`)."""
     return re.sub(r"[^A-Za-z0-9_-]", "-", name)
 
@@ -234,11 +283,11 @@ def _column(dataset: Any, name: str) -> list:
         raise ValueError(f"the data set has no column '{name}'; a protocol reads 'dataset', 'subject' and 'aus'")
     column = dataset[name]
     if isinstance(column, str | bytes | Mapping) or not hasattr(column, "__len__") or getattr(column, "ndim", 1) != 1:
-        raise ValueError(f"the data set's column '{name}' is {shown(column)}; expected a list, a cell a clip")
+        raise ValueError(f"the data set's column '{name}' is {shown(column)}; expected a list with one cell per clip")
     return list(column)
 
 
-def _check(dataset: Any, inner: str, inner_fraction: float, seed: int, aus: Sequence[int] | None) -> None:
+def _check_arguments(dataset: Any, inner: str, inner_fraction: float, seed: int, aus: Sequence[int] | None) -> None:
     """What the folds are made of: names that are text, annotations that are lists of AU numbers, as many of each."""
     check_choice("inner", inner, ("holdout", "refit", "none"))
     check_number("inner_fraction", inner_fraction, 0, 1)
@@ -248,7 +297,7 @@ def _check(dataset: Any, inner: str, inner_fraction: float, seed: int, aus: Sequ
     columns = {name: _column(dataset, name) for name in ("dataset", "subject", "aus")}
     if len({len(column) for column in columns.values()}) > 1:
         sizes = ", ".join(f"'{name}' {len(column)}" for name, column in columns.items())
-        raise ValueError(f"the data set's columns differ in length: {sizes}; give a cell of each a clip")
+        raise ValueError(f"the data set's columns differ in length: {sizes}; give one cell of each per clip")
     for name in ("dataset", "subject"):
         for row, cell in enumerate(columns[name]):
             if not (isinstance(cell, str) and cell) and not (name == "subject" and _is_whole(cell)):

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..arguments import shown
 from .cards import fold_card, run_card
 from .figures import FIGURE_FILES
 from .labels import is_licensed, without_labels
@@ -123,7 +124,7 @@ def _wanted_folds(path: Path, wanted: Sequence[str] | None) -> list[Path]:
 
 def _fold_branch(folder: Path, info: Mapping, staging: Path, repo_id: str, run_name: str, right: str) -> BranchContent:
     content = BranchContent(f"fold-{folder.name}")
-    _add_checkpoint(content, folder / "checkpoint", staging, is_licensed(info))
+    _add_checkpoint(content, folder / "checkpoint", staging, info)
     content.files["run.json"] = staging / "run.json"
     write_json(with_digest(redact(info)), content.files["run.json"])
     if "README.md" not in content.files:
@@ -135,13 +136,13 @@ def _fold_branch(folder: Path, info: Mapping, staging: Path, repo_id: str, run_n
     return content
 
 
-def _add_checkpoint(content: BranchContent, folder: Path, staging: Path, licensed: bool) -> None:
+def _add_checkpoint(content: BranchContent, folder: Path, staging: Path, info: Mapping) -> None:
     """Left out: pickles, links, hidden files, and tables and pictures beside licensed data."""
     if folder.is_symlink() or folder.parent.is_symlink():
         raise ValueError(
             f"'{folder}' is a link or lies behind one: what it leads to is not pushed; push that run itself"
         )
-    unwanted = _PICKLES | (_TABLES_AND_FACES if licensed else set())
+    unwanted = _PICKLES | (_TABLES_AND_FACES if is_licensed(info) else set())
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
         if file.is_dir() and not file.is_symlink():
@@ -154,6 +155,12 @@ def _add_checkpoint(content: BranchContent, folder: Path, staging: Path, license
     if "config.json" not in content.files:
         raise FileNotFoundError(f"'{folder}' has no config.json: it is not a complete checkpoint and is not pushed")
     config = read_json(content.files["config.json"])
+    trained_on, datasets = config.get("training_data"), info["data"]["datasets"]
+    if trained_on and not any(str(trained_on).startswith(str(name)) for name in datasets):
+        raise ValueError(
+            f"'{folder}' was trained on {shown(trained_on)}, but the run's run.json names {', '.join(datasets)}: its "
+            "card would say of other data than was used; it is not pushed"
+        )
     if (redacted := redact_model_paths(config)) != config:
         content.files["config.json"] = staging / "config.json"
         write_json(redacted, content.files["config.json"])
@@ -169,7 +176,7 @@ def _main_branch(run: Run, staging: Path, repo_id: str, labels: bool, right: str
         )
     final = run.path / "final" / "checkpoint"
     if final.is_dir():
-        _add_checkpoint(content, final, staging, is_licensed(run.info))
+        _add_checkpoint(content, final, staging, run.info)
     results = _results(run)
     tables = {"predictions": run.predictions if labels else without_labels(run.predictions)}
     if run.inner is not None and labels:

@@ -1,7 +1,7 @@
 """The run folder: the three tables that every figure comes from, read, checked and written the same way each time.
 
     runs/NAME/run.json             what was run, on what, with which versions
-    runs/NAME/predictions.parquet  one row a tested clip (and seed): KEYS, z_AU.., p_AU.., y_AU..
+    runs/NAME/predictions.parquet  one row per tested clip (and seed): KEYS, z_AU.., p_AU.., y_AU..
     runs/NAME/inner.parquet        the same for the inner held-out clips
     runs/NAME/folds.json           each fold's calibration, thresholds and the subjects it has seen
     runs/NAME/folds/<fold>/        (several seeds: <fold>-seed<k>) the same for one fold, its checkpoint and its log
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..arguments import check_path, shown
+from ..arguments import check_path, first_few, shown
 from ..checksums import damage
 
 _SCORED = re.compile(r"[zpy]_AU[0-9]+")
@@ -61,7 +61,7 @@ def read_run(run: str | Path) -> Run:
         if not needed.is_file() and not alone:
             raise FileNotFoundError(
                 f"'{folder}' has no {needed.name}: it is not a finished run. "
-                "Give the folder that train.py wrote, or finish the run first"
+                "Give the folder that `aullm train` wrote, or finish the run first"
             )
     inner = folder / "inner.parquet"
     return Run(
@@ -76,7 +76,7 @@ def read_run(run: str | Path) -> Run:
 def assemble_run(run_dir: str | Path) -> int:
     """Write the run's predictions, inner and folds tables from its finished folds; how many there are.
 
-    Idempotent: the same folds give the same bytes, whoever finished last.
+    Idempotent: the same folds give the same bytes, in whatever order they finished.
     """
     check_path("run_dir", run_dir, "a run folder")
     path = Path(run_dir)
@@ -128,10 +128,11 @@ def with_digest(entry: Mapping) -> dict:
 
 def refuse_damaged(folders: Iterable[Path], only: Collection[str] | None = None) -> None:
     for folder in folders:
-        if found := fold_damage(folder, only):
+        if problems := fold_damage(folder, only):
             raise DamagedFold(
-                f"'{folder}' was damaged after it was finished: {', '.join(found[:3])}. Put the files back, or give "
-                "train.py's command with --retrain_damaged: it trains this fold again and keeps what there is"
+                f"'{folder}' was damaged after it was finished: {first_few(problems, 3)}. Put the files back, or give "
+                "the run's `aullm train` command with --retrain_damaged: it trains this fold again and keeps the old "
+                "files"
             )
 
 
@@ -217,10 +218,10 @@ def sort_rows(table: pd.DataFrame) -> pd.DataFrame:
 def aus_of_table(table: pd.DataFrame, kind: str = "z") -> tuple[str, ...]:
     """AU1, AU2, .. of the table's z_ columns, by number."""
     pattern = re.compile(rf"[{kind}]_(AU([0-9]+))")
-    found = {match[1]: int(match[2]) for column in table.columns if (match := pattern.fullmatch(str(column)))}
-    if not found:
+    numbers = {match[1]: int(match[2]) for column in table.columns if (match := pattern.fullmatch(str(column)))}
+    if not numbers:
         raise ValueError(f"the table has no z_AU column; its columns are {', '.join(map(str, table.columns))}")
-    return tuple(sorted(found, key=found.__getitem__))
+    return tuple(sorted(numbers, key=numbers.__getitem__))
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:

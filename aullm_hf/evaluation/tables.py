@@ -1,4 +1,4 @@
-"""Figures as tables: on screen, in Markdown, LaTeX, CSV and Parquet.
+"""Scores as tables: on screen, in Markdown, LaTeX, CSV and Parquet.
 
 Every table says what it was measured on (data, labels' release, protocol) and every F1 column names its rule.
 Synthetic data stands as such in each title and each row, and is never put beside the published figures.
@@ -27,7 +27,7 @@ _SYNTHETIC = "SYNTHETIC faces, not comparable with any published figure"
 
 @dataclass(frozen=True)
 class About:
-    """What the figures of a run were measured on: the words beside every number."""
+    """What the scores of a run were measured on: the words beside every number."""
 
     run: str
     data: str
@@ -99,19 +99,19 @@ def result_tables(scores: Scores) -> dict[str, pd.DataFrame]:
 def result_notes(scores: Scores) -> list[str]:
     """What a reader must know beside the tables."""
     results = scores.results
-    said = [
+    lines = [
         f"{results['n_clips']} clips of {results['n_subjects']} subjects, {results['n_folds']} folds, seeds "
         f"{', '.join(map(str, results['seeds']))}; confusion counts pooled over folds. In brackets the middle 95 % "
         f"over {results['resamples']} resamples of the subjects."
     ]
-    said += [f"{rule}: {meaning}." for rule, meaning in results["rules"].items() if rule != "ranking"]
+    lines += [f"{rule}: {meaning}." for rule, meaning in results["rules"].items() if rule != "ranking"]
     if len(results["seeds"]) > 1:
-        said.append("Values are means over seeds; ± is the seeds' standard deviation.")
+        lines.append("Values are means over seeds; ± is the seeds' standard deviation.")
     if results["mean"]["excluded"]:
-        said.append(
+        lines.append(
             f"Not in the mean, having no positive clip in the test table: {', '.join(results['mean']['excluded'])}."
         )
-    return said
+    return lines
 
 
 def published_comparison(scores: Scores, about: About) -> pd.DataFrame:
@@ -144,7 +144,7 @@ def published_title(table: pd.DataFrame) -> str:
 
 
 def tidy_results(scores: Scores, about: About) -> pd.DataFrame:
-    """Every figure on a row of its own, with everything it needs to be understood alone."""
+    """One row per number, with everything it needs to be understood alone."""
     frame = scores.frame()
     context = {
         "run": about.run,

@@ -41,7 +41,7 @@ class Calibration:
         return sigmoid(a * logits + b)
 
     def test_probabilities(self, logits: np.ndarray, subjects: Iterable[str]) -> np.ndarray:
-        """The same for tested clips, whose subjects (`dataset:subject`, one a row) must be new to this calibration."""
+        """The same for tested clips; the subject of each row (`dataset:subject`) must be new to this calibration."""
         self.refuse_seen(subjects)
         return self.probabilities(logits)
 
@@ -105,7 +105,7 @@ def fit_calibration(
     if logits.shape != labels.shape or logits.shape != (len(subjects), len(aus)):
         raise ValueError(
             f"logits {logits.shape}, labels {labels.shape}, {len(subjects)} subjects and {len(aus)} AUs "
-            "do not belong together; give one row a clip and one column an AU"
+            "do not belong together; give one row per clip and one column per AU"
         )
     if not np.isfinite(logits).all():
         raise ValueError("the inner logits hold a NaN or an infinity; the fold's training has diverged")

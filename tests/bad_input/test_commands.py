@@ -11,15 +11,15 @@ WRONG = {
     "text that is no name": ["{}[]"],
     "a very long name": ["x" * 5000],
 }
-VERBS = ("train", "evaluate", "compare", "sweep", "push")
+VERBS = ("train", "evaluate", "compare", "sweep", "push", "export")
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("script", VERBS)
 def test_verbs_of_runs(script, wrong, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = [*WRONG[wrong], "--repo", "me/x"] if script == "push" else WRONG[wrong]
-    _refused(verb(script), arguments, capsys)
+    needed = {"push": ["--repo", "me/x"], "export": ["out"]}.get(script, [])
+    _refused(verb(script), [*WRONG[wrong], *needed], capsys)
 
 
 @pytest.mark.parametrize("wrong", WRONG)

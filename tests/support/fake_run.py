@@ -61,7 +61,9 @@ def fake_run(
             folder = path / "folds" / (fold.name if len(seeds) == 1 else f"{fold.name}-seed{seed}")
             checkpoint = folder / "checkpoint"
             checkpoint.mkdir(parents=True)
-            (checkpoint / "config.json").write_text(json.dumps({"model_type": "aullm", "fold": fold.name}))
+            (checkpoint / "config.json").write_text(
+                json.dumps({"model_type": "aullm", "fold": fold.name, "training_data": dataset})
+            )
             (checkpoint / "model.safetensors").write_bytes(rng.bytes(3000))
             (checkpoint / "modeling_aullm.py").write_text("# the model's code\n")
             (folder / "log.json").write_text(
