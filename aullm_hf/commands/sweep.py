@@ -1,4 +1,4 @@
-"""`aullm sweep`: every recipe of a list, over seeds and variations, then the comparison."""
+"""Every recipe of a list, over seeds and variations, then the comparison."""
 
 import argparse
 import shlex
@@ -23,9 +23,9 @@ The list is YAML:
     runs:
       - {name: LED-SSSNet, recipe: ../quickstart-baseline.yaml, set: {model_kind: led-sssnet}}
 
-All other options go to every run, as for `aullm train`. Give the same command again to go on: finished runs are
-skipped, unfinished ones go on where they were. A run that fails is reported and the others go on; the exit status is 1
-then."""
+All other options go to every run, as for `aullm train`. Settings, data and LLMs are checked before anything is run.
+Give the same command again to go on: finished runs are skipped, unfinished ones go on where they were. A run that
+fails is reported and the others go on; the exit status is 1 then."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,22 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ..training.recipes import find_recipe
-    from ..training.sweep import SweepError, last_line, plan, read_sweep, run_all
+    from ..training.sweep import check_runs, last_line, plan, read_sweep, run_all
 
     path = find_recipe(options.sweep, "sweeps")
-    try:
-        content = read_sweep(path)
-        planned = list(plan(content, path.parent))
-    except SweepError as error:
-        raise ValueError(f"{path}: {error}") from error
+    content = read_sweep(path)
+    planned = list(plan(content, path))
     if options.dry_run:
         print("\n".join(shlex.join(run.command(options.fields)) for run in planned))
         return 0
+    check_runs(planned, options.fields)
     failed = run_all(planned, options.fields, max(options.jobs, 1))
     finished = [run for run in planned if run not in failed]
     code = compare(finished, content) if finished else 1
     for run in failed:
-        print(f"FAILED: {run.name} ({run.folder.name}): {last_line(run.log)} All of it: {run.log}", file=sys.stderr)
+        print(f"FAILED: {run.name} ({run.folder.name}): {last_line(run.log)} Its log: {run.log}", file=sys.stderr)
     return 1 if failed else code
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from ..data import DataError, aus_of, load_clips, report_of
 from ..data.cache import code_fingerprint
+from ..data.loading import read_raw_dataset
+from ..data.reading.records import Policies
 from .settings import ConfigError, DataSettings
 
 SYNTHETIC = {"synthetic-casme2": "casme2", "synthetic-samm": "samm"}
@@ -91,11 +93,7 @@ def load_run_data(settings: DataSettings, size: int) -> RunData:
     """Every data set of the run, in one."""
     from datasets import concatenate_datasets
 
-    if missing := needs_root(settings):
-        raise ConfigError(
-            f"{', '.join(missing)} is handed out by its owners: say where you unpacked it with --root FOLDER "
-            "(of several data sets NAME=FOLDER each), or look at the plan with --dry_run."
-        )
+    _refuse_missing(settings)
     with as_config_errors():
         parts = {name: _load_part(settings, name, size) for name in settings.datasets}
     releases = [_release_of(settings, name, part) for name, part in parts.items()]
@@ -110,6 +108,28 @@ def load_run_data(settings: DataSettings, size: int) -> RunData:
         clips = shuffle_labels(clips, settings.clips_seed)
         releases.append("SHUFFLED over all clips, as a control")
     return RunData(clips, "; ".join(releases), fingerprint, face=faces[0] if faces else None)
+
+
+def check_data(settings: DataSettings) -> None:
+    """Refuse what reading the clips would fail at, without decoding a frame.
+
+    Raises:
+        ConfigError, DataError: a folder is not given, is not there, or does not hold the data set.
+    """
+    _refuse_missing(settings)
+    with as_config_errors():
+        for name in settings.datasets:
+            if name not in SYNTHETIC:
+                own = {key: value for key, value in _reading_arguments(settings).items() if key != "on_error"}
+                read_raw_dataset(name, roots(settings)[name], Policies(**own, prefer_crops=settings.face == "none"))
+
+
+def _refuse_missing(settings: DataSettings) -> None:
+    if missing := needs_root(settings):
+        raise ConfigError(
+            f"{', '.join(missing)} is handed out by its owners: say where you unpacked it with --root FOLDER "
+            "(of several data sets NAME=FOLDER each), or look at the plan with --dry_run."
+        )
 
 
 def _load_part(settings: DataSettings, name: str, size: int):

@@ -12,7 +12,7 @@ import yaml
 from aullm_hf.training.parsing import load_run_config
 from support.commands import verb
 from support.fake_run import fake_run
-from support.tiny_run import ROOT, baseline_yaml
+from support.tiny_run import ROOT, baseline_yaml, tiny_yaml
 
 sweep = verb("sweep")
 
@@ -75,10 +75,42 @@ def test_a_failed_run_is_named_and_the_others_go_on(listed, tmp_path, capsys, mo
     runs = [{"name": name, "recipe": recipe} for name, recipe in recipes.items()]
     assert sweep([str(listed(runs=runs, reference="C")), "--jobs", "2"]) == 1
     said = capsys.readouterr()
-    assert "FAILED: bad (bad): aullm train: model_kind is 'vgg' All of it: " in said.err
+    assert "FAILED: bad (bad): aullm train: model_kind is 'vgg' Its log: " in said.err
     assert "a: finished" in said.out and "bad: FAILED (exit 2)" in said.out
     comparison = (tmp_path / "out" / "comparison" / "comparison.md").read_text()
     assert "| A |" in comparison and "minus C" in comparison and "| bad |" not in comparison
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The commands of runs that were started."""
+    commands = []
+    monkeypatch.setattr("aullm_hf.training.sweep.subprocess.run", lambda command, **_: commands.append(command))
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], r"aullm sweep: A: casme2 is handed out by its owners: say where you unpacked it with --root FOLDER"),
+        (["--root", "/nowhere/at/all"], r"aullm sweep: .*/nowhere/at/all"),
+        (["--root", "casme2=x", "--subjekts", "3"], r"A: aullm train does not know '--subjekts'. Did you mean `subj"),
+    ],
+)
+def test_what_every_run_would_fail_at_is_said_once(listed, capsys, started, words, message):
+    runs = [{"name": name, "recipe": "recipes/tiny.yaml"} for name in "ABC"]
+    assert sweep([str(listed(runs=runs, set={"datasets": ["casme2"]})), *words]) == 2
+    error = capsys.readouterr().err
+    assert re.match(message, error) or re.search(message, error)
+    assert len(error.splitlines()) == 1 and started == []
+
+
+def test_an_llm_that_is_not_there_is_said_once(listed, capsys, started, tmp_path):
+    """As a folder: nothing is asked of the Hub."""
+    (tmp_path / "recipes").mkdir(exist_ok=True)
+    tiny_yaml(tmp_path / "recipes" / "llm", model={"llm_name_or_path": str(tmp_path / "no" / "llm")})
+    assert sweep([str(listed(runs=[{"name": name, "recipe": "recipes/llm/tiny.yaml"} for name in "AB"]))]) == 2
+    assert "no/llm" in capsys.readouterr().err and started == []
 
 
 @pytest.mark.slow
@@ -97,11 +129,11 @@ def test_runs_are_made_once_and_compared_with_all_their_seeds(listed, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"runs": []}, "it must hold `runs`"),
-        ({"repeat": 3}, "it holds 'repeat'; allowed: out, reference, runs, seeds, set, vary"),
+        ({"runs": []}, "must hold `runs`"),
+        ({"repeat": 3}, "holds 'repeat'; allowed: out, reference, runs, seeds, set, vary"),
         ({"runs": [{"recipe": "gone.yaml"}]}, "there is no recipe .*gone.yaml"),
         ({"runs": [{"recipe": "recipes/tiny.yaml"}] * 2}, "two runs would go to .*tiny; give them different names"),
-        ({"runs": [{"config": "recipes/tiny.yaml"}]}, "it holds 'config'; allowed: name, recipe, set"),
+        ({"runs": [{"config": "recipes/tiny.yaml"}]}, "holds 'config'; allowed: name, recipe, set"),
     ],
 )
 def test_a_list_that_is_wrong_says_what_is_allowed(listed, capsys, content, message):
