@@ -165,7 +165,7 @@ def _render(info, name, results, about, words, repo_id, template, *, evaluated) 
         "repo_id": repo_id,
         "aus": results["aus"],
         "calibrated": "calibrated" in results["rules"],
-        "about": _sentence(about.line()),
+        "about": _capitalized(about.line()),
         "facts": _facts(info, results, about, base),
         "config": json.dumps(redact(info.get("config", {})), indent=2, ensure_ascii=False),
         "base_llm": base,
@@ -242,7 +242,7 @@ def _eval_results(results: Mapping, about: About) -> list[EvalResult]:
             "subjects": results["n_subjects"],
         },
     }
-    found = []
+    rows = []
     for au, block in [("mean", results["mean"]), *results["per_au"].items()]:
         wanted = [
             (rule, metric, name, "f1")
@@ -258,15 +258,15 @@ def _eval_results(results: Mapping, about: About) -> list[EvalResult]:
             figure = block[rule][metric]
             if figure["value"] is not None:
                 named = f"{name}, {au}" if rule == "ranking" else f"{name}, {au}, {rule}"
-                found.append(
+                rows.append(
                     EvalResult(
                         metric_type=kind, metric_name=named, metric_value=round(figure["value"], 4), **measured_on
                     )
                 )
-    return found
+    return rows
 
 
-_PARTS = "batch norm saw smaller batches there, so these folds are not comparable bit for bit"
+_IN_PARTS = "split for lack of memory: batch norm saw smaller batches, so these folds are not comparable bit for bit"
 
 
 def _facts(info: Mapping, results: Mapping, about: About, base: Mapping | None) -> dict[str, str]:
@@ -284,7 +284,7 @@ def _facts(info: Mapping, results: Mapping, about: About, base: Mapping | None) 
         "Protocol": f"{PROTOCOLS.get(about.protocol, about.protocol)}, inner: {about.inner}, "
         f"seeds {', '.join(map(str, results['seeds']))}",
         **({"Base LLM": f"{base['name']}, revision {base.get('revision') or 'not pinned'}"} if base else {}),
-        **({"Batches": f"{', '.join(parts)}: in parts, for want of memory; {_PARTS}"} if parts else {}),
+        **({"Batches": f"{', '.join(parts)}: {_IN_PARTS}"} if parts else {}),
         "Versions": versions or "not recorded",
         "Git commit": f"`{info.get('git_commit') or 'not recorded'}`",
     }
@@ -316,5 +316,5 @@ def _checkpoint(run: Run, has_final: bool) -> Path:
     return Path("runs") / run.path.name / "folds" / fold_folder(run.folds[0], run.folds) / "checkpoint"
 
 
-def _sentence(text: str) -> str:
+def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]

@@ -1,4 +1,4 @@
-"""Labels apart from predictions: what of a table may be published, and how a reader puts their own labels back."""
+"""Labels apart from predictions: what of a table may be published, and how readers join their own labels."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ LICENSED = frozenset({"casme", "casme2", "casme3", "cas(me)^3", "samm", "smic", 
 
 
 def is_licensed(info: dict) -> bool:
-    """Whether a run's labels must stay at home; in doubt they must."""
+    """Whether a run's labels must not be published; in doubt they must not."""
     data = info.get("data", {})
     names = {str(name).lower() for name in data.get("datasets", ())}
     return bool(data.get("licensed", True)) or bool(names & LICENSED) or not names

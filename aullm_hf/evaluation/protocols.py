@@ -1,8 +1,7 @@
 """Which clips train, which choose thresholds, which test: the folds of every protocol.
 
-A `Fold` computes the subjects that it has seen from its own rows, so the sets cannot drift from the rows, and refuses
-to exist if a tested subject stands among them. Subjects are keyed `dataset:subject`: "01" of CASME II and "01" of
-CASME are two people.
+A `Fold` computes the subjects that it has seen from its own rows, so the sets cannot drift from the rows, and a tested
+subject among them is an error. Subjects are keyed `dataset:subject`: "01" of CASME II and of CASME are two people.
 
 A `dataset` is anything with the columns "dataset", "subject" and "aus" (the sorted AU numbers of each clip): a
 `datasets.Dataset` or a dict of lists.
@@ -26,7 +25,7 @@ _CANDIDATES = 2000  # subsets of subjects that the stratified inner choice looks
 
 @dataclass(frozen=True)
 class Fold:
-    """Rows of one fold, and the subjects that stand behind them.
+    """The rows of one fold, and the subjects that they belong to.
 
     `subject_of_row` is the key of every row of the whole data set; `train`, `inner` and `test` are indices into it.
     """

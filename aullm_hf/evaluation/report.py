@@ -28,10 +28,25 @@ def write_report(
     """Score a run and write results.json, tables/, figures/ and README.md beside its tables, or under `out`.
 
     Reads predictions.parquet, inner.parquet, folds.json and run.json alone, so anybody who has them gets the same
-    figures without a GPU; a predictions file by itself is scored as far as it goes. `labels` (columns dataset,
-    clip_id, aus) puts back what a published table leaves out; it must be what the run was scored with unless
-    `any_labels`. Figures need the extra `viz` and the card the extra `train`; without them they are left out with a
-    warning. Returns what results.json holds.
+    scores without a GPU. Figures need the extra `viz` and the card the extra `train`; without them they are left out
+    with a warning.
+
+    Args:
+        run_dir: a run folder, or a predictions file, which is scored by itself as far as possible.
+        out: the folder to write to (default: the run's).
+        labels: clips with the columns "dataset", "clip_id" and "aus", where the table was published without labels.
+        any_labels: accept labels that are not those the run was scored with.
+        resamples: of the subjects, for the intervals.
+        seed: of the resamples.
+
+    Returns:
+        What results.json holds.
+
+    Example:
+        >>> from aullm_hf.evaluation import write_report
+        >>> results = write_report("runs/quickstart")  # doctest: +SKIP
+        >>> results["mean"]["calibrated"]["f1"]  # doctest: +SKIP
+        {'value': 0.897, 'low': 0.877, 'high': 0.917, 'sd': None}
     """
     run = read_run(run_dir)
     out = run.path if out is None else Path(out)
@@ -103,9 +118,9 @@ def _calibration_follows(run: Run) -> bool | None:
         z, y = (rows[[f"{kind}_{au}" for au in aus]].to_numpy() for kind in "zy")
         again = fit_calibration(z, y, aus, subjects=subjects).to_dict()
         for au in aus:
-            ours, theirs = (np.array([*e["calibration"][au], e["thresholds"][au]]) for e in (again, entry))
+            refitted, stated = (np.array([*e["calibration"][au], e["thresholds"][au]]) for e in (again, entry))
             # float32 logits in the table move a fit in its sixth figure
-            if not np.allclose(ours, theirs, rtol=1e-3, atol=1e-4):
+            if not np.allclose(refitted, stated, rtol=1e-3, atol=1e-4):
                 return False
     return True
 

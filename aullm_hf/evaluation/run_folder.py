@@ -13,7 +13,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ _SCORED = re.compile(r"[zpy]_AU[0-9]+")
 KEYS = ("clip_id", "dataset", "subject", "fold", "seed")
 FOLD_TABLES = ("predictions.parquet", "inner.parquet")  # of a fold
 _TEXT = ("clip_id", "dataset", "subject", "fold")
-# Control characters, ends of lines, halves of characters. Other spaces than ours, and joiners, are parts of names.
+# Control characters, line ends and lone surrogates; other spaces and joiners may be part of a name.
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -38,7 +39,7 @@ class DamagedFold(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder says, before anything is computed from it."""
+    """The contents of a run folder."""
 
     path: Path
     info: dict
@@ -107,7 +108,7 @@ def fold_damage(folder: Path, only: Collection[str] | None = None, *, by_size: b
     try:
         entry = read_json(folder / "fold.json")
         known = entry["files"]
-        if not has_its_digest(entry):
+        if not digest_matches(entry):
             return ["fold.json does not have its checksum"]
         files = {name: known[name] for name in known if only is None or name in only}
         return damage(folder, files, by_size=by_size)
@@ -115,7 +116,7 @@ def fold_damage(folder: Path, only: Collection[str] | None = None, *, by_size: b
         return ["fold.json cannot be read, or lists no files"]
 
 
-def has_its_digest(entry: Mapping) -> bool:
+def digest_matches(entry: Mapping) -> bool:
     """Whether nothing of it was changed; what was written before there were digests is believed."""
     return "sha256" not in entry or entry == with_digest(entry)
 
@@ -254,24 +255,20 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(f"'{path}' is not JSON ({error}); it was cut short or edited by hand") from error
 
 
-class replacing:
-    """A path to write to, that takes the place of the file only once it is whole: a kill leaves the old one."""
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self.partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
-
-    def __enter__(self) -> Path:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return self.partial
-
-    def __exit__(self, failed, *_):
-        if failed:
-            self.partial.unlink(missing_ok=True)
-            return
-        with self.partial.open("rb") as stream:  # a power cut must not leave the new name on what was never written
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of the file once it is whole: a killed process leaves the old one."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        with partial.open("rb") as stream:  # a power cut must not leave the new name on what was never written
             os.fsync(stream.fileno())
-        os.replace(self.partial, self.path)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _fold_order(entry: Mapping) -> tuple[int, str]:

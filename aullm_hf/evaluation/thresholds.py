@@ -131,10 +131,10 @@ def fit_calibration(
 
 def _matrix(name: str, values: Any) -> np.ndarray:
     try:
-        found = np.asarray(values)
-        if np.iscomplexobj(found):
+        matrix = np.asarray(values)
+        if np.iscomplexobj(matrix):
             raise TypeError("complex numbers")
-        return found.astype(np.float64)
+        return matrix.astype(np.float64)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name}={shown(values)} is no table of numbers (clips, AUs)") from error
 

@@ -24,7 +24,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from ..checksums import checksum, checksums, damage
-from ..evaluation.run_folder import fold_damage, has_its_digest, read_json, with_digest, write_json, write_text
+from ..evaluation.run_folder import digest_matches, fold_damage, read_json, with_digest, write_json, write_text
 from .checkpoints import sync
 from .settings import ConfigError
 
@@ -103,7 +103,7 @@ def _differences(one: dict, other: dict) -> list[str]:
 def _manifest(path: Path) -> dict[str, Any]:
     try:
         there = read_json(path)
-        whole = {"identity", "data", "versions"} <= set(there) and has_its_digest(there)
+        whole = {"identity", "data", "versions"} <= set(there) and digest_matches(there)
     except (ValueError, TypeError) as error:
         whole, said = False, str(error)
     else:
