@@ -39,7 +39,9 @@ def replace_folder(partial: Path, folder: Path) -> None:
 
 def sync(path: Path) -> None:
     """Have the disk hold what was written, so that a power cut does not undo it."""
-    handle = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

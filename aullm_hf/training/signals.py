@@ -1,7 +1,7 @@
-"""SIGTERM (a scheduler takes the machine back) and SIGHUP (a terminal closes): end soon, and lose no step.
+"""SIGTERM (a scheduler takes the machine back) and SIGHUP (a terminal closes): end soon without losing a step.
 
 While a fold trains, the step is finished and a checkpoint written; everywhere else, and at a second signal, the
-process ends at once. What is written at that moment is either whole or not there.
+process ends at once. What is being written at that moment is either whole or not there.
 """
 
 import signal
@@ -11,7 +11,9 @@ from contextlib import contextmanager
 
 from transformers import TrainerCallback
 
-SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # no SIGHUP on Windows
 
 
 class Stopped(BaseException):
