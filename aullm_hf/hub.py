@@ -125,18 +125,21 @@ def push_run(
         for content in contents:
             push.branches[content.branch] = repository.call(f"push {content.branch}", repository.mirror, content)
             if content.branch == "main" and "config.json" not in content.files:
-                push.advice = _final_fit_advice(Path(run_dir), repo_id, [other.branch for other in contents])
+                push.advice = _final_fit_advice(Path(run_dir), info, repo_id, contents)
     return push
 
 
-def _final_fit_advice(run_dir: Path, repo_id: str, branches: Sequence[str]) -> str:
-    fold = next((branch for branch in branches if branch != "main"), "fold-NAME")
-    return (
-        "main has no weights, because the run has no final fit. To make one, then push again: "
-        f"`{shlex.join(['aullm', 'train', f'{run_dir}/config.yaml', '--output_dir', str(run_dir), '--final_fit'])}` "
-        "(finished folds are not trained again). Until then others can load a fold: "
-        f"`aullm predict CLIP --model {repo_id} --revision {fold}`"
+def _final_fit_advice(run_dir: Path, info: Mapping, repo_id: str, contents: Sequence[BranchContent]) -> str:
+    """What is missing on `main` without a final fit, and how others can use the run until it is there."""
+    train = shlex.join(["aullm", "train", f"{run_dir}/config.yaml", "--output_dir", str(run_dir), "--final_fit"])
+    advice = (
+        f"main has no weights, because the run has no final fit. To make one, then push again: `{train}` (finished "
+        "folds are not trained again)"
     )
+    fold = next((content.branch for content in contents if content.branch != "main"), "fold-NAME")
+    if info.get("model_kind") not in (None, "aullm"):  # a baseline is not for `aullm predict`
+        return advice
+    return f"{advice}. Until then others can load a fold: `aullm predict CLIP --model {repo_id} --revision {fold}`"
 
 
 class _TakenRepository(Exception):
@@ -167,7 +170,7 @@ class _Repository:
         return bool(self.api.repo_info(self.repo_id).private)
 
     def refuse_others(self, branches: Sequence[str]) -> None:
-        for branch in set(branches) & self._branches():
+        for branch in sorted(set(branches) & self._branches()):
             self._refuse_other(branch, branch, self._files(branch))
 
     def mirror(self, content: BranchContent) -> BranchPush:

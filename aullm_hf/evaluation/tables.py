@@ -64,7 +64,7 @@ class About:
 
 
 def result_tables(scores: Scores) -> dict[str, pd.DataFrame]:
-    """Title -> table of text, one row an AU and one for the mean; three narrow tables in place of a wide one."""
+    """Title -> table of text, one row per AU and one for the mean; three narrow tables in place of a wide one."""
     results = scores.results
     rows = [*results["per_au"].items(), ("mean", results["mean"])]
     decided = [rule for rule in ("at_0.5", "calibrated", "oracle") if rule in results["rules"]]
@@ -115,7 +115,7 @@ def result_notes(scores: Scores) -> list[str]:
 
 
 def published_comparison(scores: Scores, about: About) -> pd.DataFrame:
-    """Published rows of the same benchmark and AUs, then ours under each rule; macro F1 in percent."""
+    """Published rows of the same benchmark and AUs, then this run under each rule; macro F1 in percent."""
     results = scores.results
     aus = [int(au[2:]) for au in results["aus"]]
     beside = [] if about.synthetic else published_on(about.protocol, about.data, aus)

@@ -12,7 +12,7 @@ import numpy as np
 from aullm_hf.evaluation.counting import average_precision, confusion, f1_macro_of_counts, f1_of_counts
 
 _DESCRIPTION = """
-F1 of facial Action Units, from probabilities and 0/1 labels, a column an AU. `f1` is binary (AU active),
+F1 of facial Action Units, from probabilities and 0/1 labels, one column per AU. `f1` is binary (AU active),
 `f1_macro` the mean over active and absent. An AU without a positive clip is NaN and left out of the averages; so is
 one without an absent clip from `f1_macro`.
 """
@@ -51,7 +51,7 @@ class AUF1(evaluate.Metric):
             raise ValueError(f"references hold {sorted(set(y.ravel().tolist()) - {0, 1})}; allowed are 0 and 1")
         names = [str(i) for i in range(p.shape[1])] if aus is None else list(aus)
         if len(names) != p.shape[1]:
-            raise ValueError(f"{len(names)} names in aus for {p.shape[1]} columns; give one a column")
+            raise ValueError(f"{len(names)} names in aus for {p.shape[1]} columns; give one per column")
         counts = confusion(p >= np.broadcast_to(np.asarray(thresholds, dtype=np.float64), p.shape[1:]), y).sum(axis=0)
         figures = {
             "f1": f1_of_counts(counts),

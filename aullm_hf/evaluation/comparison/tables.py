@@ -1,6 +1,6 @@
 """The table of many runs, in the papers' layout: one row per method, per-AU F1 in %, their mean, what it rests on.
 
-Published figures stand below ours, named as measured on real data by others, and only where they were scored alike.
+Published rows stand below the runs, named as measured on real data by others, and only where they were scored alike.
 Synthetic runs stand in tables of their own, each titled SYNTHETIC.
 """
 
@@ -35,14 +35,14 @@ def table_title(benchmark: Benchmark, rule: str, metric: str) -> str:
 def comparison_table(benchmark: Benchmark, reference: Method, rule: str, metric: str) -> pd.DataFrame:
     """Text cells, ready for Markdown and LaTeX. The best of our numbers in a column is bold."""
     against = paired_differences(benchmark, reference, rule, metric)
-    ours = [method for method in benchmark.methods if rule in method.metrics]
-    values = np.array([[*method.per_au(rule, metric), method.mean(rule, metric)[0]] for method in ours])
-    best = np.round(100 * np.nanmax(values, axis=0), 1) if len(ours) else None
+    scored = [method for method in benchmark.methods if rule in method.metrics]
+    values = np.array([[*method.per_au(rule, metric), method.mean(rule, metric)[0]] for method in scored])
+    best = np.round(100 * np.nanmax(values, axis=0), 1) if scored else None
     rows = []
     for method in benchmark.methods:
         row = {"method": method.name}
-        if method in ours:
-            numbers = values[ours.index(method)]
+        if method in scored:
+            numbers = values[scored.index(method)]
             row |= {
                 au: _percent(number, best[place])
                 for place, (au, number) in enumerate(zip([*benchmark.aus, "avg"], numbers, strict=True))
