@@ -14,11 +14,13 @@ from torch import nn
 from torch.nn import init
 from transformers import AutoConfig, AutoModel, PreTrainedModel, ResNetModel
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
+from transformers.utils import can_return_tuple
 
+from ..model.checkpointing import seeded_start
+from ..model.detector import AUDetectorMixin
 from ..model.led import TemporalFilter
 from ..model.locating import check_location, hub_arguments
-from ..model.modeling_aullm import AUDetectionOutput, AULLMForAUDetection
-from ..model.starting import drawn_on_the_cpu
+from ..model.modeling_aullm import AUDetectionOutput
 from .at import AT
 from .configuration_baseline import BaselineConfig
 from .dvasp import DVASP
@@ -51,7 +53,7 @@ ARCHITECTURES: dict[str, type[nn.Module]] = {
 }
 
 
-class BaselineForAUDetection(PreTrainedModel):
+class BaselineForAUDetection(AUDetectorMixin, PreTrainedModel):
     """A clip in, in the baseline's own view of it (`self.view`), a logit per AU out (`config.aus` names them)."""
 
     config_class = BaselineConfig
@@ -96,12 +98,8 @@ class BaselineForAUDetection(PreTrainedModel):
         """Whether a solver fits it (`fit`), in place of gradient steps."""
         return isinstance(self.model, LinearSVM)
 
-    def forward(
-        self,
-        pixel_values: torch.Tensor,
-        labels: torch.Tensor | None = None,
-        return_dict: bool | None = None,
-    ) -> AUDetectionOutput | tuple:
+    @can_return_tuple
+    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> AUDetectionOutput:
         """pixel_values (B, ..) as BaselineVideoProcessor makes them and, to train, labels (B, n_AU) of 0 and 1."""
         if labels is not None and self.teachers:
             maps = self.model.maps(pixel_values)
@@ -114,11 +112,7 @@ class BaselineForAUDetection(PreTrainedModel):
         else:
             logits = self.classifier(self.model(pixel_values))  # (B, n_AU)
             parts, loss = None, None if labels is None else self.loss(logits, labels)
-        output = AUDetectionOutput(loss=loss, logits=logits, loss_parts=parts)
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
-
-    loss = AULLMForAUDetection.loss
-    probabilities = AULLMForAUDetection.probabilities
+        return AUDetectionOutput(loss=loss, logits=logits, loss_parts=parts)
 
     # ---------------------------------------------------------------- teachers
 
@@ -160,9 +154,7 @@ class BaselineForAUDetection(PreTrainedModel):
     def reset_trained(self, seed: int) -> None:
         """A fresh start, without teachers, determined by `seed` alone."""
         self.teachers = ()
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices), torch.no_grad(), drawn_on_the_cpu(self):
-            torch.manual_seed(seed)
+        with seeded_start(self, seed):
             for module in self.modules():
                 self._init_weights(module)
             for module in self.modules():

@@ -80,12 +80,12 @@ def _onset_and_middle(last: int) -> np.ndarray:
 
 
 # view -> which frames of a clip whose last frame is `last`
-CHOOSE: dict[str, Callable[[int], np.ndarray]] = {
+FRAME_INDICES: dict[str, Callable[[int], np.ndarray]] = {
     "pair": _onset_and_middle,
     "flow": _onset_and_middle,
     "lbp-top": lambda last: evenly_spaced(LBP_FRAMES, last),
 }
-VIEWS = ("frames", *CHOOSE)
+VIEWS = ("frames", *FRAME_INDICES)
 
 
 class BaselineVideoProcessor(AULLMVideoProcessor):
@@ -104,11 +104,11 @@ class BaselineVideoProcessor(AULLMVideoProcessor):
         super().__init__(**settings)
         self.view = view
 
-    def choose(self, last: int) -> np.ndarray:
+    def frame_indices(self, last: int) -> np.ndarray:
         """Indices of the frames that the view is made of."""
-        return evenly_spaced(self.num_frames, last) if self.view == "frames" else CHOOSE[self.view](last)
+        return evenly_spaced(self.num_frames, last) if self.view == "frames" else FRAME_INDICES[self.view](last)
 
-    def see(self, frames: np.ndarray) -> torch.Tensor:
+    def view_of(self, frames: np.ndarray) -> torch.Tensor:
         """The chosen frames (K, size, size) uint8 -> one clip's part of `pixel_values`."""
         if self.view == "flow":
             return torch.from_numpy(optical_flow(*frames))[None]  # (1, 3, H, W)
@@ -122,8 +122,8 @@ class BaselineVideoProcessor(AULLMVideoProcessor):
         if self.view == "frames":
             return super()._clip(clip, index, num_frames, train, generator)
         frames = read_frames(clip, f"clip {index}")
-        grey = [_grey(frames[i], f"clip {index}, frame {i}") for i in self.choose(len(frames) - 1)]
-        return self.see(square(np.stack(grey), self.size))
+        grey = [_grey(frames[i], f"clip {index}, frame {i}") for i in self.frame_indices(len(frames) - 1)]
+        return self.view_of(square(np.stack(grey), self.size))
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"view": self.view}

@@ -1,4 +1,8 @@
-"""What every public call does with a wrong value: it says which argument it is, what came, and what may come."""
+"""Checks of arguments, with errors that say which one it is, what came and what is allowed.
+
+Twin of `aullm_hf/arguments.py`, which the other rooms use: this room travels with every checkpoint and imports nothing
+from outside.
+"""
 
 import os
 from typing import Any
@@ -7,6 +11,7 @@ import torch
 
 SHOWN = 160  # characters of a value in a message
 SEEDS = 1 << 63
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def shown(value: Any) -> str:
@@ -15,6 +20,11 @@ def shown(value: Any) -> str:
         return f"a tensor {tuple(value.shape)} of {value.dtype} on {value.device}"
     text = " ".join(repr(value).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}.. ({type(value).__name__})"
+
+
+def some(names: list[str], most: int = 5) -> str:
+    """The first few of many names."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def check_text(name: str, value: Any, allowed: str, *, paths: bool = False) -> None:
@@ -55,4 +65,23 @@ def check_within(name: str, value: torch.Tensor, low: float, high: float, allowe
         raise ValueError(f"{name} holds {found}; expected {allowed}.")
 
 
-__all__ = ["check_dense", "check_seed", "check_text", "check_within", "shown"]
+def check_pixel_values(config: Any, pixel_values: Any) -> None:
+    """Clips (B, T, 1, H, W) of the sizes of an AULLMConfig."""
+    expected = (config.num_frames, 1, config.image_size, config.image_size)
+    if not isinstance(pixel_values, torch.Tensor) or pixel_values.ndim != 5 or pixel_values.shape[1:] != expected:
+        got = tuple(pixel_values.shape) if isinstance(pixel_values, torch.Tensor) else type(pixel_values).__name__
+        raise ValueError(
+            f"pixel_values is {got}; expected a tensor (clips, {', '.join(map(str, expected))}): frames, one gray "
+            "channel, height, width. AULLMVideoProcessor makes it from any clip."
+        )
+    if len(pixel_values) == 0:
+        raise ValueError("pixel_values holds no clip; expected at least one.")
+    if pixel_values.dtype not in FLOATS:
+        raise ValueError(
+            f"pixel_values has dtype {pixel_values.dtype}; expected floating point, as the processor makes."
+        )
+    check_dense("pixel_values", pixel_values, "a tensor of frames")
+    check_within("pixel_values", pixel_values, -1e30, 1e30, "finite numbers, as the processor makes")
+
+
+__all__ = ["check_dense", "check_pixel_values", "check_seed", "check_text", "check_within", "shown", "some"]

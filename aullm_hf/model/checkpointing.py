@@ -1,199 +1,254 @@
-"""What of the model is written, and how the frozen LLM comes back.
+"""How a model is made around an LLM, loaded, saved and exported.
 
 A checkpoint holds what was trained, never the LLM it stands on: that one is named in the configuration with its
-revision, and loaded once, by transformers' own loader, before the trained weights are put beside it. So nothing is
-allocated twice and nothing is initialised only to be overwritten.
+revision, and loaded once (base_llm.py), before the trained weights are put beside it. So nothing is allocated twice
+and nothing is initialised only to be overwritten.
 """
 
-import hashlib
-import threading
+import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from huggingface_hub import resolve_revision
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, logging
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save
+from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
+from .adapters import freeze_llm, merged_state
+from .arguments import check_seed, check_text, shown, some
+from .base_llm import fingerprint, llm_config_of, load_llm, pinned_revision
 from .configuration_aullm import AULLMConfig
-from .dropout import PairedDropout
 from .graph import prior_mask
 from .locating import check_location, hub_arguments
+from .prompting import compile_prompt
 
-ADAPTER = "default"
-_QUIET = threading.Lock()  # transformers' verbosity is global: one load at a time lowers it
-
-# Fields of an LLM's configuration that say how it was stored or is run, not what it computes.
-_NOT_IDENTITY = {
-    "_name_or_path",
-    "architectures",
-    "attn_implementation",
-    "bos_token_id",
-    "dtype",
-    "eos_token_id",
-    "output_attentions",
-    "output_hidden_states",
-    "pad_token_id",
-    "torch_dtype",
-    "transformers_version",
-    "use_cache",
-}
-
-
-# -------------------------------------------------------------------- the frozen LLM
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
+LLM_ARGUMENTS = ("device_map", "max_memory", "offload_folder", "quantization_config", "attn_implementation")
+# Arguments of transformers' loader that concern a checkpoint's repository, not the LLM's, or have no meaning here:
+# there is one file of safetensors, and one allocation.
+_NOT_OF_THE_LLM = (
+    "revision",
+    "subfolder",
+    "trust_remote_code",
+    "code_revision",
+    "adapter_kwargs",
+    "use_safetensors",
+    "weights_only",
+    "low_cpu_mem_usage",
+    "_from_auto",
+    "_from_pipeline",
+    "_commit_hash",
+)
 
 
-def llm_config_of(name: str, revision: str | None, **hub: Any) -> PreTrainedConfig:
-    """The decoder's configuration of a local or Hub model; its failure says what can be done.
+class CheckpointMixin:
+    """What transformers' models do with checkpoints, for one whose LLM stays outside."""
 
-    It forgets where it lay, which would be written into every checkpoint. Code of a repository is never run.
-    """
-    try:
-        whole = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False, **hub)
-    except (OSError, ValueError) as error:
-        at = f" at revision {revision!r}" if revision else ""
-        raise OSError(
-            f"The base LLM {name!r}{at} could not be read ({str(error).splitlines()[0]}). Check the name and your "
-            "access to it, or pass llm_name_or_path='/path/to/a/local/copy'. Offline, it must be in the cache already."
-        ) from error
-    config = whole.get_text_config(decoder=True)
-    config.name_or_path = ""
-    return config
+    @classmethod
+    def from_base_llm(
+        cls,
+        config: AULLMConfig,
+        base: str | None = None,
+        revision: str | None = None,
+        dtype: str | torch.dtype | None = None,
+        *,
+        seed: int = 0,
+        **loading: Any,
+    ) -> Any:
+        """A fresh, trainable model around a frozen LLM, whose tokenizer compiles the prompt.
 
+        Args:
+            config: the model's configuration; it is copied.
+            base: folder or Hub name of the LLM; by default the configuration's `llm_name_or_path`.
+            revision: branch, tag or commit of the LLM; by default the configuration's.
+            dtype: in which the LLM is kept; by default as it is stored.
+            seed: the trained weights are drawn from it.
+            **loading: for the LLM's loader: device_map, quantization_config, attn_implementation, token, cache_dir,
+                local_files_only.
 
-def pinned_revision(name: str, revision: str | None, **hub: Any) -> str | None:
-    """The commit that `revision` stands for, so that a checkpoint names weights that cannot move."""
-    known = {key: hub[key] for key in ("token", "cache_dir", "local_files_only") if key in hub}
-    try:
-        return getattr(resolve_revision(name, revision=revision, **known), "resolved", revision)
-    except Exception as error:  # a folder, or an unreachable Hub: the loader that follows has the better message
-        logging.get_logger(__name__).debug("no commit for %s: %s", name, error)
-        return revision
+        Example:
 
+        ```python
+        >>> from aullm_hf import AULLMConfig, AULLMForAUDetection, build_tiny_llm
 
-def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:
-    """The frozen, headless LLM that `config` names, checked to be the one it was made with."""
-    name, revision = config.llm_name_or_path, config.llm_revision
-    if name is None:
-        raise ValueError(
-            "This configuration names no base LLM (llm_name_or_path is None), and the checkpoint holds none. "
-            "Pass llm_name_or_path='...', or make a fresh model with AULLMForAUDetection.from_base_llm."
-        )
-    hub = {
-        key: loading.pop(key) for key in ("token", "cache_dir", "local_files_only", "force_download") if key in loading
-    }
-    advice = " If the LLM is somewhere else here, pass llm_name_or_path='/path/to/it'."
-    check_location("llm_name_or_path", name, revision=revision, advice=advice, **hub_arguments(hub))
-    check_same_llm(config.text_config, llm_config_of(name, revision, **hub), name)
-    with _QUIET:
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # an unused lm_head would be reported; what is really missing is raised below
-        try:
-            llm, info = AutoModel.from_pretrained(
-                name,
-                revision=revision,
-                dtype=config.llm_dtype or "auto",
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                **hub,
-                **loading,
+        >>> llm = build_tiny_llm("tiny-llm")  # or a name on the Hub, such as "Qwen/Qwen2-1.5B"
+        >>> model = AULLMForAUDetection.from_base_llm(AULLMConfig(aus=[1, 2, 4]), llm)
+        >>> model.config.labels
+        ['AU1', 'AU2', 'AU4']
+
+        ```
+        """
+        _refuse_unknown(loading)
+        if not isinstance(config, PreTrainedConfig):
+            raise TypeError(f"config is {shown(config)}; allowed: an AULLMConfig.")
+        check_text("base", base, "a folder, a Hub name, or None", paths=True)
+        check_text("revision", revision, "a branch, tag or commit as text, or None")
+        check_seed("seed", seed)
+        config = copy.deepcopy(config)
+        hub = {key: loading[key] for key in HUB_ARGUMENTS if key in loading}
+        name, revision = base or config.llm_name_or_path, revision or config.llm_revision
+        if name is None:
+            raise ValueError("No base LLM: pass base='...' (a folder or a Hub name) or set config.llm_name_or_path.")
+        check_location("base" if base else "llm_name_or_path", name, revision=revision, **hub_arguments(hub))
+        config.llm_name_or_path = str(name)
+        config.llm_revision = pinned_revision(str(name), revision, **hub)
+        config.text_config = llm_config_of(str(name), config.llm_revision, **hub)
+        config.llm_dtype = _dtype_name(dtype) or config.llm_dtype
+        config.llm_fingerprint = None
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=config.llm_revision, trust_remote_code=False, **hub)
+        config.prompt_segments = compile_prompt(config.prompt_template, tokenizer)
+        config.prompt_source = config.prompt_template
+        config.validate()
+        llm = load_llm(config, **loading)
+        config.llm_dtype = _dtype_name(llm.dtype)
+        config.llm_fingerprint = fingerprint(llm)
+        model = cls(config, llm=llm)
+        _move_beside_llm(model)
+        model.reset_trained(seed)
+        return model
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: Any,
+        *model_args: Any,
+        config: PreTrainedConfig | None = None,
+        dtype: str | torch.dtype | None = None,
+        output_loading_info: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Load a checkpoint: its trained weights from here, its frozen LLM from where the configuration says.
+
+        Args:
+            pretrained_model_name_or_path: the checkpoint's folder, or its name on the Hub.
+            config: another configuration than the checkpoint's.
+            dtype: of the frozen LLM, by default what it was trained with; what was trained stays float32.
+            output_loading_info: whether transformers' loading info is returned too.
+            **kwargs: fields of the configuration by name, such as llm_name_or_path="/local/copy"; for the LLM's loader
+                device_map, quantization_config (which could not be run here and is untried), attn_implementation;
+                and where the checkpoint lies: revision, subfolder, token, cache_dir, local_files_only.
+
+        Example:
+
+        ```python
+        >>> from aullm_hf import AULLMForAUDetection, build_tiny_llm, AULLMConfig
+
+        >>> model = AULLMForAUDetection.from_base_llm(AULLMConfig(aus=[1, 2]), build_tiny_llm("tiny-llm"))
+        >>> model.save_pretrained("checkpoint")
+        >>> loaded = AULLMForAUDetection.from_pretrained("checkpoint")  # or a name on the Hub
+        >>> loaded.config.labels
+        ['AU1', 'AU2']
+
+        ```
+        """
+        path = pretrained_model_name_or_path
+        check_text("pretrained_model_name_or_path", path, "a checkpoint's folder or Hub name", paths=True)
+        if path is not None:
+            check_location("pretrained_model_name_or_path", path, **hub_arguments(kwargs))
+        dtype = kwargs.pop("torch_dtype", None) if dtype is None else dtype
+        fields = set(cls.config_class.__dataclass_fields__)
+        kwargs = {key: value for key, value in kwargs.items() if value is not None or key in fields}
+        hub = {key: kwargs[key] for key in (*HUB_ARGUMENTS, "revision", "subfolder") if kwargs.get(key) is not None}
+        if not isinstance(config, PreTrainedConfig):
+            cls._refuse_others(config or path, hub)
+            loading = {key: kwargs.pop(key) for key in (*LLM_ARGUMENTS, *HUB_ARGUMENTS) if key in kwargs}
+            config, kwargs = cls.config_class.from_pretrained(
+                config or path, return_unused_kwargs=True, **{**kwargs, **hub}
             )
-        finally:
-            logging.set_verbosity(verbosity)
-    if llm.config.get_text_config(decoder=True) is not llm.config:
-        raise ValueError(
-            f"{name!r} is a {llm.config.model_type} model with more than text in it. Save its language model apart "
-            "(its decoder's save_pretrained) and name that."
-        )
-    if missing := sorted(info["missing_keys"]):
-        raise OSError(f"The base LLM {name!r} lacks {len(missing)} of its weights: {_some(missing)}.")
-    if config.llm_fingerprint is not None and (found := fingerprint(llm)) is not None:
-        if found != config.llm_fingerprint:
+            kwargs = {**kwargs, **loading}
+        config = copy.deepcopy(config)
+        for key in set(kwargs) & fields:
+            setattr(config, key, kwargs.pop(key))
+        if dtype not in (None, "auto"):
+            config.llm_dtype = _dtype_name(dtype)
+        config.validate()
+        if config._attn_implementation is not None:  # where AutoModel has put what it was asked for
+            kwargs.setdefault("attn_implementation", config._attn_implementation)
+        if config.save_base_weights or path is None:
+            if "quantization_config" in kwargs:
+                raise ValueError(
+                    "quantization_config is given for a self-contained checkpoint, where it would quantise more than "
+                    "the LLM. Quantise the LLM of a checkpoint that names its base."
+                )
+            if path is not None:
+                hub["use_safetensors"] = True  # nothing is unpickled, whatever else lies there
+            model, info = super().from_pretrained(
+                path, *model_args, config=config, output_loading_info=True, **{**kwargs, **hub}
+            )
+            if info["missing_keys"]:
+                raise OSError(f"The checkpoint {path!r} lacks {some(sorted(info['missing_keys']))}.")
+            if info["unexpected_keys"] and model.base_model is not model:  # the body alone leaves out the head
+                raise OSError(
+                    f"The checkpoint {path!r} holds tensors that its configuration has no place for: "
+                    f"{some(sorted(info['unexpected_keys']))}."
+                )
+            freeze_llm(model.base_model.llm)
+        else:
+            llm_arguments = {key: value for key, value in kwargs.items() if key not in _NOT_OF_THE_LLM}
+            _refuse_unknown(llm_arguments)
+            llm = load_llm(config, **llm_arguments)
+            with torch.device("meta"):  # what is trained comes from the file: nothing to allocate or draw before
+                model = cls(config, llm=llm)
+            load_trained(model, path, **hub)
+            _move_beside_llm(model)
+            info = {"missing_keys": set(), "unexpected_keys": set(), "mismatched_keys": set(), "error_msgs": []}
+        check_constants(model)
+        model.name_or_path = str(path)
+        model.eval()
+        return (model, info) if output_loading_info else model
+
+    @classmethod
+    def _refuse_others(cls, path: Any, hub: dict[str, Any]) -> None:
+        found, _ = cls.config_class.get_config_dict(path, **hub)
+        if found.get("model_type") != cls.config_class.model_type:
             raise ValueError(
-                f"The weights of {name!r} (fingerprint {found}) are not those of the LLM this checkpoint was "
-                f"trained on (fingerprint {config.llm_fingerprint}), although the shapes agree: its LoRA "
-                "weights would mean nothing there. Point llm_name_or_path to the right LLM, or pass "
-                "llm_fingerprint=None if you know better."
+                f"{str(path)!r} holds a model of type {found.get('model_type')!r}, not an AU-LLM checkpoint. To "
+                "build one around it, use AULLMForAUDetection.from_base_llm."
             )
-    return llm
 
+    def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> None:
+        """Write what was trained, with the configuration and, for the detector, the code that loads it anywhere."""
+        if "max_shard_size" in kwargs and not self.config.save_base_weights:
+            raise ValueError(f"max_shard_size is {kwargs['max_shard_size']!r}; what was trained is always one file.")
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        if is_main_process and self._auto_class is not None:
+            from .pipeline_aullm import AUDetectionPipeline
 
-def check_same_llm(wanted: PreTrainedConfig, found: PreTrainedConfig, name: str) -> None:
-    """A ValueError that names every field in which the LLM at hand is not the one the checkpoint was made for."""
-    wanted_fields, found_fields = _identity(wanted), _identity(found)
-    differences = [
-        f"{field} is {found_fields.get(field)!r} there and {wanted_fields.get(field)!r} here"
-        for field in sorted(set(wanted_fields) | set(found_fields))
-        if wanted_fields.get(field) != found_fields.get(field)
-    ]
-    if differences:
-        raise ValueError(f"This checkpoint was made for another LLM than {name!r}: " + "; ".join(differences) + ".")
+            custom_object_save(AUDetectionPipeline, save_directory)
 
+    def merge_and_export(self, save_directory: Any, **kwargs: Any) -> None:
+        """Write a self-contained checkpoint: adapters merged into the LLM, the LLM inside. It loads the same way.
 
-def _identity(config: PreTrainedConfig) -> dict[str, Any]:
-    return {field: value for field, value in config.to_dict().items() if field not in _NOT_IDENTITY}
+        Args:
+            save_directory: the folder to write; the model stays as it is.
+            **kwargs: as for `save_pretrained`.
 
+        Example:
 
-def fingerprint(llm: PreTrainedModel) -> str | None:
-    """A short hash of a few values of every weight, the same whether they are held in float32 or bfloat16.
+        ```python
+        >>> from aullm_hf import AULLMForAUDetection, build_tiny_llm, AULLMConfig
 
-    None where they cannot be told: rounded to float16, quantised, or left on disk.
-    """
-    quantized = getattr(llm, "hf_quantizer", None) is not None
-    if quantized or llm.dtype == torch.float16 or any(weight.is_meta for weight in llm.parameters()):
-        return None
-    digest = hashlib.sha256()
-    for name, weight in sorted(llm.named_parameters()):
-        if "lora_" not in name:
-            sample = weight.detach().flatten()[:16].to("cpu", torch.bfloat16).view(torch.int16)
-            digest.update(sample.numpy().tobytes())
-    return digest.hexdigest()[:16]
+        >>> model = AULLMForAUDetection.from_base_llm(AULLMConfig(aus=[1, 2]), build_tiny_llm("tiny-llm"))
+        >>> model.merge_and_export("merged")
+        >>> AULLMForAUDetection.from_pretrained("merged").config.save_base_weights
+        True
 
-
-# -------------------------------------------------------------------- adapters
-
-
-def inject_lora(llm: PreTrainedModel, lora: dict[str, Any]) -> None:
-    """Put peft's LoRA layers into the LLM, in float32 whatever the LLM's dtype."""
-    try:
-        inject_adapter_in_model(LoraConfig(**lora), llm, adapter_name=ADAPTER)
-    except ValueError as error:
-        if "target modules" not in str(error).lower():
-            raise
-        linear = sorted({name.split(".")[-1] for name, module in llm.named_modules() if isinstance(module, nn.Linear)})
-        raise ValueError(
-            f"lora['target_modules'] is {lora['target_modules']!r}, which this LLM has not; it has "
-            f"{', '.join(linear)}."
-        ) from error
-    targets = lora["target_modules"]
-    adapted = [name for name, module in llm.named_modules() if isinstance(module, LoraLayer)]
-    for target in targets if isinstance(targets, list) else []:
-        if not any(f".{name}".endswith(f".{target}") for name in adapted):
-            raise ValueError(f"lora['target_modules'] holds {target!r}, which matches no layer of this LLM.")
-    for name, parameter in llm.named_parameters():
-        if "lora_" in name:
-            parameter.data = parameter.data.float()
-    for module in llm.modules():
-        if isinstance(module, LoraLayer) and lora.get("lora_dropout"):
-            module.lora_dropout[ADAPTER] = PairedDropout(lora["lora_dropout"])
-
-
-def reset_lora(llm: nn.Module) -> None:
-    """As peft means it: A random, B zero, so that a fresh adapter changes nothing."""
-    for module in llm.modules():
-        if isinstance(module, LoraLayer):
-            module.reset_lora_parameters(ADAPTER, True)
-
-
-def freeze_llm(llm: nn.Module) -> None:
-    """Only the adapters of the LLM are trained. Loading resets this, so it is called after every load."""
-    for name, parameter in llm.named_parameters():
-        parameter.requires_grad_("lora_" in name)
+        ```
+        """
+        config = copy.deepcopy(self.config)
+        config.lora, config.save_base_weights = None, True
+        if os.path.isdir(config.llm_name_or_path or ""):  # nobody else has that folder, nor needs it
+            config.llm_name_or_path = os.path.basename(os.path.abspath(config.llm_name_or_path))
+        state = merged_state(self)
+        with torch.device("meta"):
+            merged = type(self)(config)
+        merged.load_state_dict(state, assign=True)
+        merged.save_pretrained(save_directory, **kwargs)
 
 
 # -------------------------------------------------------------------- trained weights
@@ -223,11 +278,11 @@ def load_trained(model: PreTrainedModel, path: str, **hub: Any) -> None:
     own = model.state_dict()
     wanted = trained_keys(model)
     if missing := sorted(wanted - set(weights)):
-        raise OSError(f"The checkpoint {path!r} lacks {len(missing)} trained tensors: {_some(missing)}.")
+        raise OSError(f"The checkpoint {path!r} lacks {len(missing)} trained tensors: {some(missing)}.")
     if unknown := sorted(set(weights) - wanted):
         raise OSError(
             f"The checkpoint {path!r} holds {len(unknown)} tensors that its configuration has no place for: "
-            f"{_some(unknown)}."
+            f"{some(unknown)}."
         )
     for key, value in weights.items():
         if value.is_floating_point():
@@ -237,62 +292,79 @@ def load_trained(model: PreTrainedModel, path: str, **hub: Any) -> None:
                 f"The checkpoint {path!r} holds {key} of shape {tuple(value.shape)}, its configuration asks for "
                 f"{tuple(own[key].shape)}."
             )
-    text_ids = "prompt.text_ids" if model.base_model is model else f"{model.base_model_prefix}.prompt.text_ids"
-    segments = [segment for segment in model.config.prompt_segments if isinstance(segment, list)]
-    if weights[text_ids].tolist() != [token for segment in segments for token in segment]:
-        raise ValueError(
-            f"prompt_segments of the configuration are not those the checkpoint {path!r} was trained with. A trained "
-            "model keeps its prompt; make a fresh one for another."
-        )
     model.load_state_dict(weights, strict=False, assign=own[next(iter(wanted))].is_meta)
-    check_prior(model)
 
 
-def check_prior(model: PreTrainedModel) -> None:
-    """The configuration of a loaded model must name the relations that its graph was trained with."""
-    graph, config = model.base_model.graph, model.config
-    if graph is not None and not torch.equal(graph.prior.cpu(), prior_mask(config.prior_edges, config.aus)):
+def check_constants(model: PreTrainedModel) -> None:
+    """Refuse a configuration whose prompt or relations are not those that the loaded weights were trained with."""
+    body, config = model.base_model, model.config
+    text = [token for segment in config.prompt_segments if isinstance(segment, list) for token in segment]
+    if body.prompt.text_ids.tolist() != text:
+        raise ValueError(
+            "prompt_segments of the configuration are not those the checkpoint was trained with. A trained model "
+            "keeps its prompt; make a fresh one for another."
+        )
+    if body.graph is not None and not torch.equal(body.graph.prior.cpu(), prior_mask(config.prior_edges, config.aus)):
         raise ValueError(
             "prior_edges of the configuration are not those that the checkpoint's graph was trained with. Load it "
             "with its own, then replace them: model.set_prior(edges)."
         )
 
 
-def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The model's tensors with every adapter added into the layer it adapts, under that layer's plain name."""
-    if getattr(model.base_model.llm, "hf_quantizer", None) is not None:
-        raise ValueError(
-            "The LLM is quantised, so nothing exact can be merged into it. Load it unquantised, then export."
-        )
-    adapted = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-    merged: dict[str, torch.Tensor] = {}
-    for key, value in model.state_dict().items():
-        owner = next((name for name in adapted if key.startswith(f"{name}.")), None)
-        if owner is None:
-            merged[key] = value
-        elif key == f"{owner}.base_layer.weight":
-            delta = adapted[owner].get_delta_weight(ADAPTER)
-            merged[f"{owner}.weight"] = (value.float() + delta.float()).to(value.dtype)
-        elif key.startswith(f"{owner}.base_layer."):
-            merged[key.replace(".base_layer.", ".")] = value
-    return merged
+# -------------------------------------------------------------------- fresh weights
 
 
-def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+@contextmanager
+def seeded_start(model: PreTrainedModel, seed: int) -> Iterator[None]:
+    """Inside, weights are drawn from `seed` alone, on the CPU: an accelerator draws other numbers from the same seed.
+
+    Trained parameters that lie elsewhere are replaced while it lasts, and filled with what was drawn at its end.
+    """
+    check_seed("seed", seed)
+    elsewhere = [
+        (module, name, parameter)
+        for module in model.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.requires_grad and parameter.device.type != "cpu"
+    ]
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.no_grad():
+        torch.manual_seed(seed)
+        for module, name, parameter in elsewhere:
+            module.register_parameter(name, nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype)))
+        try:
+            yield
+            for module, name, parameter in elsewhere:
+                parameter.copy_(module.get_parameter(name))
+        finally:
+            for module, name, parameter in elsewhere:
+                module.register_parameter(name, parameter)
 
 
-__all__ = [
-    "check_prior",
-    "fingerprint",
-    "freeze_llm",
-    "frozen_keys",
-    "inject_lora",
-    "llm_config_of",
-    "load_llm",
-    "load_trained",
-    "merged_state",
-    "pinned_revision",
-    "reset_lora",
-    "trained_keys",
-]
+def _move_beside_llm(model: PreTrainedModel) -> None:
+    """Put everything that is not the LLM on the device where the LLM takes its input."""
+    body = model.base_model
+    embeddings = body.llm.get_input_embeddings()
+    device = embeddings.weight.device
+    if device.type == "meta":  # offloaded: accelerate's hook says where it runs
+        device = embeddings._hf_hook.execution_device
+    for module in (model, body):
+        for child in module.children():
+            if child not in (body, body.llm):
+                child.to(device)
+
+
+def _refuse_unknown(arguments: dict[str, Any]) -> None:
+    for key in arguments:
+        if key not in (*HUB_ARGUMENTS, *LLM_ARGUMENTS):
+            raise TypeError(
+                f"'{key}' is neither a field of AULLMConfig nor an argument of the loader "
+                f"({', '.join((*LLM_ARGUMENTS, *HUB_ARGUMENTS))}, dtype, config, revision, subfolder)."
+            )
+
+
+def _dtype_name(dtype: str | torch.dtype | None) -> str | None:
+    return None if dtype in (None, "auto") else str(dtype).removeprefix("torch.")
+
+
+__all__ = ["CheckpointMixin", "frozen_keys", "load_trained", "seeded_start", "trained_keys"]

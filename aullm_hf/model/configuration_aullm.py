@@ -182,20 +182,7 @@ class AULLMConfig(AUDetectorConfig):
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2", init_kwargs=PUBLISHED_LLM)
     }
     # What the Trainer leaves out of its predictions: everything but the logits.
-    keys_to_ignore_at_inference = [
-        "hidden_states",
-        "attentions",
-        "tokens",
-        "channel_attention",
-        "mid_map",
-        "evidence_gates",
-        "content_attention",
-        "au_attention",
-        "relation_strengths",
-        "aux_logits",
-        "evidence_logits",
-        "loss_parts",
-    ]
+    keys_to_ignore_at_inference = ["hidden_states", "attentions", "evidence", "loss_parts"]
 
     # Backbone
     se_reduction: int = setting(16, "reduction of the squeeze-and-excitation over the channels", 1, 1 << 16)

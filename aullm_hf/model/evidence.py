@@ -4,15 +4,43 @@ A cell is one position of F_mid in time and space. `pixel_map` says which pixels
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional, init
+from transformers.utils import ModelOutput
 
 from .configuration_aullm import AULLMConfig
 
 HALF_OPEN, SLOPE = math.log(2.0), 4.0  # a fresh gate is half open at twice the clip's noise
 MEAN_MOMENTUM = 0.1  # of the running mean of F_mid, as batch norm's
+
+
+@dataclass
+class EvidenceOutput(ModelOutput):
+    """What a prediction rests on, as far as the model has it. `pixel_map` lines maps up with the pixels.
+
+    tokens (B, slots, d): the projector's, and before it the graph's.
+    channel_attention (B, T-2, C): of the 3D-CNN, for each time step.
+    mid_map (B, C, T', H', W'): F_mid as the gate left it.
+    gates (B, T', H', W'): of F_mid's cells, in (0, 1).
+    content_attention (B, T', H', W'): of the projector to the cells; sums to 1.
+    au_attention (B, n_AU, T', H', W'): of each AU's node to the cells; sums to 1.
+    relation_strengths (B, n_AU, n_AU, relations): of each node to the others; rows sum to 1.
+    aux_logits (B, n_AU): of each node, after it has heard the others.
+    evidence_logits (B, n_AU): of each AU's own evidence alone.
+    """
+
+    tokens: torch.Tensor | None = None
+    channel_attention: torch.Tensor | None = None
+    mid_map: torch.Tensor | None = None
+    gates: torch.Tensor | None = None
+    content_attention: torch.Tensor | None = None
+    au_attention: torch.Tensor | None = None
+    relation_strengths: torch.Tensor | None = None
+    aux_logits: torch.Tensor | None = None
+    evidence_logits: torch.Tensor | None = None
 
 
 class EvidenceGate(nn.Module):
@@ -106,4 +134,4 @@ def pixel_map(cells: torch.Tensor, image_size: int) -> torch.Tensor:
     return cells
 
 
-__all__ = ["EvidenceCells", "EvidenceGate", "pixel_map", "typical"]
+__all__ = ["EvidenceCells", "EvidenceGate", "EvidenceOutput", "pixel_map", "typical"]

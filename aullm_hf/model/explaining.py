@@ -1,4 +1,4 @@
-"""Why: where the evidence for each AU lies, whom it heard, and what would be predicted without either.
+"""Why: where the evidence for each AU lies, what other AUs added to it, and what would be predicted without either.
 
 Evidence is what the model has: the attention of the AU's own node (R-AUGNN), the evidence gate (MGE-EFP or CCR), or,
 where it has neither, Grad-CAM on F_mid (Selvaraju et al., 2017). The counterfactuals are answers of the model, not of
@@ -12,19 +12,19 @@ from typing import Any
 
 import torch
 
-from .arguments import shown
-from .evidence import pixel_map, typical
+from .arguments import check_pixel_values, shown
+from .evidence import EvidenceOutput, pixel_map, typical
 from .graph import RELATIONS
 
 
 @dataclass
 class Neighbour:
-    """What one AU heard of another."""
+    """What one AU's node got from another's."""
 
     au: str
     relation: str  # "co-occurring", "opposing", or both joined by " and "
-    strength: float  # its share of the listener's attention
-    effect: float  # how far the listener's probability falls without the edge; above 0: the neighbour raised it
+    strength: float  # its share of the node's attention
+    effect: float  # how far the probability falls without the edge; above 0: the neighbour raised it
 
 
 @dataclass
@@ -51,22 +51,8 @@ class ClipExplanation:
     evidence: list[AUEvidence]
     gate: torch.Tensor | None  # (T', H', W') in (0, 1)
     channel_attention: torch.Tensor  # (T-2, C)
-    strengths: torch.Tensor | None  # (n_AU, n_AU): how much the row's AU heard the column's; rows sum to 1
+    strengths: torch.Tensor | None  # (n_AU, n_AU): attention of the row's AU to the column's; rows sum to 1
     relations: list[tuple[str, str, str]]  # the prior: two AUs and their relation
-
-
-def explain(model: Any, pixel_values: torch.Tensor, aus: str | Collection[str] = "active") -> list[ClipExplanation]:
-    """An explanation a clip; see `AULLMForAUDetection.explain`."""
-    wanted = _wanted(model, aus)
-    model.model.check_input(pixel_values)
-    modes = {module: module.training for module in model.modules()}
-    if any(modes.values()):
-        model.eval()
-    try:
-        return [_explain_clip(model, clip[None], wanted) for clip in pixel_values]
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def _wanted(model: Any, aus: str | Collection[str]) -> list[str] | str:
@@ -88,19 +74,20 @@ def _explain_clip(model: Any, pixel_values: torch.Tensor, wanted: list[str] | st
     config, body = model.config, model.model
     labels = config.labels
     with torch.no_grad():
-        f_mid, channel_attention = body.see(pixel_values)
-        gate = body.weigh(f_mid)
-        reading = body.read(f_mid, gate)
-        p = model.probabilities(model.classify(reading.last_hidden))[0]
+        f_mid, channel_attention = body.encode_frames(pixel_values)
+        gate = body.compute_gate(f_mid)
+        output = body.run_llm(f_mid, gate)
+        p = model.probabilities(model.classify(output.last_hidden_state))[0]
     active = [bool(p[i] >= config.thresholds[label]) for i, label in enumerate(labels)]
     if wanted == "active":
         chosen = [i for i, is_active in enumerate(active) if is_active] or [int(p.argmax())]
     else:
         chosen = [i for i, label in enumerate(labels) if wanted == "all" or label in wanted]
-    cells, method = _evidence(model, f_mid, gate, reading.graph, chosen)
+    evidence = output.evidence
+    cells, method = _locate(model, f_mid, evidence, chosen)
     edges = _edges(body.graph, chosen)
     falls = p[[*chosen, *(i for i, _ in edges)]] - _counterfactuals(model, f_mid, cells, chosen, edges)
-    strengths = None if reading.graph is None else reading.graph.strengths[0].sum(dim=-1)
+    strengths = None if body.graph is None else evidence.relation_strengths[0].sum(dim=-1)
     neighbours: dict[int, list[Neighbour]] = {i: [] for i in chosen}
     for (i, j), effect in zip(edges, falls[len(chosen) :].tolist(), strict=True):
         kinds = [kind for r, kind in enumerate(RELATIONS) if r and body.graph.prior[i, j, r]]
@@ -129,13 +116,14 @@ def _explain_clip(model: Any, pixel_values: torch.Tensor, wanted: list[str] | st
     )
 
 
-def _evidence(model, f_mid, gate, graph, chosen: list[int]) -> tuple[torch.Tensor, str]:
+def _locate(model, f_mid, evidence: EvidenceOutput, chosen: list[int]) -> tuple[torch.Tensor, str]:
     """Where the evidence of each chosen AU lies, (chosen, T', H', W'), and how that is known."""
-    if graph is not None:
-        cells, method = graph.attention[0, chosen], "attention"
-        cells = cells if gate is None else cells * gate  # a closed cell has nothing to give
-    elif gate is not None:
-        cells, method = gate.expand(len(chosen), -1, -1, -1), "gate"
+    gates = evidence.gates
+    if evidence.au_attention is not None:
+        cells, method = evidence.au_attention[0, chosen], "attention"
+        cells = cells if gates is None else cells * gates  # a closed cell has nothing to give
+    elif gates is not None:
+        cells, method = gates.expand(len(chosen), -1, -1, -1), "gate"
     else:
         cells, method = _grad_cam(model, f_mid, chosen), "grad-cam"
     total = cells.sum(dim=(1, 2, 3), keepdim=True)
@@ -146,37 +134,74 @@ def _evidence(model, f_mid, gate, graph, chosen: list[int]) -> tuple[torch.Tenso
 def _grad_cam(model, f_mid: torch.Tensor, chosen: list[int]) -> torch.Tensor:
     with torch.inference_mode(False), torch.enable_grad():
         f_mid = f_mid.detach().clone().requires_grad_()
-        logits = model.classify(model.model.read(f_mid).last_hidden)[0]
+        logits = model.classify(model.model.run_llm(f_mid).last_hidden_state)[0]
         slopes = torch.stack([torch.autograd.grad(logits[i], f_mid, retain_graph=True)[0][0] for i in chosen])
     weights = slopes.mean(dim=(3, 4), keepdim=True)  # (chosen, C, T', 1, 1)
     return (weights * f_mid.detach()).sum(dim=1).relu()
 
 
 def _edges(graph, chosen: list[int]) -> list[tuple[int, int]]:
-    """(listener, neighbour) of every edge into a chosen AU."""
+    """(AU, neighbour) of every edge into a chosen AU."""
     if graph is None:
         return []
-    heard = graph.prior[..., 1:].any(dim=-1)
-    return [(i, j) for i in chosen for j in heard[i].nonzero().flatten().tolist()]
+    joined = graph.prior[..., 1:].any(dim=-1)
+    return [(i, j) for i in chosen for j in joined[i].nonzero().flatten().tolist()]
 
 
 @torch.no_grad()
 def _counterfactuals(model, f_mid, cells, chosen, edges) -> torch.Tensor:
-    """Probabilities of the chosen AUs without their evidence, then of the listeners without an edge; one LLM pass."""
+    """Probabilities of the chosen AUs without their evidence, then without each edge; one LLM pass."""
     body, config = model.model, model.config
     count = max(round(config.ccr_cells * cells[0].numel()), 1)
     ranked = cells.flatten(1).topk(count, dim=1).indices
     gone = torch.zeros_like(cells.flatten(1), dtype=torch.bool).scatter_(1, ranked, True).view_as(cells)
     elsewhere = typical(f_mid.flatten(3))[..., None]  # (1, C, T', 1, 1)
     rows = torch.cat([torch.where(gone[:, None], elsewhere, f_mid), f_mid.expand(len(edges), -1, -1, -1, -1)])
-    gates = body.weigh(rows)  # anew: the pattern of the gate would tell what was there
+    gates = body.compute_gate(rows)  # anew: the pattern of the gate would tell what was there
     prior = None
     if body.graph is not None:
         whole = [body.graph.prior] * len(chosen)
-        prior = torch.stack([*whole, *(body.graph.without(i, j) for i, j in edges)])
-    p = model.probabilities(model.classify(body.read(rows, gates, prior=prior).last_hidden))
-    listeners = torch.tensor([*chosen, *(i for i, _ in edges)], device=p.device)
-    return p.gather(1, listeners[:, None]).squeeze(1)
+        prior = torch.stack([*whole, *(body.graph.prior_without(i, j) for i, j in edges)])
+    p = model.probabilities(model.classify(body.run_llm(rows, gates, prior=prior).last_hidden_state))
+    affected = torch.tensor([*chosen, *(i for i, _ in edges)], device=p.device)
+    return p.gather(1, affected[:, None]).squeeze(1)
 
 
-__all__ = ["AUEvidence", "ClipExplanation", "Neighbour", "explain", "pixel_map"]
+class ExplainMixin:
+    """`explain`, for the detector."""
+
+    def explain(self, pixel_values: torch.Tensor, aus: str | Collection[str] = "active") -> list[ClipExplanation]:
+        """Why each clip got its probabilities: where the evidence for each AU lies, which AUs its node attended to in
+        the graph, and how far its probability falls without the one or the other.
+
+        Args:
+            pixel_values: clips (B, T, 1, H, W), as AULLMVideoProcessor makes them.
+            aus: "active" (where none is, the likeliest), "all", or names such as ["AU4"].
+
+        Example:
+
+        ```python
+        >>> import torch
+        >>> from aullm_hf import AULLMConfig, AULLMForAUDetection, build_tiny_llm
+
+        >>> model = AULLMForAUDetection.from_base_llm(AULLMConfig(aus=[1, 4], graph=True), build_tiny_llm("tiny-llm"))
+        >>> (explanation,) = model.explain(torch.rand(1, 6, 1, 64, 64), aus=["AU4"])
+        >>> evidence = explanation.evidence[0]
+        >>> evidence.au, evidence.method, evidence.cells.shape, evidence.neighbours[0].au
+        ('AU4', 'attention', torch.Size([2, 9, 9]), 'AU1')
+
+        ```
+        """
+        wanted = _wanted(self, aus)
+        check_pixel_values(self.config, pixel_values)
+        modes = {module: module.training for module in self.modules()}
+        if any(modes.values()):
+            self.eval()
+        try:
+            return [_explain_clip(self, clip[None], wanted) for clip in pixel_values]
+        finally:
+            for module, training in modes.items():
+                module.training = training
+
+
+__all__ = ["AUEvidence", "ClipExplanation", "ExplainMixin", "Neighbour", "pixel_map"]

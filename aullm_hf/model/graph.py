@@ -1,7 +1,7 @@
 """R-AUGNN: a node for each AU, edges where FACS says that two AUs go together or exclude each other.
 
-Every AU gathers its own evidence from F_mid's cells, listens to its neighbours, and all of them together make the
-instruction token. The prior says who may listen to whom and in which relation; how much is learned.
+Every node gathers its AU's evidence from F_mid's cells and attends to its neighbours; all nodes together make the
+instruction token. The prior says which nodes may attend to which and in which relation; how much is learned.
 
 AULLM++ is known by its abstract: the design below is ours under its names.
 """
@@ -33,7 +33,7 @@ def prior_mask(edges: Sequence[Sequence], aus: Sequence[int]) -> torch.Tensor:
 
 
 class RelationLayer(nn.Module):
-    """Each node listens along its edges: attention over (neighbour, relation), then a small network of its own."""
+    """Attention of each node over its edges, (neighbour, relation), then a feed-forward network."""
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -41,7 +41,7 @@ class RelationLayer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)  # it would cancel in the softmax
-        self.value = nn.Linear(width, len(RELATIONS) * width)  # what a neighbour says depends on the relation
+        self.value = nn.Linear(width, len(RELATIONS) * width)  # a neighbour's message depends on the relation
         self.relation = nn.Parameter(torch.zeros(len(RELATIONS), width))  # added to the key
         self.out = nn.Linear(width, width)
         self.feed_norm = nn.LayerNorm(width)
@@ -55,10 +55,10 @@ class RelationLayer(nn.Module):
         """Nodes (B, n, w) and prior (n, n, R) or (B, n, n, R) -> nodes, strengths (B, n, n, R): each row sums to 1."""
         batch, n, width = nodes.shape
         heads, size = self.heads, width // self.heads
-        heard = self.norm(nodes)
-        query = self.query(heard).view(batch, n, heads, size)
-        key = self.key(heard).view(batch, n, heads, size)
-        value = self.value(heard).view(batch, n, len(RELATIONS), heads, size)
+        normed = self.norm(nodes)
+        query = self.query(normed).view(batch, n, heads, size)
+        key = self.key(normed).view(batch, n, heads, size)
+        value = self.value(normed).view(batch, n, len(RELATIONS), heads, size)
         scores = torch.einsum("bihe,bjhe->bhij", query, key)[..., None]
         scores = scores + torch.einsum("bihe,rhe->bhir", query, self.relation.view(-1, heads, size))[:, :, :, None]
         scores = (scores / math.sqrt(size)).masked_fill(~prior.unsqueeze(-4), -torch.inf)  # (B, heads, n, n, R)
@@ -69,18 +69,18 @@ class RelationLayer(nn.Module):
 
 
 @dataclass
-class GraphReading:
-    """What the graph made of the clips."""
+class RelationGraphOutput:
+    """Nodes, pooled and one by one."""
 
     token: torch.Tensor  # (B, d), the instruction token
-    logits: torch.Tensor  # (B, n_AU), each node's opinion when it has heard the others
-    evidence_logits: torch.Tensor  # (B, n_AU), what each AU's own evidence says alone
-    attention: torch.Tensor  # (B, n_AU, T', H', W'), where each AU looked; sums to 1
-    strengths: torch.Tensor  # (B, n_AU, n_AU, relations), how much the row's AU heard the column's; rows sum to 1
+    logits: torch.Tensor  # (B, n_AU), of each node after it has attended to the others
+    evidence_logits: torch.Tensor  # (B, n_AU), of each AU's own evidence alone
+    attention: torch.Tensor  # (B, n_AU, T', H', W'), of each AU to the cells; sums to 1
+    strengths: torch.Tensor  # (B, n_AU, n_AU, relations), attention of the row's node to the column's; rows sum to 1
 
 
 class RelationGraph(nn.Module):
-    """F_mid -> a node per AU -> rounds of listening -> the instruction token and auxiliary logits.
+    """F_mid -> a node per AU -> rounds of attention -> the instruction token and auxiliary logits.
 
     Each AU looks for something of its own in each cell. The score of a cell says how much of it is there; the softmax
     of the scores is where the AU looks, and their log-sum-exp, whose gradient is that same softmax, how much it found.
@@ -102,12 +102,12 @@ class RelationGraph(nn.Module):
         self.high = self.mix = None
         if config.uses_high:
             self.high = nn.Linear(config.high_dim, width)
-            self.mix = nn.Parameter(torch.zeros(nodes, width))  # what of F_high concerns whom
+            self.mix = nn.Parameter(torch.zeros(nodes, width))  # which part of F_high concerns which AU
         self.layers = nn.ModuleList(
             RelationLayer(width, config.graph_heads, config.graph_dropout) for _ in range(config.graph_layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Parameter(torch.zeros(nodes, width + 1))  # a row an AU: weights and bias of its own logit
+        self.head = nn.Parameter(torch.zeros(nodes, width + 1))  # one row per AU: weights and bias of its own logit
         self.readout = nn.Sequential(
             nn.Linear(2 * width, 4 * width),
             nn.GELU(),
@@ -120,14 +120,14 @@ class RelationGraph(nn.Module):
         init.normal_(self.embedding, std=0.3)
         init.normal_(self.found)
         init.ones_(self.scale)
-        init.constant_(self.shift, -1.0)  # an AU is rather absent
+        init.constant_(self.shift, -1.0)  # an AU is more often absent
         if self.mix is not None:
             init.normal_(self.mix)
         init.normal_(self.head, std=self.head.shape[1] ** -0.5)
 
     def forward(
         self, f_mid: torch.Tensor, f_high: torch.Tensor | None = None, prior: torch.Tensor | None = None
-    ) -> GraphReading:
+    ) -> RelationGraphOutput:
         """F_mid (B, C, T', H', W') as the gate left it, F_high (B, 256) where the model has it.
 
         `prior` (B, n, n, R) stands in for the graph's own.
@@ -142,14 +142,14 @@ class RelationGraph(nn.Module):
             nodes = nodes + self.high(f_high)[:, None] * self.mix
         strengths = []
         for layer in self.layers:
-            nodes, heard = layer(nodes, self.prior if prior is None else prior)
-            strengths.append(heard)
+            nodes, attended = layer(nodes, self.prior if prior is None else prior)
+            strengths.append(attended)
         nodes = self.norm(nodes)
         logits = (nodes * self.head[:, :-1]).sum(dim=-1) + self.head[:, -1]  # (B, n)
         # The token must tell which AUs were found: each AU's direction, as strongly as its node believes in it.
         believed = logits.sigmoid()[..., None] * self.found
         token = self.readout(torch.cat([nodes, believed], dim=-1).mean(dim=1))
-        return GraphReading(
+        return RelationGraphOutput(
             token=token,
             logits=logits,
             evidence_logits=amount.squeeze(-1) * self.scale + self.shift,
@@ -157,17 +157,17 @@ class RelationGraph(nn.Module):
             strengths=torch.stack(strengths).mean(dim=0),
         )
 
-    def without(self, listener: int, neighbour: int) -> torch.Tensor:
-        """The prior (n, n, R) with nothing that `listener` hears of `neighbour`."""
+    def prior_without(self, node: int, neighbour: int) -> torch.Tensor:
+        """The prior (n, n, R) without the edges from `neighbour` to `node`."""
         prior = self.prior.clone()
-        prior[listener, neighbour] = False
+        prior[node, neighbour] = False
         return prior
 
 
 __all__ = [
     "RELATIONS",
-    "GraphReading",
     "RelationGraph",
+    "RelationGraphOutput",
     "RelationLayer",
     "prior_mask",
 ]

@@ -3,7 +3,7 @@
 The text before the first per-clip slot is the same for every clip. With P tokens of it and S tokens a clip from the
 slot on, k clips are packed into one sequence [prefix | clip 1 | .. | clip k] under a tree mask: every clip sees the
 prefix and itself, at the positions it would have alone. The maths is the naive pass's, the tokens are far fewer. At
-inference the prefix's keys and values are kept from batch to batch as long as the weights stay the same.
+inference the prefix's keys and values are cached from batch to batch as long as the weights stay the same.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ from transformers import DynamicCache
 from .config_rules import slots_of
 from .configuration_aullm import SHARED_SLOTS, AULLMConfig
 from .dropout import share_noise
-from .reading_llm import read_llm
 
 # Attention under a dense mask runs at a fraction of the matrix rate of the linear layers: what one of its operations
 # costs, in theirs. It decides only how many clips share a sequence.
@@ -60,16 +59,16 @@ def compile_prompt(template: str, tokenizer: Any) -> list[list[int] | str]:
 
 
 @dataclass
-class LLMReading:
-    """What the LLM made of the batch: its last state a clip, and on request every layer's."""
+class PromptOutput:
+    """The LLM's last state for each clip, and on request those of every layer."""
 
-    last_hidden: torch.Tensor  # (B, d)
+    last_hidden_state: torch.Tensor  # (B, d)
     hidden_states: tuple[torch.Tensor, ...] | None = None  # each (B, P + S, d)
     attentions: tuple[torch.Tensor, ...] | None = None  # each (B, heads, P + S, P + S)
 
 
 @dataclass
-class _KeptPrefix:
+class _CachedPrefix:
     """The prefix's keys and values, and the state of the weights they were computed with."""
 
     weights: tuple
@@ -92,16 +91,13 @@ class Prompt(nn.Module):
         self.token_norm = config.token_norm
         text = [token for segment in self.segments if isinstance(segment, list) for token in segment]
         self.register_buffer("text_ids", torch.tensor(text, dtype=torch.long))
-        # Only text is worth keeping: a shared slot's tokens are trained.
-        self.may_keep_prefix = not any(
-            segment in SHARED_SLOTS for segment in self.segments if isinstance(segment, str)
-        )
-        self.read = read_llm  # or whoever else asks the LLM, such as for several models at once
-        self._kept: _KeptPrefix | None = None
+        # Only text is worth caching: a shared slot's tokens are trained.
+        self.prefix_is_text = not any(segment in SHARED_SLOTS for segment in self.segments if isinstance(segment, str))
+        self._cached: _CachedPrefix | None = None
         self._paired = False  # whether the adapters' dropout was told to share its noise
 
     def train(self, mode: bool = True) -> "Prompt":
-        self._kept = None  # the weights are about to change, or have: fused optimizers leave no other trace
+        self._cached = None  # the weights are about to change, or have: fused optimizers leave no other trace
         return super().train(mode)
 
     # ---------------------------------------------------------------- embeddings
@@ -142,7 +138,7 @@ class Prompt(nn.Module):
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         owner: torch.Tensor | None = None,
-    ) -> LLMReading:
+    ) -> PromptOutput:
         """`owner` (B), where given, says with which clip each clip shares the noise of the adapters' dropout."""
         if output_attentions and llm.config._attn_implementation != "eager":
             raise ValueError(
@@ -150,7 +146,7 @@ class Prompt(nn.Module):
                 "forms them; only 'eager' does. Load with attn_implementation='eager'."
             )
         if torch.is_grad_enabled():
-            self._kept = None
+            self._cached = None
         prefix, tail = self.embed(llm, slots)
         wants_all = output_hidden_states or output_attentions
         if tail is None:  # every clip reads the same: once is enough
@@ -167,21 +163,21 @@ class Prompt(nn.Module):
             wanted = _wanted(output_hidden_states, output_attentions)
             out = llm(inputs_embeds=embeds, use_cache=False, **wanted)
             last = out.last_hidden_state[:, -1].contiguous()
-            return LLMReading(last.expand(batch_size, -1), *_per_layer(out, batch_size))
+            return PromptOutput(last.expand(batch_size, -1), *_per_layer(out, batch_size))
         if k == 1:
             ends = torch.arange(1, len(embeds) + 1, device=embeds.device) * embeds.shape[1] - 1
-            return LLMReading(self.read(llm, embeds, ends, use_cache=False).expand(batch_size, -1))
-        return LLMReading(self._packed(llm, prefix, tail, k))
+            return PromptOutput(_last_states(llm, embeds, ends, use_cache=False).expand(batch_size, -1))
+        return PromptOutput(self._packed(llm, prefix, tail, k))
 
     def _packed(self, llm: nn.Module, prefix: torch.Tensor, tail: torch.Tensor, k: int) -> torch.Tensor:
         """Packed pass of (P, d) and (B, S, d): k clips a sequence -> (B, d)."""
         clips, per_clip, width = tail.shape
         sequences = -(-clips // k)
-        if spare := sequences * k - clips:  # the last sequence is filled with clips nobody reads
+        if spare := sequences * k - clips:  # the last sequence is filled with clips that are not read
             tail = torch.cat([tail, tail.new_zeros(spare, per_clip, width)])
         packed = tail.reshape(sequences, k * per_clip, width)
-        keep_prefix = self.may_keep_prefix and not (self.training or llm.training or torch.is_grad_enabled())
-        cache = self._prefix_cache(llm, prefix, sequences) if keep_prefix else None
+        use_cache = self.prefix_is_text and not (self.training or llm.training or torch.is_grad_enabled())
+        cache = self._prefix_cache(llm, prefix, sequences) if use_cache else None
         if cache is None:
             packed = torch.cat([prefix[None].expand(sequences, -1, -1), packed], dim=1)
         position = torch.arange(per_clip, device=packed.device).repeat(k) + len(prefix)  # clips start where one would
@@ -191,7 +187,7 @@ class Prompt(nn.Module):
         length = packed.shape[1]
         ends = torch.arange(clips, device=packed.device)
         ends = ends // k * length + (length - k * per_clip) + (ends % k + 1) * per_clip - 1  # where each clip ends
-        return self.read(
+        return _last_states(
             llm,
             packed,
             ends,
@@ -215,23 +211,29 @@ class Prompt(nn.Module):
             return min(self.clips_per_sequence, clips)
         return cheapest_packing(clips, prefix, per_clip, _linear_per_token(llm), _attention_per_pair(llm))
 
-    # ---------------------------------------------------------------- the kept prefix
+    # ---------------------------------------------------------------- the cached prefix
 
     def _prefix_cache(self, llm: nn.Module, prefix: torch.Tensor, sequences: int) -> DynamicCache:
         """A cache that holds the prefix for every sequence; computed once per state of the weights."""
         state = _state_of(llm, prefix)
-        kept = self._kept  # read once: other threads may replace it
-        if kept is None or kept.weights != state:
+        cached = self._cached  # read once: other threads may replace it
+        if cached is None or cached.weights != state:
             out = llm(inputs_embeds=prefix[None], use_cache=True, past_key_values=DynamicCache())
-            kept = _KeptPrefix(state, [(layer.keys, layer.values) for layer in out.past_key_values.layers])
-            self._kept = kept
+            cached = _CachedPrefix(state, [(layer.keys, layer.values) for layer in out.past_key_values.layers])
+            self._cached = cached
         cache = DynamicCache()
-        for index, (keys, values) in enumerate(kept.layers):
+        for index, (keys, values) in enumerate(cached.layers):
             cache.update(keys.expand(sequences, -1, -1, -1), values.expand(sequences, -1, -1, -1), index)
         return cache
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_kept": None}  # a copy of the model finds its own
+        return {**self.__dict__, "_cached": None}  # a copy of the model finds its own
+
+
+def _last_states(llm: nn.Module, embeds: torch.Tensor, rows: torch.Tensor, **inputs: Any) -> torch.Tensor:
+    """The LLM's last states (n, d) of `rows` (n): positions in (sequences, length), flattened."""
+    hidden = llm(inputs_embeds=embeds, **inputs).last_hidden_state
+    return hidden.flatten(0, 1)[rows.to(hidden.device)]  # a copy: strided inputs of a bfloat16 layer are slow on CPUs
 
 
 def tree_mask(prefix: int, per_clip: int, clips: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -316,4 +318,4 @@ def _per_layer(out: Any, batch_size: int) -> tuple[tuple[torch.Tensor, ...] | No
     return for_each_clip(getattr(out, "hidden_states", None)), for_each_clip(getattr(out, "attentions", None))
 
 
-__all__ = ["LLMReading", "Prompt", "cheapest_packing", "compile_prompt", "token_owners", "tree_mask"]
+__all__ = ["Prompt", "PromptOutput", "cheapest_packing", "compile_prompt", "token_owners", "tree_mask"]

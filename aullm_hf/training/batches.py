@@ -219,8 +219,8 @@ class Views:
         self.clips = clips
         begun, seen = time.perf_counter(), []
         for start, length in zip(clips.starts, clips.lengths, strict=False):
-            chosen = processor.choose(length - 1)
-            seen.append(processor.see(clips.frames[start + (0 * chosen if only_onset else chosen)]))
+            chosen = processor.frame_indices(length - 1)
+            seen.append(processor.view_of(clips.frames[start + (0 * chosen if only_onset else chosen)]))
         self.seconds_per_clip = (time.perf_counter() - begun) / len(seen)
         self.seen = sent(torch.stack(seen), torch.device(device))  # (n, ..)
         self.labels = sent(torch.from_numpy(clips.labels), self.seen.device)

@@ -15,7 +15,7 @@ from ..data.published.counts import PUBLISHED_COUNTS
 from ..data.synthetic.domains import DOMAINS
 from ..data.synthetic.plans import synthetic_plans
 from ..model import AULLMForAUDetection
-from ..model.checkpointing import llm_config_of
+from ..model.base_llm import llm_config_of
 from ..tiny_llm import build_tiny_llm
 from .data import SYNTHETIC, as_config_errors, aus_of_run, load_run_data, needs_root, synthetic_arguments
 from .fold import Job

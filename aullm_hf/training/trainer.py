@@ -29,11 +29,6 @@ SCHEDULER, SCALER = "scheduler.safetensors", "scaler.safetensors"
 RANDOM = "random_{}.safetensors"  # of the process with this index
 
 
-def trained_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """What the optimizer sees, by name."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-
-
 class FoldTrainer(Trainer):
     """Trains `rows` of the clips; everything random follows from (seed, name, step), so nothing is lost by a kill."""
 
@@ -126,7 +121,7 @@ class FoldTrainer(Trainer):
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            trained = trained_parameters(self.model)
+            trained = self.model.trained_parameters()
             if self.args.adam_with_l2:
                 self.optimizer = adam_with_l2(trained, self.args)
             else:

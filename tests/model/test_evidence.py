@@ -80,13 +80,15 @@ def test_pooling_at_every_granularity_is_the_mean_of_its_cells():
 def test_where_the_gate_is_shut_no_reader_sees_anything(projector):
     model = tiny_model(projector=projector, evidence_gate=True, graph=projector != "prompt")
     body = model.model
-    f_mid, other = (body.see(clips(2, seed=seed))[0] for seed in (0, 1))
+    f_mid, other = (body.encode_frames(clips(2, seed=seed))[0] for seed in (0, 1))
     gate = torch.ones(2, *model.config.mid_shape[1:])
     gate[:, :, 1] = 0
     mixed = torch.where(gate[:, None] > 0, f_mid, other)
     with torch.no_grad():
-        torch.testing.assert_close(body.read(f_mid, gate).last_hidden, body.read(mixed, gate).last_hidden)
-        assert not torch.allclose(body.read(f_mid).last_hidden, body.read(mixed).last_hidden, atol=1e-4)
+        gated = [body.run_llm(one, gate).last_hidden_state for one in (f_mid, mixed)]
+        plain = [body.run_llm(one).last_hidden_state for one in (f_mid, mixed)]
+    torch.testing.assert_close(*gated)
+    assert not torch.allclose(*plain, atol=1e-4)
 
 
 def test_the_multi_granularity_projector_is_small():

@@ -34,13 +34,13 @@ def test_an_explanation_says_what_the_model_says(kind):
     for row, clip in enumerate(explained):
         assert clip.labels == ["AU1", "AU2", "AU4", "AU12"] == [one.au for one in clip.evidence]
         torch.testing.assert_close(torch.tensor(list(clip.probabilities.values())), p[row], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(clip.channel_attention, out.channel_attention[row], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(clip.channel_attention, out.evidence.channel_attention[row], atol=1e-5, rtol=1e-5)
         for one in clip.evidence:
             assert one.method == method and one.cells.shape == model.config.mid_shape[1:]
             assert one.cells.min() >= 0 and one.cells.sum() == pytest.approx(1, abs=1e-4)
             assert one.active == (one.probability >= one.threshold) and one.probability == clip.probabilities[one.au]
-        if out.evidence_gates is not None:
-            torch.testing.assert_close(clip.gate, out.evidence_gates[row], atol=1e-5, rtol=1e-5)
+        if out.evidence.gates is not None:
+            torch.testing.assert_close(clip.gate, out.evidence.gates[row], atol=1e-5, rtol=1e-5)
         assert (clip.gate is None) == (not model.config.evidence_gate)
         assert (clip.strengths is None) == (not model.config.graph)
 
@@ -50,7 +50,7 @@ def test_the_counterfactual_is_the_answer_to_a_clip_that_holds_there_what_it_hol
     x = clips(1)
     body = model.model
     with torch.no_grad():
-        f_mid = body.see(x)[0]
+        f_mid = body.encode_frames(x)[0]
         elsewhere = f_mid.flatten(3).median(dim=3, keepdim=True).values.expand(-1, -1, -1, f_mid[0, 0, 0].numel())
         for index, one in enumerate(model.explain(x, "all")[0].evidence):
             count = round(model.config.ccr_cells * one.cells.numel())
@@ -59,8 +59,8 @@ def test_the_counterfactual_is_the_answer_to_a_clip_that_holds_there_what_it_hol
                 continue  # a tie: either cell would do
             changed = f_mid.clone()
             changed.flatten(2)[..., order[:count]] = elsewhere.flatten(2)[..., order[:count]]
-            reading = body.read(changed, body.weigh(changed))
-            without = model.probabilities(model.classify(reading.last_hidden))[0, index]
+            reading = body.run_llm(changed, body.compute_gate(changed))
+            without = model.probabilities(model.classify(reading.last_hidden_state))[0, index]
             assert one.counterfactual == pytest.approx(one.probability - without.item(), abs=1e-5)
 
 

@@ -99,26 +99,27 @@ def test_tuple_and_dictionary_agree_and_extras_come_only_on_request(fields):
         as_tuple = model(x, labels=labels(), return_dict=False)
         assert torch.equal(as_tuple[0], out.loss) and torch.equal(as_tuple[1], out.logits)
         full = model(x, output_evidence=True)
-    config = model.config
-    assert full.channel_attention.shape == (5, config.num_frames - 2, config.backbone_channels[1])
-    assert full.mid_map.shape == (5, *config.mid_shape)
+    config, evidence = model.config, full.evidence
+    assert evidence.channel_attention.shape == (5, config.num_frames - 2, config.backbone_channels[1])
+    assert evidence.mid_map.shape == (5, *config.mid_shape)
     if config.projector == "prompt":
-        assert full.tokens is None
+        assert evidence.tokens is None
     else:
-        assert full.tokens.shape == (5, len(config.token_slots), config.text_config.hidden_size)
+        assert evidence.tokens.shape == (5, len(config.token_slots), config.text_config.hidden_size)
     cells = config.mid_shape[1:]
-    gates, where, heard = full.evidence_gates, full.content_attention, full.relation_strengths
+    gates, where, heard = evidence.gates, evidence.content_attention, evidence.relation_strengths
     assert (gates is not None) == config.evidence_gate and (where is not None) == (config.projector == "mge")
     if gates is not None:
         assert gates.shape == (5, *cells) and gates.min() > 0 and gates.max() < 1
     if where is not None:
         torch.testing.assert_close(where.flatten(1).sum(dim=1), torch.ones(5))
         assert where.shape == (5, *cells)
-    assert (heard is not None) == config.graph == (full.au_attention is not None) == (full.aux_logits is not None)
+    for given in (heard, evidence.au_attention, evidence.aux_logits, evidence.evidence_logits):
+        assert (given is not None) == config.graph
     if config.graph:
-        assert full.au_attention.shape == (5, 3, *cells)
-        assert full.aux_logits.shape == full.evidence_logits.shape == (5, 3)
-        torch.testing.assert_close(full.au_attention.flatten(2).sum(dim=2), torch.ones(5, 3))
+        assert evidence.au_attention.shape == (5, 3, *cells)
+        assert evidence.aux_logits.shape == evidence.evidence_logits.shape == (5, 3)
+        torch.testing.assert_close(evidence.au_attention.flatten(2).sum(dim=2), torch.ones(5, 3))
         torch.testing.assert_close(heard.sum(dim=(2, 3)), torch.ones(5, 3))
     extras = set(type(full).__dataclass_fields__) - {"loss", "logits"}
     assert extras == set(config.keys_to_ignore_at_inference)

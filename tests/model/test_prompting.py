@@ -54,7 +54,7 @@ def test_logits_and_lora_gradients_equal_the_naive_pass(family, layout, attentio
     for k in (None, 1, 3, 7):
         set_packing(model, k)
         model.zero_grad()
-        shared = model.model.prompt(model.model.llm, {"visual": token}, 7).last_hidden
+        shared = model.model.prompt(model.model.llm, {"visual": token}, 7).last_hidden_state
         torch.testing.assert_close(shared, naive, atol=1e-5, rtol=1e-5)
         (shared * weight).sum().backward()
         for name, gradient in lora_gradients(model).items():
@@ -71,9 +71,9 @@ def test_the_kept_prefix_equals_the_naive_pass_and_follows_the_weights(family):
     def check():
         with torch.no_grad():
             naive = torch.stack([read_alone(model, {"visual": token}, clip) for clip in range(6)])
-            shared = model.model.prompt(model.model.llm, {"visual": token}, 6).last_hidden
+            shared = model.model.prompt(model.model.llm, {"visual": token}, 6).last_hidden_state
         torch.testing.assert_close(shared, naive, atol=1e-5, rtol=1e-5)
-        return model.model.prompt._kept
+        return model.model.prompt._cached
 
     first = check()
     assert first is not None and check() is first, "the prefix is computed once for the same weights"
@@ -83,7 +83,7 @@ def test_the_kept_prefix_equals_the_naive_pass_and_follows_the_weights(family):
     assert second is not first
     model.load_state_dict({k: v + 0.01 for k, v in model.state_dict().items() if "lora_A" in k}, strict=False)
     assert check() is not second
-    assert copy.deepcopy(model).model.prompt._kept is None
+    assert copy.deepcopy(model).model.prompt._cached is None
 
 
 def test_the_prefix_is_not_kept_where_it_is_trained():
@@ -91,10 +91,10 @@ def test_the_prefix_is_not_kept_where_it_is_trained():
     set_packing(model, 3)
     with torch.no_grad():
         model(clips(3))
-    assert model.model.prompt._kept is None
+    assert model.model.prompt._cached is None
     model.eval()
     model(clips(3))  # with gradient
-    assert model.model.prompt._kept is None
+    assert model.model.prompt._cached is None
 
 
 @pytest.mark.parametrize("window", [3, 8, 40])
@@ -109,7 +109,7 @@ def test_sliding_windows_shorter_than_the_prompt_too(window):
         naive = torch.stack([read_alone(model, {"visual": token}, clip) for clip in range(6)])
         for k in (None, 1, 4):
             set_packing(model, k)
-            shared = model.model.prompt(model.model.llm, {"visual": token}, 6).last_hidden
+            shared = model.model.prompt(model.model.llm, {"visual": token}, 6).last_hidden_state
             torch.testing.assert_close(shared, naive, atol=1e-5, rtol=1e-5)
 
 
@@ -238,7 +238,7 @@ def test_threads_share_one_model():
     batches = [clips(4, seed=i) for i in range(8)]
     with torch.no_grad():
         expected = [model(batch).logits for batch in batches]
-    model.model.prompt._kept = None
+    model.model.prompt._cached = None
     found = [None] * 8
 
     def run(i):
@@ -346,7 +346,7 @@ def test_a_slot_may_stand_twice(template):
     token = torch.randn(3, 64) * 0.3
     with torch.no_grad():
         naive = torch.stack([read_alone(model, {"visual": token}, clip) for clip in range(3)])
-        shared = model.model.prompt(model.model.llm, {"visual": token}, 3).last_hidden
+        shared = model.model.prompt(model.model.llm, {"visual": token}, 3).last_hidden_state
     torch.testing.assert_close(shared, naive, atol=1e-5, rtol=1e-5)
 
 
@@ -361,7 +361,7 @@ def test_several_slots_with_text_between_and_after(family):
     naive = torch.stack([read_alone(model, slots, clip) for clip in range(5)])
     for k in (None, 1, 2, 5):
         prompt.clips_per_sequence = k
-        torch.testing.assert_close(prompt(llm, slots, 5).last_hidden, naive, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(prompt(llm, slots, 5).last_hidden_state, naive, atol=1e-5, rtol=1e-5)
 
 
 def test_attentions_that_are_never_formed_are_refused():

@@ -116,7 +116,7 @@ def test_the_formula_agrees_with_torchs_counter(layout, backward):
         if name == "reference":
             state = pair.reference.run_llm(token)
         else:
-            state = body.prompt(body.llm, {"visual": token}, 12).last_hidden
+            state = body.prompt(body.llm, {"visual": token}, 12).last_hidden_state
         if backward:
             state.sum().backward()
 
@@ -124,7 +124,7 @@ def test_the_formula_agrees_with_torchs_counter(layout, backward):
     assert count_flops(lambda: run("reference")) == llm_flops(text, 12, 17, head=True, **shared)
     sequences, length, _ = packed_tokens(pair.package, 12, cached=False)
     assert (sequences, length) == ((1, 28) if layout == "text first" else (12, 17))
-    assert count_flops(lambda: run("package")) == llm_flops(text, sequences, length, read=12, **shared)
+    assert count_flops(lambda: run("package")) == llm_flops(text, sequences, length, **shared)
 
 
 def test_the_formula_agrees_where_the_prompt_is_kept(pair):
@@ -138,7 +138,7 @@ def test_the_formula_agrees_where_the_prompt_is_kept(pair):
             seen.append(count_flops(lambda: body.prompt(body.llm, {"visual": token}, 12)))
     body.llm.set_attn_implementation("sdpa")
     sequences, length, cached = packed_tokens(pair.package, 12, cached=True)
-    assert seen[1] == llm_flops(text, sequences, length, cached=cached, rank=16, read=12)
+    assert seen[1] == llm_flops(text, sequences, length, cached=cached, rank=16)
     assert seen[0] > seen[1] and (sequences, length, cached) == (1, 12, 16)
 
 

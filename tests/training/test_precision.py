@@ -10,7 +10,7 @@ from aullm_hf.data import load_clips
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 from aullm_hf.training.batches import Batches, clips_of
 from aullm_hf.training.parsing import load_run_config
-from aullm_hf.training.trainer import FoldTrainer, trained_parameters
+from aullm_hf.training.trainer import FoldTrainer
 from support.tiny import tiny_config, tiny_llm
 from support.tiny_run import ROOT, tiny_yaml
 
@@ -49,7 +49,7 @@ def test_what_is_trained_is_float32_around_an_llm_in_bfloat16(tmp_path, autocast
 
     rounded = torch.bfloat16 if autocast else torch.float32
     assert seen == {"projector": rounded, "LLM": torch.bfloat16, "LoRA": rounded}
-    trained = trained_parameters(model)
+    trained = model.trained_parameters()
     assert {one.dtype for one in trained.values()} == {torch.float32}
     states = trainer.optimizer.optimizer.state.values()
     assert {moment.dtype for state in states for moment in state.values()} == {torch.float32}

@@ -16,7 +16,7 @@ from aullm_hf.model import AULLMVideoProcessor
 from aullm_hf.model.arguments import check_within
 from aullm_hf.training.batches import Batches, clips_of
 from aullm_hf.training.parsing import load_run_config
-from aullm_hf.training.trainer import FoldTrainer, trained_parameters
+from aullm_hf.training.trainer import FoldTrainer
 from support.tiny import tiny_model
 from support.tiny_run import tiny_yaml
 
@@ -105,7 +105,8 @@ def train(folder, clips, fields, *options, callbacks=()):
 )
 def test_nothing_is_asked_between_logged_steps(tmp_path, clips, monkeypatch, kind, options):
     fields, expected = MODELS[kind]
-    monkeypatch.setattr("aullm_hf.model.modeling_aullm.check_within", lambda *_: None)  # looks at values on CPUs alone
+    for module in ("arguments", "detector"):  # which look at values on CPUs alone
+        monkeypatch.setattr(f"aullm_hf.model.{module}.check_within", lambda *_: None)
     with Asked(monkeypatch) as asked:
         each = EachStep(asked)
         train(tmp_path, clips, fields, *options, callbacks=[each])
@@ -129,7 +130,7 @@ def test_the_optimizer_is_fused_and_has_what_is_trained_and_nothing_else(tmp_pat
         trainer = train(tmp_path, clips, {}, *options, "--max_steps", "1")
         optimizer = trainer.optimizer.optimizer  # in accelerate's wrapper
         held = {id(one) for group in optimizer.param_groups for one in group["params"]}
-        assert held == {id(one) for one in trained_parameters(trainer.model).values()}
+        assert held == {id(one) for one in trainer.model.trained_parameters().values()}
         assert len(held) < len(list(trainer.model.parameters()))
         assert all(group["fused"] for group in optimizer.param_groups)
         assert all(one.dtype == torch.float32 for group in optimizer.param_groups for one in group["params"])

@@ -61,13 +61,12 @@ def test_the_prior_is_that_of_the_folds_training_clips_and_of_no_others(run, con
 def test_rates_reach_the_modules(config):
     from aullm_hf.training.model import build_model
     from aullm_hf.training.optimizer import parameter_groups
-    from aullm_hf.training.trainer import trained_parameters
 
     settings = load_run_config(config, ["--graph_learning_rate", "0.02", "--projector_learning_rate", "0.03"])
     model = build_model(settings.model, AUS, config.parent / "rates", 1)
     rates = {}
-    for group in parameter_groups(trained_parameters(model), settings.training):
+    for group in parameter_groups(model.trained_parameters(), settings.training):
         rates |= {id(parameter): group["lr"] for parameter in group["params"]}
-    names = {name: rates[id(parameter)] for name, parameter in trained_parameters(model).items()}
+    names = {name: rates[id(parameter)] for name, parameter in model.trained_parameters().items()}
     assert {rate for name, rate in names.items() if name.startswith("model.graph.")} == {0.02}
     assert {rate for name, rate in names.items() if name.startswith(("model.projector.", "model.gate."))} == {0.03}

@@ -19,7 +19,6 @@ def llm_flops(
     *,
     cached: int = 0,
     rank: int = 0,
-    read: int | None = None,
     head: bool = False,
     backward: bool = False,
 ) -> int:
@@ -32,7 +31,6 @@ def llm_flops(
         sequences, length: the tokens that are run.
         cached: tokens of a cache that each sequence sees besides.
         rank: of the adapters on the query and value projections.
-        read: how many tokens pass through the last layer's MLP, where not all do.
         head: whether the language-model head is run, at every position.
         backward: whether the backward pass is counted too.
     """
@@ -43,10 +41,9 @@ def llm_flops(
     adapters = layers * rank * (width + queries + width + keys)
     pairs = sequences * length * (length + cached)
     attention = layers * 4 * queries * pairs
-    spared = 0 if read is None else 3 * width * config.intermediate_size * (tokens - read)
-    forward = 2 * ((frozen + adapters) * tokens - spared) + attention
+    forward = 2 * (frozen + adapters) * tokens + attention
     words = 2 * config.vocab_size * width * tokens if head else 0
-    backwards = 2 * ((frozen + 2 * adapters) * tokens - spared) + 2 * attention
+    backwards = 2 * (frozen + 2 * adapters) * tokens + 2 * attention
     return forward + words + (backwards if backward else 0)
 
 

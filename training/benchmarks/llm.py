@@ -5,8 +5,8 @@ r"""The LLM's pass: forward, forward and backward, and inference, by the referen
     python training/benchmark.py llm --shape 0.5b --dtype bfloat16 --batch 32 --prompt 4 16 64
     python training/benchmark.py llm --shape 0.5b --dtype bfloat16 --batch 32 --layout "visual first"
 
-`headless` (--headless) is between the two: the package's own pass (no head, no kept states, the last MLP for what is
-read alone), but the prompt once per clip. `rate` is the share of what a large matrix product reaches on this machine,
+`headless` (--headless) is between the two: the package's own pass (no head, no kept states), but the prompt once per
+clip. `rate` is the share of what a large matrix product reaches on this machine,
 which is measured first: the physical limit. A batch that would not fit is taken in parts by the reference; its row
 says so.
 """
@@ -58,7 +58,7 @@ def llm_row(pair: Pair, batch: int, phase: str, repeats: int, rate: float, headl
 
     def run_package(slot: torch.Tensor, k: int | None) -> torch.Tensor:
         body.prompt.clips_per_sequence = k
-        return body.prompt(body.llm, {"visual": slot}, len(slot)).last_hidden
+        return body.prompt(body.llm, {"visual": slot}, len(slot)).last_hidden_state
 
     def run(run_llm: Callable[[torch.Tensor], torch.Tensor], parts: int) -> None:
         for slot in token.chunk(parts):
@@ -80,7 +80,7 @@ def llm_row(pair: Pair, batch: int, phase: str, repeats: int, rate: float, headl
     backward = phase == "training"
     work = {
         "reference": llm_flops(text, batch, whole, rank=rank, head=True, backward=backward),
-        "package": llm_flops(text, sequences, length, cached=cached, rank=rank, read=batch, backward=backward),
+        "package": llm_flops(text, sequences, length, cached=cached, rank=rank, backward=backward),
     }
     return {
         "batch": batch,

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoTokenizer, TrainingArguments
 
-from aullm_hf.model.checkpointing import llm_config_of
+from aullm_hf.model.base_llm import llm_config_of
 from aullm_hf.model.prompting import compile_prompt
 from aullm_hf.tiny_llm import build_tiny_llm
 from aullm_hf.training.batches import clips_of

@@ -23,8 +23,8 @@ from torch.utils.data import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainingArguments
 
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
+from aullm_hf.model.adapters import freeze_llm, inject_lora
 from aullm_hf.model.backbone import HighLevelHead, SqueezeExcitation
-from aullm_hf.model.checkpointing import freeze_llm, inject_lora
 from aullm_hf.model.evidence import EvidenceGate
 from aullm_hf.model.led import TemporalFilter
 from aullm_hf.model.losses import configured_loss
