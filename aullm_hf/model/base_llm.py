@@ -11,6 +11,7 @@ from transformers.utils import logging
 
 from .arguments import some
 from .configuration_aullm import AULLMConfig
+from .local_llms import resolve_llm
 from .locating import check_location, hub_arguments
 
 _QUIET = threading.Lock()  # transformers' verbosity is global: one load at a time lowers it
@@ -37,8 +38,9 @@ def llm_config_of(name: str, revision: str | None, **hub: Any) -> PreTrainedConf
 
     It forgets where it lay, which would be written into every checkpoint. Code of a repository is never run.
     """
+    place = resolve_llm(name)
     try:
-        whole = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False, **hub)
+        whole = AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False, **hub)
     except (OSError, ValueError) as error:
         at = f" at revision {revision!r}" if revision else ""
         raise OSError(
@@ -72,14 +74,15 @@ def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:
         key: loading.pop(key) for key in ("token", "cache_dir", "local_files_only", "force_download") if key in loading
     }
     advice = " If the LLM is somewhere else here, pass llm_name_or_path='/path/to/it'."
-    check_location("llm_name_or_path", name, revision=revision, advice=advice, **hub_arguments(hub))
+    place = resolve_llm(name)
+    check_location("llm_name_or_path", place, revision=revision, advice=advice, **hub_arguments(hub))
     check_same_llm(config.text_config, llm_config_of(name, revision, **hub), name)
     with _QUIET:
         verbosity = logging.get_verbosity()
         logging.set_verbosity_error()  # an unused lm_head would be reported; what is really missing is raised below
         try:
             llm, info = AutoModel.from_pretrained(
-                name,
+                place,
                 revision=revision,
                 dtype=config.llm_dtype or "auto",
                 use_safetensors=True,

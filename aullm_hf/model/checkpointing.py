@@ -24,6 +24,7 @@ from .arguments import check_seed, check_text, shown, some
 from .base_llm import fingerprint, llm_config_of, load_llm, pinned_revision
 from .configuration_aullm import AULLMConfig
 from .graph import prior_mask
+from .local_llms import resolve_llm
 from .locating import check_location, hub_arguments
 from .prompting import compile_prompt
 
@@ -94,13 +95,14 @@ class CheckpointMixin:
         name, revision = base or config.llm_name_or_path, revision or config.llm_revision
         if name is None:
             raise ValueError("No base LLM: pass base='...' (a folder or a Hub name) or set config.llm_name_or_path.")
-        check_location("base" if base else "llm_name_or_path", name, revision=revision, **hub_arguments(hub))
+        place = resolve_llm(str(name))
+        check_location("base" if base else "llm_name_or_path", place, revision=revision, **hub_arguments(hub))
         config.llm_name_or_path = str(name)
         config.llm_revision = pinned_revision(str(name), revision, **hub)
         config.text_config = llm_config_of(str(name), config.llm_revision, **hub)
         config.llm_dtype = _dtype_name(dtype) or config.llm_dtype
         config.llm_fingerprint = None
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=config.llm_revision, trust_remote_code=False, **hub)
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=config.llm_revision, trust_remote_code=False, **hub)
         config.prompt_segments = compile_prompt(config.prompt_template, tokenizer)
         config.prompt_source = config.prompt_template
         config.validate()

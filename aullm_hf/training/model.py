@@ -8,10 +8,12 @@ from typing import Any
 import torch
 import yaml
 
+from .. import real_llm
 from ..baselines import ARCHITECTURES, BaselineConfig, BaselineForAUDetection, BaselineVideoProcessor
 from ..baselines.linear_svm import LinearSVM
 from ..hub_client import UNREACHABLE, be_patient
 from ..model import AULLMConfig, AULLMForAUDetection, AULLMVideoProcessor
+from ..model.local_llms import resolve_llm
 from ..model.locating import check_location
 from ..tiny_llm import build_tiny_llm
 from .checkpoints import is_sealed, replace_folder, seal
@@ -78,7 +80,8 @@ def check_llm(settings, **hub: Any) -> None:
         return
     be_patient()
     try:
-        check_location("llm_name_or_path", settings.llm_name_or_path, revision=settings.llm_revision, **hub)
+        place = resolve_llm(settings.llm_name_or_path)
+        check_location("llm_name_or_path", place, revision=settings.llm_revision, **hub)
     except (OSError, ValueError) as error:
         raise ConfigError(str(error)) from error
 
@@ -122,7 +125,8 @@ def base_llm_of(settings, model) -> dict | None:
     said = {"name": name, "revision": model.config.llm_revision}
     if is_tiny(settings):
         return said | {"licence": "none: random weights, made on the spot"}
-    return said | ({"licence": LICENCES[name]} if name in LICENCES else {})
+    licences = LICENCES | {real_llm.NAME: real_llm.LICENCE}
+    return said | ({"licence": licences[name]} if name in licences else {})
 
 
 def processor_of(config, training, face: dict | None) -> AULLMVideoProcessor:

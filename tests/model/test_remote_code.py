@@ -1,29 +1,19 @@
 """A stranger's view: a process with torch, transformers and peft, elsewhere, that cannot import this package."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from aullm_hf.model import AULLMVideoProcessor
+from support.stranger import run_as_stranger
 from support.tiny import SUBSETS, clips, tiny_model
 
 STRANGER = """
 import json, sys
 import numpy as np, torch
-
-try:
-    import aullm_hf
-except ImportError:
-    pass
-else:
-    raise SystemExit("the package can be imported: the test would prove nothing")
 
 import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForVideoClassification, AutoProcessor, pipeline
@@ -69,19 +59,6 @@ json.dump({"logits": logits.tolist(), "scores": many, "trained": len(model.train
 """
 
 
-@pytest.fixture(scope="module")
-def site_without_package(tmp_path_factory):
-    """The installed libraries without the path file that makes this package importable."""
-    import torch as anchor
-
-    site = Path(anchor.__file__).parents[1]
-    clean = tmp_path_factory.mktemp("site")
-    for entry in site.iterdir():
-        if "aullm" not in entry.name.lower() and entry.suffix != ".pth":
-            (clean / entry.name).symlink_to(entry)
-    return clean
-
-
 ALL_MODULES = SUBSETS["mge+graph+ccr"]
 
 
@@ -96,7 +73,7 @@ ALL_MODULES = SUBSETS["mge+graph+ccr"]
     ],
     ids=["saved", "copied", "merged", "AULLM++ copied", "AULLM++ merged"],
 )
-def test_a_saved_fold_loads_anywhere(way, fields, tmp_path, site_without_package):
+def test_a_saved_fold_loads_anywhere(way, fields, tmp_path):
     model = tiny_model(**fields)
     model.config.calibration["AU4"] = [1.5, -0.25]
     model.config.thresholds["AU4"] = 0.31
@@ -117,24 +94,7 @@ def test_a_saved_fold_loads_anywhere(way, fields, tmp_path, site_without_package
         logits = model(processor(list(frames))["pixel_values"]).logits
         expected = model.probabilities(logits)
 
-    script = tmp_path / "stranger.py"
-    script.write_text(STRANGER)
-    run_it = f"""
-import sys
-sys.path.insert(0, {str(site_without_package)!r})
-sys.argv = ["stranger", {str(path)!r}, {str(tmp_path)!r}]
-exec(open({str(script)!r}).read())
-"""
-    home = {"HF_HOME": str(tmp_path / "home"), "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", run_it],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        timeout=300,
-        env={"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", **home},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_as_stranger(STRANGER, tmp_path, path, tmp_path)
     found = json.loads((tmp_path / "out.json").read_text())
     torch.testing.assert_close(torch.tensor(found["logits"]), logits, atol=1e-6 if way != "merged" else 1e-5, rtol=0)
     assert found["aus"] == [1, 4, 12] and found["size"] == 32
