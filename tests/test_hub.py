@@ -120,8 +120,9 @@ def test_labels_go_only_with_a_statement_of_right(runs):
                 push(runs / "casme2", server, push_labels=True, right=statement)
         assert not server.requests
         push(runs / "casme2", server, push_labels=True, right=right)
-        main = server.files("me/demo")
+        main, fold = server.files("me/demo"), server.files("me/demo", "fold-sub01")
     assert b"y_AU4" in main["predictions.parquet"] and right in main["README.md"].decode()
+    assert "without its labels" not in fold["README.md"].decode()
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -168,6 +169,17 @@ def test_a_checkpoint_of_other_data_is_not_pushed(runs):
         with pytest.raises(ValueError, match=r"was trained on 'casme2', but the run's run\.json names synthetic"):
             push(runs / "tiny", server)
         assert not server.requests
+
+
+def test_a_fold_called_main_is_another_branch_than_main(runs):
+    (runs / "tiny" / "folds" / "sub01").rename(runs / "tiny" / "folds" / "main")
+    fold = runs / "tiny" / "folds" / "main" / "checkpoint"
+    (fold / "config.json").write_text('{"model_type": "aullm", "llm_name_or_path": "/home/me/llm"}')
+    finish_fold(fold.parent, json.loads((fold.parent / "fold.json").read_text()))
+    with HubServer() as server:
+        push(runs / "tiny", server, folds=["main"])
+        assert "config.json" in server.files("me/demo", "fold-main")
+        assert "config.json" not in server.files("me/demo")
 
 
 def test_in_doubt_the_data_is_licensed(runs):

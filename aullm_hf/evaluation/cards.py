@@ -116,10 +116,11 @@ def fold_card(
     *,
     repo_id: str,
     branch: str,
+    labels_here: bool | None = None,
     right: str = "",
     template: str | Path | None = None,
 ) -> ModelCard:
-    """The card of one fold's branch: whom it has not seen, how to load it, and where the figures are.
+    """The card of one fold's branch: whom it has not seen, how to load it, and where the scores are.
 
     It follows from run.json and the fold's own entry alone, so it does not change as other folds finish.
     """
@@ -129,7 +130,7 @@ def fold_card(
         "fold": {"left_out": ", ".join(entry["test_subjects"])},
         "has_final": False,
         **_usage(info, repo_id, branch),
-        "labels_here": not is_licensed(info),
+        "labels_here": not is_licensed(info) if labels_here is None else labels_here,
         "provenance": Provenance.of_info(info, right),
     }
     calibrated = bool(entry.get("thresholds")) and info.get("inner") != "none"

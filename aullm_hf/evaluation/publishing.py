@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..arguments import shown
 from .cards import fold_card, run_card
@@ -73,13 +74,15 @@ def publishable_branches(
         )
     licensed = is_licensed(info)
     check_right(info, public=public, push_labels=push_labels, right=right)
-    right = right if licensed else ""
+    right, labels = (right, push_labels) if licensed else ("", True)
     folders = _wanted_folds(path, folds)
     final = path / "final"
     refuse_damaged([*folders, *([final] if main and (final / "fold.json").is_file() else [])])
-    branches = [_fold_branch(folder, info, staging / folder.name, repo_id, path.name, right) for folder in folders]
+    card = {"repo_id": repo_id, "labels_here": labels, "right": right}
+    name = info.get("name") or path.name
+    branches = [_fold_branch(folder, info, name, staging / "folds" / folder.name, card) for folder in folders]
     if main:
-        branches.append(_main_branch(read_run(path), staging / "main", repo_id, push_labels or not licensed, right))
+        branches.append(_main_branch(read_run(path), staging / "main", card))
     return branches
 
 
@@ -122,17 +125,15 @@ def _wanted_folds(path: Path, wanted: Sequence[str] | None) -> list[Path]:
     return [folder for folder in folders if folder.name in set(wanted)]
 
 
-def _fold_branch(folder: Path, info: Mapping, staging: Path, repo_id: str, run_name: str, right: str) -> BranchContent:
+def _fold_branch(folder: Path, info: Mapping, name: str, staging: Path, card: Mapping[str, Any]) -> BranchContent:
     content = BranchContent(f"fold-{folder.name}")
     _add_checkpoint(content, folder / "checkpoint", staging, info)
     content.files["run.json"] = staging / "run.json"
     write_json(with_digest(redact(info)), content.files["run.json"])
     if "README.md" not in content.files:
-        entry = read_json(folder / "fold.json")
-        name = info.get("name") or run_name
-        card = fold_card(info, name, entry, repo_id=repo_id, branch=content.branch, right=right)
         content.files["README.md"] = staging / "README.md"
-        write_text(str(card), content.files["README.md"])
+        text = str(fold_card(info, name, read_json(folder / "fold.json"), branch=content.branch, **card))
+        write_text(text, content.files["README.md"])
     return content
 
 
@@ -166,7 +167,7 @@ def _add_checkpoint(content: BranchContent, folder: Path, staging: Path, info: M
         write_json(redacted, content.files["config.json"])
 
 
-def _main_branch(run: Run, staging: Path, repo_id: str, labels: bool, right: str) -> BranchContent:
+def _main_branch(run: Run, staging: Path, card: Mapping[str, Any]) -> BranchContent:
     """The final fit where there is one, and the run's tables, figures and card, as they may be published."""
     content = BranchContent("main")
     if others := set(run.predictions["dataset"]) - set(run.info["data"]["datasets"]):
@@ -177,7 +178,7 @@ def _main_branch(run: Run, staging: Path, repo_id: str, labels: bool, right: str
     final = run.path / "final" / "checkpoint"
     if final.is_dir():
         _add_checkpoint(content, final, staging, run.info)
-    results = _results(run)
+    results, labels = _results(run), card["labels_here"]
     tables = {"predictions": run.predictions if labels else without_labels(run.predictions)}
     if run.inner is not None and labels:
         tables["inner"] = run.inner
@@ -198,17 +199,8 @@ def _main_branch(run: Run, staging: Path, repo_id: str, labels: bool, right: str
             else:
                 shutil.copyfile(run.path / folder / name, staging / folder / name)
     figures = [name for name in FIGURE_FILES if (staging / "figures" / name).is_file()]
-    card = run_card(
-        run,
-        results,
-        Scores(results),
-        About.of_run(run),
-        repo_id=repo_id,
-        figures=figures,
-        labels_here=labels,
-        right=right,
-    )
-    write_text(str(card), staging / "README.md")
+    about = About.of_run(run)
+    write_text(str(run_card(run, results, Scores(results), about, figures=figures, **card)), staging / "README.md")
     staged = (file for file in sorted(staging.rglob("*")) if file.is_file())
     content.files |= {file.relative_to(staging).as_posix(): file for file in staged}
     return content
