@@ -174,7 +174,7 @@ def test_a_checkpoint_of_other_data_is_not_pushed(runs):
 def test_a_fold_called_main_is_another_branch_than_main(runs):
     (runs / "tiny" / "folds" / "sub01").rename(runs / "tiny" / "folds" / "main")
     fold = runs / "tiny" / "folds" / "main" / "checkpoint"
-    (fold / "config.json").write_text('{"model_type": "aullm", "llm_name_or_path": "/home/me/llm"}')
+    (fold / "config.json").write_text('{"model_type": "aullm", "llm_name_or_path": "/data/llm"}')
     finish_fold(fold.parent, json.loads((fold.parent / "fold.json").read_text()))
     with HubServer() as server:
         push(runs / "tiny", server, folds=["main"])
