@@ -38,8 +38,20 @@ def build_tiny_llm(
 ) -> Path:
     """Write a small random causal LM of `family` with its tokenizer to `path`, and return the path.
 
-    `sizes` are fields of the family's configuration (hidden_size, num_hidden_layers, ..). The vocabulary is the 256
-    bytes and two special tokens, or larger where `vocab_size` says so.
+    Args:
+        path: the folder to write.
+        family: "qwen2", "llama", "gemma" or "gemma3".
+        seed: the weights are drawn from it.
+        dtype: "float32", "bfloat16" or "float16".
+        **sizes: fields of the family's configuration, such as hidden_size. The vocabulary is the 256 bytes and two
+            special tokens, or larger where `vocab_size` says so.
+
+    Example:
+        >>> from transformers import AutoModel
+        >>> from aullm_hf import build_tiny_llm
+        >>> llm = AutoModel.from_pretrained(build_tiny_llm("tiny-llm", family="llama", hidden_size=32))
+        >>> llm.config.model_type, llm.config.hidden_size
+        ('llama', 32)
     """
     import torch
     import transformers

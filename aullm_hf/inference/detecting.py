@@ -47,9 +47,10 @@ class AUDetector:
 
     Example:
         >>> from aullm_hf.inference import AUDetector
-        >>> detector = AUDetector("me/casme2-aullm", window=0.5, faces="all")  # doctest: +SKIP
-        >>> for rows in detector.detect(["talk.mp4", "frames/EP01"]):  # doctest: +SKIP
-        ...     print(rows[["source", "start", "end", "face_id", "p_AU12"]])
+        >>> detector = AUDetector("CHECKPOINT_FOLDER", window=0.2)
+        >>> for rows in detector.detect(["VIDEO.mp4", "TALKS/*.mp4"]):
+        ...     print(rows["source"].value_counts().to_dict())
+        {'VIDEO.mp4': 4, 'TALKS/talk.mp4': 4}
     """
 
     def __init__(
@@ -198,8 +199,13 @@ def detect_aus(paths: Any, model: str | Path | PreTrainedModel, **options: Any) 
 
     Example:
         >>> from aullm_hf import detect_aus
-        >>> table = detect_aus("talks/*.mp4", "me/casme2-aullm", window=0.5)  # doctest: +SKIP
-        >>> table[["source", "start", "end", "p_AU12", "active_AU12", "reason"]]  # doctest: +SKIP
+        >>> table = detect_aus("TALKS/*.mp4", "CHECKPOINT_FOLDER", window=0.2)
+        >>> table[["source", "start", "end", "p_AU12"]].round(2)  # doctest: +ELLIPSIS
+                   source  start   end  p_AU12
+        0  TALKS/talk.mp4   0.00  0.16    0...
+        1  TALKS/talk.mp4   0.12  0.28    0...
+        2  TALKS/talk.mp4   0.20  0.36    0...
+        3  TALKS/talk.mp4   0.28  0.44    0...
     """
     detector = AUDetector(model, **options)
     tables = list(detector.detect(paths))

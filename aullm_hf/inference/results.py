@@ -58,8 +58,12 @@ def name_aus(table: pd.DataFrame) -> pd.DataFrame:
     Example:
         >>> from aullm_hf import detect_aus
         >>> from aullm_hf.inference import name_aus
-        >>> table = name_aus(detect_aus("clip.mp4", "me/casme2-aullm"))  # doctest: +SKIP
-        >>> table[["source", "au", "name", "probability", "active"]]  # doctest: +SKIP
+        >>> table = name_aus(detect_aus("VIDEO.mp4", "CHECKPOINT_FOLDER"))
+        >>> table[["source", "au", "name", "probability"]]  # doctest: +ELLIPSIS
+              source    au                name  probability
+        0  VIDEO.mp4   AU1  Inner brow raiser     0...
+        1  VIDEO.mp4   AU4       Brow lowerer     0...
+        2  VIDEO.mp4  AU12  Lip corner puller     0...
     """
     labels = au_labels(table)
     of_aus = {f"{kind}_{label}" for kind in AU_COLUMNS for label in labels}

@@ -73,16 +73,11 @@ class CheckpointMixin:
                 local_files_only.
 
         Example:
-
-        ```python
-        >>> from aullm_hf import AULLMConfig, AULLMForAUDetection, build_tiny_llm
-
-        >>> llm = build_tiny_llm("tiny-llm")  # or a name on the Hub, such as "Qwen/Qwen2-1.5B"
-        >>> model = AULLMForAUDetection.from_base_llm(AULLMConfig(aus=[1, 2, 4]), llm)
-        >>> model.config.labels
-        ['AU1', 'AU2', 'AU4']
-
-        ```
+            >>> from aullm_hf import AULLMConfig, AULLMForAUDetection, build_tiny_llm
+            >>> llm = build_tiny_llm("tiny-llm")  # or a name on the Hub, such as "Qwen/Qwen2-1.5B"
+            >>> model = AULLMForAUDetection.from_base_llm(AULLMConfig(aus=[1, 2, 4]), llm)
+            >>> model.config.labels
+            ['AU1', 'AU2', 'AU4']
         """
         _refuse_unknown(loading)
         if not isinstance(config, PreTrainedConfig):
@@ -136,17 +131,10 @@ class CheckpointMixin:
                 and where the checkpoint lies: revision, subfolder, token, cache_dir, local_files_only.
 
         Example:
-
-        ```python
-        >>> from aullm_hf import AULLMForAUDetection, build_tiny_llm, AULLMConfig
-
-        >>> model = AULLMForAUDetection.from_base_llm(AULLMConfig(aus=[1, 2]), build_tiny_llm("tiny-llm"))
-        >>> model.save_pretrained("checkpoint")
-        >>> loaded = AULLMForAUDetection.from_pretrained("checkpoint")  # or a name on the Hub
-        >>> loaded.config.labels
-        ['AU1', 'AU2']
-
-        ```
+            >>> from aullm_hf import AULLMForAUDetection
+            >>> model = AULLMForAUDetection.from_pretrained("CHECKPOINT_FOLDER")  # or a name on the Hub
+            >>> model.config.labels
+            ['AU1', 'AU4', 'AU12']
         """
         path = pretrained_model_name_or_path
         check_text("pretrained_model_name_or_path", path, "a checkpoint's folder or Hub name", paths=True)
@@ -231,16 +219,11 @@ class CheckpointMixin:
             **kwargs: as for `save_pretrained`.
 
         Example:
-
-        ```python
-        >>> from aullm_hf import AULLMForAUDetection, build_tiny_llm, AULLMConfig
-
-        >>> model = AULLMForAUDetection.from_base_llm(AULLMConfig(aus=[1, 2]), build_tiny_llm("tiny-llm"))
-        >>> model.merge_and_export("merged")
-        >>> AULLMForAUDetection.from_pretrained("merged").config.save_base_weights
-        True
-
-        ```
+            >>> from aullm_hf import AULLMForAUDetection
+            >>> model = AULLMForAUDetection.from_pretrained("CHECKPOINT_FOLDER")
+            >>> model.merge_and_export("merged")
+            >>> AULLMForAUDetection.from_pretrained("merged").config.save_base_weights
+            True
         """
         config = copy.deepcopy(self.config)
         config.lora, config.save_base_weights = None, True

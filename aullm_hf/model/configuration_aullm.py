@@ -164,17 +164,12 @@ class AULLMConfig(AUDetectorConfig):
         **fields: the fields below, and any of transformers' own.
 
     Example:
-
-    ```python
-    >>> from aullm_hf import AULLMConfig
-
-    >>> config = AULLMConfig(aus=[1, 2, 4], projector="mge", graph=True)
-    >>> config.labels
-    ['AU1', 'AU2', 'AU4']
-    >>> config.prompt_template
-    'Classify action units from evidence and relations:{instruction}{content}'
-
-    ```
+        >>> from aullm_hf import AULLMConfig
+        >>> config = AULLMConfig(aus=[1, 2, 4], projector="mge", graph=True)
+        >>> config.labels
+        ['AU1', 'AU2', 'AU4']
+        >>> config.prompt_template
+        'Classify action units from evidence and relations:{instruction}{content}'
     """
 
     model_type = "aullm"

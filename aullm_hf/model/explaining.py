@@ -179,18 +179,13 @@ class ExplainMixin:
             aus: "active" (where none is, the likeliest), "all", or names such as ["AU4"].
 
         Example:
-
-        ```python
-        >>> import torch
-        >>> from aullm_hf import AULLMConfig, AULLMForAUDetection, build_tiny_llm
-
-        >>> model = AULLMForAUDetection.from_base_llm(AULLMConfig(aus=[1, 4], graph=True), build_tiny_llm("tiny-llm"))
-        >>> (explanation,) = model.explain(torch.rand(1, 6, 1, 64, 64), aus=["AU4"])
-        >>> evidence = explanation.evidence[0]
-        >>> evidence.au, evidence.method, evidence.cells.shape, evidence.neighbours[0].au
-        ('AU4', 'attention', torch.Size([2, 9, 9]), 'AU1')
-
-        ```
+            >>> import torch
+            >>> from aullm_hf import AULLMForAUDetection
+            >>> model = AULLMForAUDetection.from_pretrained("CHECKPOINT_FOLDER")
+            >>> (explanation,) = model.explain(torch.rand(1, 6, 1, 32, 32), aus=["AU4"])
+            >>> evidence = explanation.evidence[0]
+            >>> evidence.au, evidence.method, evidence.cells.shape
+            ('AU4', 'grad-cam', torch.Size([2, 3, 3]))
         """
         wanted = _wanted(self, aus)
         check_pixel_values(self.config, pixel_values)

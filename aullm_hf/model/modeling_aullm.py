@@ -122,7 +122,20 @@ class AULLMPreTrainedModel(CheckpointMixin, PreTrainedModel):
 
 
 class AULLMModel(AULLMPreTrainedModel):
-    """The body: a clip in, the LLM's last state out."""
+    """The body: a clip in, the LLM's last state out.
+
+    Args:
+        config: the configuration, with a compiled prompt (`from_base_llm` compiles it).
+        llm: the LLM; by default one with random weights.
+
+    Example:
+        >>> import torch
+        >>> from aullm_hf import AULLMModel
+        >>> body = AULLMModel.from_pretrained("CHECKPOINT_FOLDER")
+        >>> clips = torch.rand(2, 6, 1, 32, 32)  # as AULLMVideoProcessor makes them
+        >>> body(clips).last_hidden_state.shape
+        torch.Size([2, 64])
+    """
 
     def __init__(self, config: AULLMConfig, llm: PreTrainedModel | None = None):
         super().__init__(config)
@@ -235,7 +248,22 @@ class AULLMModel(AULLMPreTrainedModel):
 
 
 class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
-    """The detector: a clip in, a logit per AU out (`config.aus` names them, in order)."""
+    """The detector: a clip in, a logit per AU out (`config.aus` names them, in order).
+
+    Args:
+        config: the configuration, with a compiled prompt (`from_base_llm` compiles it).
+        llm: the LLM; by default one with random weights.
+
+    Example:
+        >>> import torch
+        >>> from aullm_hf import AULLMForAUDetection, AULLMVideoProcessor
+        >>> model = AULLMForAUDetection.from_pretrained("CHECKPOINT_FOLDER")
+        >>> processor = AULLMVideoProcessor.from_pretrained("CHECKPOINT_FOLDER")
+        >>> with torch.no_grad():
+        ...     logits = model(**processor("VIDEO.mp4")).logits
+        >>> dict(zip(model.config.labels, model.probabilities(logits)[0].tolist()))  # doctest: +ELLIPSIS
+        {'AU1': 0..., 'AU4': 0..., 'AU12': 0...}
+    """
 
     def __init__(self, config: AULLMConfig, llm: PreTrainedModel | None = None):
         super().__init__(config)
@@ -276,18 +304,13 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
             output_evidence: whether what the prediction rests on is returned too, as an EvidenceOutput.
 
         Example:
-
-        ```python
-        >>> import torch
-        >>> from aullm_hf import AULLMConfig, AULLMForAUDetection, build_tiny_llm
-
-        >>> model = AULLMForAUDetection.from_base_llm(AULLMConfig(aus=[1, 2, 4]), build_tiny_llm("tiny-llm"))
-        >>> clips, labels = torch.rand(2, 6, 1, 64, 64), torch.tensor([[1, 0, 0], [0, 0, 1]])
-        >>> output = model(clips, labels=labels, output_evidence=True)
-        >>> output.logits.shape, output.loss.ndim, output.evidence.tokens.shape
-        (torch.Size([2, 3]), 0, torch.Size([2, 1, 64]))
-
-        ```
+            >>> import torch
+            >>> from aullm_hf import AULLMForAUDetection
+            >>> model = AULLMForAUDetection.from_pretrained("CHECKPOINT_FOLDER")
+            >>> clips, labels = torch.rand(2, 6, 1, 32, 32), torch.tensor([[1, 0, 0], [0, 0, 1]])
+            >>> output = model(clips, labels=labels, output_evidence=True)
+            >>> output.logits.shape, output.loss.ndim, output.evidence.tokens.shape
+            (torch.Size([2, 3]), 0, torch.Size([2, 1, 64]))
         """
         if labels is not None and self.training and self.config.ccr_weight:
             if output_evidence or output_hidden_states or output_attentions:

@@ -12,10 +12,20 @@ from .processing_aullm import AULLMVideoProcessor, is_one_clip
 
 
 class AUDetectionPipeline(Pipeline):
-    """For each clip a list of {label, score, active, threshold}, one entry an AU, in the order of the model's labels.
+    """For each clip a list of {label, score, active, threshold}, one entry per AU, in the order of the model's labels.
 
     `score` is the calibrated probability; an AU is active where it reaches its threshold. Both come with the
     checkpoint.
+
+    Args:
+        inputs: of a call, a clip or a list of clips, as AULLMVideoProcessor takes them.
+        batch_size: of a call, clips that the model reads at once.
+
+    Example:
+        >>> from transformers import pipeline
+        >>> detect = pipeline(model="CHECKPOINT_FOLDER", trust_remote_code=True)
+        >>> [entry["label"] for entry in detect("VIDEO.mp4")]
+        ['AU1', 'AU4', 'AU12']
     """
 
     _load_processor = False

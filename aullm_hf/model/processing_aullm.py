@@ -71,6 +71,16 @@ class AULLMVideoProcessor(VideoProcessorMixin):
         include_last: whether training samples may reach the clip's last frame.
         face: how faces were cut out of the training data (the data room's recipe as a dictionary), or None for clips
             that came cropped. Kept here so that inference can do the same; this class cuts nothing.
+
+    Example:
+        >>> import numpy as np
+        >>> from aullm_hf import AULLMVideoProcessor
+        >>> processor = AULLMVideoProcessor(num_frames=6, size=64)
+        >>> frames = np.random.default_rng(0).integers(0, 256, (40, 80, 64), dtype=np.uint8)
+        >>> processor(frames)["pixel_values"].shape
+        torch.Size([1, 6, 1, 64, 64])
+        >>> processor(["VIDEO.mp4", frames])["pixel_values"].shape
+        torch.Size([2, 6, 1, 64, 64])
     """
 
     model_input_names = ["pixel_values"]
@@ -140,8 +150,12 @@ class AULLMVideoProcessor(VideoProcessorMixin):
     ) -> BatchFeature:
         """One clip or a list of clips -> BatchFeature with `pixel_values`.
 
-        `train` draws where each sample ends (from `generator`, or torch's own), otherwise the whole clip is spread
-        out. Arguments that transformers' own video pipeline passes (num_frames, do_sample_frames) are honoured.
+        Args:
+            videos: a clip or a list of clips; the class says what a clip is.
+            train: whether each sample's end is drawn; otherwise the frames are spread over the whole clip.
+            generator: what it is drawn from; by default torch's own.
+            return_tensors: "pt" or "np".
+            **kwargs: num_frames and do_sample_frames, which transformers' own video pipeline passes.
         """
         if not (return_tensors is None or (isinstance(return_tensors, str) and return_tensors in ("pt", "np"))):
             raise ValueError(f"return_tensors is {shown(return_tensors)}; allowed: 'pt', 'np' or None.")
