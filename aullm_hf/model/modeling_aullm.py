@@ -85,15 +85,13 @@ class AULLMPreTrainedModel(CheckpointMixin, PreTrainedModel):
             bound = 1 / math.sqrt(module.weight[0].numel())
             if module.bias is not None:
                 init.uniform_(module.bias, -bound, bound)
-        elif isinstance(module, nn.LayerNorm):
+        elif isinstance(module, (nn.LayerNorm, nn.BatchNorm3d)):
             init.ones_(module.weight)
             init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm3d):
-            init.ones_(module.weight)
-            init.zeros_(module.bias)
-            init.zeros_(module.running_mean)
-            init.ones_(module.running_var)
-            init.zeros_(module.num_batches_tracked)
+            if isinstance(module, nn.BatchNorm3d):
+                init.zeros_(module.running_mean)
+                init.ones_(module.running_var)
+                init.zeros_(module.num_batches_tracked)
         elif isinstance(module, AULLMModel):  # comes after the LLM's own initialisation, which would undo it
             reset_lora(module.llm)
 
@@ -132,8 +130,7 @@ class AULLMModel(AULLMPreTrainedModel):
         >>> import torch
         >>> from aullm_hf import AULLMModel
         >>> body = AULLMModel.from_pretrained("CHECKPOINT_FOLDER")
-        >>> clips = torch.rand(2, 6, 1, 32, 32)  # as AULLMVideoProcessor makes them
-        >>> body(clips).last_hidden_state.shape
+        >>> body(torch.rand(2, 6, 1, 32, 32)).last_hidden_state.shape
         torch.Size([2, 64])
     """
 
@@ -327,9 +324,7 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
             return_dict=True,
         )
         logits = self.classify(body.last_hidden_state)  # (B, n_AU)
-        loss = parts = None
-        if labels is not None:
-            loss, parts = _sum(self._loss_terms(logits, labels, body.evidence))
+        loss, parts = (None, None) if labels is None else _sum(self._loss_terms(logits, labels, body.evidence))
         return AUDetectionOutput(
             loss=loss,
             logits=logits,
