@@ -14,13 +14,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from huggingface_hub import get_session, set_client_factory
+from huggingface_hub import __version__, get_session, set_client_factory
 from huggingface_hub.errors import OfflineModeIsEnabled
 
-try:
-    import httpx2 as httpx
-except ImportError:  # huggingface_hub 1
+if __version__.startswith("1."):  # both may be installed: the one that huggingface_hub uses
     import httpx
+else:
+    import httpx2 as httpx
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,36 @@ from pathlib import Path
 
 import pytest
 
+from support.leftovers import isolate, snapshot
+
 # A shell that starts a job in the background has it ignore Ctrl-C, and all that the job starts: the tests of Ctrl-C
 # would wait for nothing.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    """Before anything is imported that asks for the home: workers of xdist inherit what their controller was given."""
+    if not hasattr(config, "workerinput"):
+        isolate(config._tmp_path_factory.mktemp("session"))
+        config.before_the_tests = snapshot()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    """The session fails if it left anything behind; under xdist the controller looks, once its workers are gone."""
+    config = session.config
+    if hasattr(config, "before_the_tests"):
+        config.left_behind = sorted(snapshot() - config.before_the_tests)
+        if config.left_behind:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for path in getattr(config, "left_behind", ()):
+        terminalreporter.write_line(f"left behind by the tests: {path}", red=True)
+
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::", ""}
 _connect = socket.socket.connect

@@ -16,7 +16,7 @@ def _launch(*words, cwd=ROOT, **environ):
     done = subprocess.run(
         [str(word) for word in words],
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environ},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": os.environ["TEST_SESSION"], **environ},
         capture_output=True,
         text=True,
         timeout=300,
