@@ -30,6 +30,4 @@ def workplace(furnished, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", cache)
     monkeypatch.setitem(synthetic_clips.__kwdefaults__, "clips_per_subject", 5)  # of load_clips("synthetic")
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
     return Path.cwd()
