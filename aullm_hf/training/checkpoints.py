@@ -1,9 +1,9 @@
-"""The Trainer's checkpoints: which are whole, and what stands in them beside the weights.
+"""The Trainer's checkpoints: which are whole, and what they hold beside the weights.
 
-The Trainer writes a folder in place, so one that was cut short looks like any other: a whole one is sealed with the
-checksums of its files. Optimizer, schedule, scaler and random numbers are safetensors, so nothing is ever unpickled:
-a state is a tree of dicts, lists, tuples, numbers and tensors; its tensors are the tensors of the file, and what is
-left of it is JSON in the file's metadata, with each tensor's name where the tensor stood.
+The Trainer writes a folder in place, so an incomplete one looks like any other: a whole one is sealed with the
+checksums of its files. Optimizer, schedule, scaler and random numbers are safetensors, so no file is ever unpickled:
+a state is a tree of dicts, lists, tuples, numbers and tensors. Its tensors are the tensors of the file, the rest is
+JSON in the file's metadata, with the name of a tensor in its place.
 """
 
 import json
@@ -18,6 +18,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ..arguments import first_few
 from ..checksums import checksums, damage
 from ..evaluation.run_folder import read_json, write_json
 
@@ -30,7 +31,7 @@ TREE = "tree"  # the key of a state's metadata
 
 
 def replace_folder(partial: Path, folder: Path) -> None:
-    """Put a folder that is whole in its place."""
+    """Move a folder that is whole to its place."""
     for file in sorted(path for path in partial.rglob("*") if path.is_file()):
         sync(file)
     shutil.rmtree(folder, ignore_errors=True)
@@ -49,37 +50,35 @@ def sync(path: Path) -> None:
 
 
 def seal(folder: Path) -> None:
-    """Mark a folder as whole: the Trainer writes in place, so a cut checkpoint looks like any other."""
+    """Mark a folder as whole, by the checksums of its files."""
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         sync(file)
     write_json(checksums(folder, leave_out=(SEAL,)), folder / SEAL)
 
 
 def is_sealed(folder: Path) -> bool:
-    """Whether the folder is as it was when it was sealed. One that was changed since is named."""
+    """Whether the folder is as it was when it was sealed; a message names one that was changed since."""
     if not (folder / SEAL).is_file():
         return False
     try:
-        known = read_json(folder / SEAL)
-        found = damage(folder, known)
+        files = read_json(folder / SEAL)
+        damaged = damage(folder, files)
     except (ValueError, TypeError, KeyError, AttributeError):
-        known, found = {}, [f"{SEAL} cannot be read"]
-    if found:
-        print(f"{folder} is damaged and not used: {', '.join(found[:3])}.", flush=True)
-    return bool(known) and not found
+        files, damaged = {}, [f"{SEAL} cannot be read"]
+    if damaged:
+        print(f"{folder} is damaged and not used: {first_few(damaged, 3)}.", flush=True)
+    return bool(files) and not damaged
 
 
 def sealed_checkpoint(work: Path) -> Path | None:
-    """The latest whole checkpoint that a training can go on from."""
-    numbered = {path: path.name.rpartition("-")[2] for path in work.glob("checkpoint-*")}
-    found = sorted(
-        (path for path, step in numbered.items() if step.isdecimal()), key=lambda path: -int(numbered[path])
-    )
-    return next((path for path in found if is_sealed(path) and _has_its_optimizer(path)), None)
+    """The latest whole checkpoint that a training can continue from."""
+    steps = {path: path.name.rpartition("-")[2] for path in work.glob("checkpoint-*")}
+    latest_first = sorted((path for path in steps if steps[path].isdecimal()), key=lambda path: -int(steps[path]))
+    return next((path for path in latest_first if is_sealed(path) and _has_its_optimizer(path)), None)
 
 
 def _has_its_optimizer(checkpoint: Path) -> bool:
-    """Weights alone would go on as another training: with a schedule and an optimizer that begin anew."""
+    """From weights alone it would be another training: with a new schedule and a new optimizer."""
     if not (there := (checkpoint / OPTIMIZER).is_file()):
         print(f"{checkpoint} has no {OPTIMIZER} (another version wrote it) and is not used.", flush=True)
     return there

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from .batches import Clips, Resident, Views
+from .batches import Views
+from .clips import Clips, Resident
 from .settings import DataSettings, TrainSettings
 
 
@@ -44,5 +45,5 @@ class RunContext:
 
     @property
     def only_onset(self) -> bool:
-        """Whether the first frame of every clip stands for all of them, as a control."""
+        """Whether every clip shows its first frame only, as a control."""
         return self.data.frames == "onset"

@@ -48,18 +48,18 @@ def needs_root(settings: DataSettings) -> list[str]:
 
 def roots(settings: DataSettings) -> dict[str, str]:
     """Data set -> the folder it was unpacked into."""
-    found = {}
+    folders = {}
     for text in settings.root or []:
         name, equals, folder = text.partition("=")
         if equals:
-            found[name] = folder
+            folders[name] = folder
         elif len(real := [name for name in settings.datasets if name not in SYNTHETIC]) == 1:
-            found[real[0]] = text
+            folders[real[0]] = text
         else:
             raise ConfigError(f"root is {text!r}; for several data sets write NAME=FOLDER, of {', '.join(real)}.")
-    if unknown := sorted(set(found) - set(settings.datasets)):
+    if unknown := sorted(set(folders) - set(settings.datasets)):
         raise ConfigError(f"root names {unknown[0]!r}; the run's data sets are {', '.join(settings.datasets)}.")
-    return found
+    return folders
 
 
 def synthetic_arguments(settings: DataSettings, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who else is at work: the processes of torchrun or `accelerate launch`, as one training or several side by side."""
+"""The processes that torchrun or `accelerate launch` started: one training together, or several side by side."""
 
 import os
 from collections.abc import MutableMapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-# What torchrun and `accelerate launch` tell a process about the others.
+# The variables by which torchrun and `accelerate launch` tell a process about the others.
 _RANK_VARIABLES = (
     "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK", "ROLE_NAME",
     "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT", "TORCHELASTIC_MAX_RESTARTS",
@@ -15,36 +15,36 @@ _RANK_VARIABLES = (
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a process stands among those that were started with it."""
+class ProcessRank:
+    """The rank of a process among those that were started with it."""
 
     rank: int
     local_rank: int
-    count: int
+    world_size: int
 
 
-def place_of(environ: MutableMapping[str, str] = os.environ) -> Place:
-    return Place(
+def process_rank(environ: MutableMapping[str, str] = os.environ) -> ProcessRank:
+    return ProcessRank(
         rank=int(environ.get("RANK", 0)),
         local_rank=int(environ.get("LOCAL_RANK", 0)),
-        count=int(environ.get("WORLD_SIZE", 1)),
+        world_size=int(environ.get("WORLD_SIZE", 1)),
     )
 
 
-def leave_group(environ: MutableMapping[str, str] = os.environ) -> Place:
-    """`--fold_parallel`: forget the others, so that the Trainer sees one process with one device.
+def leave_group(environ: MutableMapping[str, str] = os.environ) -> ProcessRank:
+    """`--fold_parallel`: remove the variables of the group, so that the Trainer sees one process with one device.
 
-    Must run before any TrainingArguments or PartialState exists: they read these variables once and for all.
+    Must run before any TrainingArguments or PartialState exists: they read these variables once.
     """
-    place = place_of(environ)
+    process = process_rank(environ)
     for name in _RANK_VARIABLES:
         environ.pop(name, None)
-    if place.count > 1:
+    if process.world_size > 1:
         visible = [one for one in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
         if visible or torch.cuda.device_count():
             devices = visible or [str(index) for index in range(torch.cuda.device_count())]
-            environ["CUDA_VISIBLE_DEVICES"] = devices[place.local_rank % len(devices)]
-    return place
+            environ["CUDA_VISIBLE_DEVICES"] = devices[process.local_rank % len(devices)]
+    return process
 
 
 def requested_processes(command: Sequence[str]) -> int:
@@ -57,18 +57,19 @@ def requested_processes(command: Sequence[str]) -> int:
     return 1
 
 
-def warn_if_alone(place: Place) -> None:
-    """`accelerate launch --cpu --num_processes 2` starts one process and says nothing about it."""
-    wanted = max(requested_processes(words) for words in _parent_commands())
-    if place.count < wanted:
+def warn_if_alone(process: ProcessRank) -> None:
+    """`accelerate launch --cpu --num_processes 2` starts a single process without a warning."""
+    requested = max(requested_processes(words) for words in _parent_commands())
+    if process.world_size < requested:
         print(
-            f"Warning: {wanted} processes were asked for and {place.count} runs. On CPUs start them with `torchrun "
-            f"--nproc_per_node {wanted} training/train.py ..`: this version of `accelerate launch --cpu` starts one."
+            f"Warning: {requested} processes were asked for and {process.world_size} runs. On CPUs start them with "
+            f"`torchrun --nproc_per_node {requested} training/train.py ..`: this version of `accelerate launch --cpu` "
+            "starts one."
         )
 
 
 def _parent_commands() -> list[list[str]]:
-    """The command lines of this process's parents; empty where the system does not show them."""
+    """The command lines of this process's parents; empty where the system has no /proc."""
     lines, pid = [[]], os.getppid()
     for _ in range(3):
         try:

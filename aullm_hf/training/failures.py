@@ -1,8 +1,8 @@
-"""What becomes of a fold that fails: it is named, the others go on, and the exit status tells.
+"""A fold that fails is reported and the others continue; the exit status is then 1.
 
-A fold fails by itself when its loss or weights are no numbers any more, when the device's memory is too small for it
-even with its batch in parts, or by any other error of its own. What concerns the whole launch is raised on and ends
-it: settings, data, the disk, a device in an error state, a request to stop.
+A fold fails when its loss or weights are nan or infinite, when the device's memory is too small for it even with its
+batch in parts, or by any other error of its own. What concerns the whole launch ends it: settings, data, the disk, a
+device in an error state, a request to stop.
 """
 
 import errno
@@ -29,12 +29,12 @@ from .nonfinite import NotFinite
 from .run_state import FAILED, is_finished
 from .settings import ConfigError
 
-IN_PARTS = Path("work", "in_parts")  # of a fold: a training that was begun with its batch in parts goes on so
+IN_PARTS = Path("work", "in_parts")  # in a fold's folder: its training takes each batch in parts
 NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def attempt(train: Callable[[RunContext], None], context: RunContext, folder: Path) -> str | None:
-    """Train a fold; why it failed, or None. Every process of a data-parallel run calls this."""
+    """Train a fold; the reason why it failed, or None. Every process of a data-parallel run calls this."""
     before = broadcast_from_first(_parts_of(folder) if context.training.should_save else 1)
     error = _error_of(train, replace(context, batch_parts=before))
     batch = context.training.per_device_train_batch_size
@@ -42,30 +42,30 @@ def attempt(train: Callable[[RunContext], None], context: RunContext, folder: Pa
     if error is not None and is_out_of_memory(error) and before == 1 and parts > 1:
         print(
             f"Fold {folder.name}: the device's memory is too small for a batch of {batch} ({_first_line(error)}). "
-            f"It begins anew with {batch // parts} clips at a time, {parts} times accumulated. The effective batch "
+            f"It starts again with {batch // parts} clips at a time, {parts} times accumulated. The effective batch "
             "stays; batch norm sees smaller ones, so its figures are not comparable bit for bit with other folds'.",
             flush=True,
         )
         shutil.rmtree(folder / "work", ignore_errors=True)
         write_json({"parts": parts}, folder / IN_PARTS / "parts.json")
         seal(folder / IN_PARTS)
-        error = None  # what it holds of the device is free before the fold begins anew
+        error = None  # frees what it holds of the device before the fold starts again
         free_memory()
         error = _error_of(train, replace(context, batch_parts=parts))
     if error is None:
         return None
     reason = _reason(error, batch)
     if context.training.should_save:
-        _write_down(error, reason, folder)
-        said = f"Fold {folder.name} FAILED: {reason}. The other folds go on; all of it: {folder / FAILED}"
-        print(said, file=sys.stderr, flush=True)
+        _record(error, reason, folder)
+        message = f"Fold {folder.name} FAILED: {reason}. The other folds continue; details: {folder / FAILED}"
+        print(message, file=sys.stderr, flush=True)
     error = None
     free_memory()
     return reason
 
 
 class Failures:
-    """Folds that failed since this launch began, in whatever process of the run."""
+    """The folds that failed since this launch began, in any process of the run."""
 
     def __init__(self, folders: Sequence[Path]):
         self.folders = folders
@@ -82,8 +82,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(error)
 
 
-def file_trouble(error: BaseException | None) -> OSError | None:
-    """What the operating system refused, where that is behind an error: no space, no permission, no handles."""
+def os_error_behind(error: BaseException | None) -> OSError | None:
+    """The operating system's error that caused another one: no space, no permission, no handles; None without."""
     while error is not None:
         if isinstance(error, OSError) and error.errno:
             return error
@@ -102,10 +102,9 @@ def _error_of(train: Callable[[RunContext], None], context: RunContext) -> Excep
     try:
         train(context)
     except Exception as error:
-        together = context.training.world_size > 1 and not isinstance(
-            error, NotFinite
-        )  # the others know nothing of it
-        if together or _ends_the_launch(error):
+        # The other processes of a data-parallel run know of non-finite values only.
+        ends_them_all = context.training.world_size > 1 and not isinstance(error, NotFinite)
+        if ends_them_all or _ends_the_launch(error):
             raise
         return error
     return None
@@ -116,7 +115,7 @@ def _ends_the_launch(error: Exception) -> bool:
         return True
     if is_out_of_memory(error):
         return False
-    return isinstance(error, torch.AcceleratorError) or file_trouble(error) is not None
+    return isinstance(error, torch.AcceleratorError) or os_error_behind(error) is not None
 
 
 def _reason(error: Exception, batch: int) -> str:
@@ -132,7 +131,7 @@ def _first_line(error: BaseException) -> str:
     return next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def _write_down(error: Exception, reason: str, folder: Path) -> None:
+def _record(error: Exception, reason: str, folder: Path) -> None:
     good = sealed_checkpoint(folder / "work")
     entry = {
         "fold": folder.name,
@@ -154,7 +153,7 @@ def _attempts(folder: Path) -> int:
 
 
 def _parts_of(folder: Path) -> int:
-    """How many parts the batch of an unfinished training is in; one of which that is not known begins anew."""
+    """In how many parts an unfinished training takes its batches; where that cannot be read, it starts again."""
     if is_sealed(folder / IN_PARTS):
         return int(read_json(folder / IN_PARTS / "parts.json")["parts"])
     if (folder / IN_PARTS).exists():

@@ -126,9 +126,9 @@ def _run_trainer(trainer: FoldTrainer, work: Path) -> None:
     trainer.accelerator.wait_for_everyone()
     resume = newest_checkpoint(work) if saves else next(iter(work.glob("checkpoint-*")), None)
     try:
-        with STOPPER.after_a_step() if trainer.args.world_size == 1 else nullcontext():
+        with STOPPER.finishing_steps() if trainer.args.world_size == 1 else nullcontext():
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-        trainer.refuse_bad_weights()
+        trainer.check_weights()
     finally:
         model.zero_grad(set_to_none=True)
         # Accelerate puts autocast around `forward` and takes the model for prepared from then on: the next fold's

@@ -1,4 +1,4 @@
-"""The run's folds and seeds as jobs: which there are, which are ours, how many steps each takes."""
+"""The run's folds and seeds as jobs: all of them, those of this launch, and how many steps each takes."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,13 @@ from ..evaluation import Calibration, Fold, cross_domain, fit_calibration, leave
 from ..evaluation.protocols import subject_keys
 from ..evaluation.run_folder import FOLD_TABLES, DamagedFold, read_table, refuse_damaged
 from .fold import Job
-from .model import trainings_by_gradient
+from .launch import Launch
+from .model import gradient_trainings
 from .settings import ConfigError, RunConfig
 
 
 def folds_of(config: RunConfig, table: dict[str, list], aus: Sequence[int], seed: int) -> list[Fold]:
-    """The protocol's folds; `seed` chooses who is held out inside them."""
+    """The protocol's folds; `seed` chooses the subjects that are held out inside them."""
     protocol = config.protocol
     shared: dict[str, Any] = {
         "inner": protocol.inner,
@@ -32,7 +33,7 @@ def folds_of(config: RunConfig, table: dict[str, list], aus: Sequence[int], seed
 
 
 def jobs_of(config: RunConfig, table: dict[str, list], aus: Sequence[int]) -> list[Job]:
-    """A job a fold and seed, in the order in which they are taken."""
+    """One job per fold and seed, in the order in which they are taken."""
     several = len(config.seeds) > 1
     return [
         Job(fold, seed, config.folder / "folds" / (f"{fold.name}-seed{seed}" if several else fold.name))
@@ -41,8 +42,8 @@ def jobs_of(config: RunConfig, table: dict[str, list], aus: Sequence[int]) -> li
     ]
 
 
-def assigned_jobs(jobs: list[Job], launch) -> list[Job]:
-    """Those that this launch was told to take."""
+def assigned_jobs(jobs: list[Job], launch: Launch) -> list[Job]:
+    """The jobs that this launch takes."""
     if launch.folds == ["none"]:
         return []
     if launch.folds is not None:
@@ -53,26 +54,26 @@ def assigned_jobs(jobs: list[Job], launch) -> list[Job]:
     if launch.fold_shard is not None:
         part, parts = launch.fold_shard
         jobs = jobs[part - 1 :: parts]
-    if launch.fold_parallel and launch.place.count > 1:  # everybody begins elsewhere, and takes what is left
-        begin = launch.place.rank * len(jobs) // launch.place.count
+    if launch.fold_parallel and launch.process.world_size > 1:  # each begins elsewhere, and takes what is left
+        begin = launch.process.rank * len(jobs) // launch.process.world_size
         jobs = jobs[begin:] + jobs[:begin]
     return jobs
 
 
-def jobs_to_inspect(own: list[Job], launch) -> list[Job]:
-    """Those of its launch's jobs that a process looks through for damage: each is one process's.
+def jobs_to_inspect(assigned: list[Job], launch: Launch) -> list[Job]:
+    """The part of the launch's jobs that this process checks for damage.
 
-    `own` has them in another order in each process.
+    Each process has `assigned` in another order.
     """
     if not launch.fold_parallel:
-        return own
-    return sorted(own, key=lambda job: job.name)[launch.place.rank :: launch.place.count]
+        return assigned
+    return sorted(assigned, key=lambda job: job.name)[launch.process.rank :: launch.process.world_size]
 
 
 def steps_of(config: RunConfig, jobs: Sequence[Job]) -> int:
-    """Optimizer steps of a job, of the longest."""
+    """Optimizer steps of the longest job."""
     longest = max((sum(_steps(config, clips) for clips in trainings(config, job.fold)) for job in jobs), default=0)
-    return longest * trainings_by_gradient(config.model)
+    return longest * gradient_trainings(config.model)
 
 
 def trainings(config: RunConfig, fold: Fold) -> list[int]:
@@ -89,18 +90,18 @@ def _steps(config: RunConfig, clips: int) -> int:
 
 
 def final_calibration(jobs: Sequence[Job], config: RunConfig, labels: Sequence[str]) -> Calibration:
-    """For the model trained on everybody: fitted on the folds' test predictions, each of a subject new to its model.
+    """The calibration of the final fit: on the folds' test predictions, each of a subject new to its model.
 
-    No figure comes of it, so no test is spoiled. Without finished folds, or as published, it changes nothing.
+    No figure depends on it, so no test data leaks. Without finished folds, or as published, it is the identity.
     """
-    everybody = {key for job in jobs for key in job.fold.subject_of_row}
+    subjects = {key for job in jobs for key in job.fold.subject_of_row}
     own = [job for job in jobs if job.seed == config.seeds[0]]
     tables = [job.folder / "predictions.parquet" for job in own]
     if config.protocol.inner == "none":
-        return Calibration.identity(labels, everybody, "as published: no calibration")
+        return Calibration.identity(labels, subjects, "as published: no calibration")
     if not all(path.is_file() for path in tables):
         print("The folds are not finished, so the final fit is not calibrated: its thresholds stay at 0.5.")
-        return Calibration.identity(labels, everybody, "no finished folds to calibrate on")
+        return Calibration.identity(labels, subjects, "no finished folds to calibrate on")
     try:
         refuse_damaged([job.folder for job in own], only=FOLD_TABLES)
     except DamagedFold as error:
@@ -111,4 +112,4 @@ def final_calibration(jobs: Sequence[Job], config: RunConfig, labels: Sequence[s
         z += part[[f"z_{label}" for label in labels]].to_numpy().tolist()
         y += part[[f"y_{label}" for label in labels]].to_numpy().tolist()
         keys += subject_keys(part)
-    return fit_calibration(z, y, labels, subjects=keys, seen_subjects=everybody)
+    return fit_calibration(z, y, labels, subjects=keys, seen_subjects=subjects)

@@ -36,12 +36,12 @@ class Launch:
     final_fit: bool | None  # None: as the recipe says
     retrain_damaged: bool
     dry_run: bool
-    place: distributed.Place
+    process: distributed.ProcessRank
 
 
 def main(argv: list[str] | None = None) -> int:
     launch, overrides = parse(sys.argv[1:] if argv is None else argv)
-    from .loop import main as train  # imports transformers, which reads the rank's variables once and for all
+    from .loop import main as train  # imports transformers, which reads the rank's variables once
 
     return train(launch, overrides)
 
@@ -72,7 +72,7 @@ def parse(argv: list[str]) -> tuple[Launch, list[str]]:
     if argv and not argv[0].startswith("-"):
         argv = ["--config", *argv]
     options, overrides = parser.parse_known_args(argv)
-    place = distributed.leave_group() if options.fold_parallel else distributed.place_of()
+    process = distributed.leave_group() if options.fold_parallel else distributed.process_rank()
     if options.help:
         from .parsing import help_text
 
@@ -85,7 +85,7 @@ def parse(argv: list[str]) -> tuple[Launch, list[str]]:
         options.folds = split_names(options.folds)
     if options.final_fit is not None:
         overrides += ["--final_fit", str(options.final_fit)]
-    return Launch(**vars(options), place=place), overrides
+    return Launch(**vars(options), process=process), overrides
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -16,29 +16,30 @@ from ..data import DataError
 from ..evaluation import assemble_run, write_report
 from ..evaluation.run_folder import DamagedFold
 from . import distributed
-from .batches import Resident, Views, clips_of
+from .batches import Views
+from .clips import Resident, clips_of
 from .compiling import compile_parts
 from .context import RunContext
 from .data import aus_of_run, load_run_data
 from .dry_run import print_plan
-from .failures import NOT_WRITABLE, Failures, attempt, file_trouble
+from .failures import NOT_WRITABLE, Failures, attempt, os_error_behind
 from .fold import Job, train_final, train_fold
 from .jobs import assigned_jobs, final_calibration, jobs_of, jobs_to_inspect, steps_of
 from .launch import PROG, Launch
-from .model import build_model, check_llm, draws_nothing, processor_of
+from .model import build_model, check_llm, has_fixed_views, processor_of
 from .parsing import load_run_config
 from .progress import Progress
 from .run_info import run_info
-from .run_state import is_finished, is_reported, lock_of, locked, open_run, set_damaged_aside, set_reported
+from .run_state import is_finished, is_reported, lock_of, locked, mark_reported, open_run, set_damaged_aside
 from .settings import ConfigError, RunConfig
 from .signals import STOPPER, Stopped
 
-GO_ON = "Nothing that was finished is lost: give the same command again, and it goes on where it was."
+RESUME = "Finished work is kept: give the same command again, and the run continues where it was."
 
 
 def main(launch: Launch, overrides: Sequence[str]) -> int:
-    """The whole launch; the exit status, and every refusal in one line."""
-    quiet_libraries()
+    """The whole launch; the exit status, with every refusal in one line."""
+    silence_libraries()
     try:
         with STOPPER.listening():
             config = load_run_config(launch.config, overrides)
@@ -46,23 +47,48 @@ def main(launch: Launch, overrides: Sequence[str]) -> int:
     except (ConfigError, DataError) as error:
         return refuse(error, 2)
     except KeyboardInterrupt:
-        return refuse(f"interrupted. {GO_ON}", 130)
+        return refuse(f"interrupted. {RESUME}", 130)
     except Stopped as stop:
-        return refuse(f"stopped by {stop}. {GO_ON}", 128 + stop.number)
+        return refuse(f"stopped by {stop}. {RESUME}", 128 + stop.number)
     except Exception as error:
-        if (trouble := file_trouble(error)) is None:
+        if (cause := os_error_behind(error)) is None:
             raise
-        place = f": '{trouble.filename}'" if trouble.filename else ""
-        return refuse(
-            f"{trouble.strerror}{place}. Mend that first. {GO_ON}", 2 if trouble.errno in NOT_WRITABLE else 1
-        )
+        place = f": '{cause.filename}'" if cause.filename else ""
+        status = 2 if cause.errno in NOT_WRITABLE else 1
+        return refuse(f"{cause.strerror}{place}. Fix that first. {RESUME}", status)
 
 
 def run(config: RunConfig, launch: Launch) -> int:
     """Train what this launch takes of the run, and report once every fold is there."""
-    if launch.place.rank == 0 and not launch.fold_parallel:
-        distributed.warn_if_alone(launch.place)
+    if launch.process.rank == 0 and not launch.fold_parallel:
+        distributed.warn_if_alone(launch.process)
+    context = prepare(config)
+    jobs = jobs_of(config, context.clips.table, aus_of_run(config.data))
+    assigned = assigned_jobs(jobs, launch)
+    if config.training.process_index == 0:
+        folders = [job.folder for job in jobs_to_inspect(assigned, launch)]
+        folders += [config.folder / "final"] * config.protocol.final_fit
+        set_damaged_aside(config.folder, folders, retrain=launch.retrain_damaged)
+    failures = Failures([job.folder for job in assigned] + [config.folder / "final"])
+    train_jobs(context, assigned, failures, config, launch)
+    if config.protocol.final_fit:
+        fit_final(context, jobs, config, launch)
+    if not config.training.should_save:
+        return 0
+    status = report(jobs, config)
+    if not (failed := failures.reasons()):
+        return status
+    tried = f"{len(assigned)} folds" + (" and the final fit" if config.protocol.final_fit else "")
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+    return refuse(
+        f"{len(failed)} of {tried} failed: {reasons}. The same command tries them again, from their last good "
+        "checkpoint.",
+        1,
+    )
 
+
+def prepare(config: RunConfig) -> RunContext:
+    """Load data and model, and write run.json or join the run that is there."""
     aus = aus_of_run(config.data)
     check_llm(config.model)
     with config.training.main_process_first(desc="data, LLM and run.json"):
@@ -71,18 +97,8 @@ def run(config: RunConfig, launch: Launch) -> int:
         config.folder.mkdir(parents=True, exist_ok=True)
         model = build_model(config.model, aus, config.folder, config.seeds[0])
         open_run(config.folder, run_info(config, data, clips, aus, model), config.plain, config.identity)
-
     compile_parts(model, config.training)
-    jobs = jobs_of(config, clips.table, aus)
-    assigned = assigned_jobs(jobs, launch)
-    if config.training.process_index == 0:
-        folders = [job.folder for job in jobs_to_inspect(assigned, launch)]
-        folders += [config.folder / "final"] * config.protocol.final_fit
-        set_damaged_aside(config.folder, folders, retrain=launch.retrain_damaged)
-
     processor = processor_of(model.config, config.training, data.face)
-    only_onset, device = config.data.frames == "onset", config.training.device
-    fixed = draws_nothing(processor)
     context = RunContext(
         model=model,
         processor=processor,
@@ -93,25 +109,13 @@ def run(config: RunConfig, launch: Launch) -> int:
         clips_cropped=data.clips_cropped,
         run_name=config.name,
         logs=config.folder / "logs",
-        resident=None if fixed else Resident.of(clips, device),
-        views=Views(clips, processor, device=device, only_onset=only_onset) if fixed else None,
     )
-    failures = Failures([job.folder for job in assigned] + [config.folder / "final"])
-    train_jobs(context, assigned, failures, config, launch)
-    if config.protocol.final_fit:
-        fit_final(context, jobs, config, launch)
-    if not config.training.should_save:
-        return 0
-    code = report(jobs, config)
-    if not (failed := failures.reasons()):
-        return code
-    tried = f"{len(assigned)} folds" + (" and the final fit" if config.protocol.final_fit else "")
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-    return refuse(
-        f"{len(failed)} of {tried} failed: {reasons}. The same command tries them again, from their last good "
-        "checkpoint.",
-        1,
-    )
+    device = config.training.device
+    if has_fixed_views(processor):
+        context.views = Views(clips, processor, device=device, only_onset=context.only_onset)
+    else:
+        context.resident = Resident.of(clips, device)
+    return context
 
 
 def train_jobs(
@@ -119,16 +123,16 @@ def train_jobs(
 ) -> None:
     """Take free folds until none is left.
 
-    Folds that other processes held are tried a second time, in case those processes died. Processes that were launched
+    Folds that other processes had are tried a second time, in case those processes died. Processes that were launched
     together wait for each other.
     """
     gc.collect()
-    gc.freeze()  # what is there by now stays; collecting after every fold need not look at it again
-    speaks = config.training.process_index == 0 and launch.place.rank == 0
-    progress = Progress(len(jobs), steps_of(config, jobs), speak=speaks)
+    gc.freeze()  # what is there by now stays, and need not be collected after every fold
+    first = config.training.process_index == 0 and launch.process.rank == 0
+    progress = Progress(len(jobs), steps_of(config, jobs), enabled=first)
     take = partial(take_jobs, context, config=config, failures=failures, progress=progress)
-    held = take(deque(jobs))
-    take(held, second_pass=True, wait=launch.fold_parallel and launch.place.count > 1)
+    taken = take(deque(jobs))
+    take(taken, second_pass=True, wait=launch.fold_parallel and launch.process.world_size > 1)
     progress.close()
 
 
@@ -142,9 +146,12 @@ def take_jobs(
     second_pass: bool = False,
     wait: bool = False,
 ) -> deque[Job]:
-    """Train those that are free; those in other processes' hands. The first process of a data-parallel run chooses."""
+    """Train the jobs that are free, and return those that other processes have taken.
+
+    The first process of a data-parallel run chooses for all of them.
+    """
     chooses = config.training.process_index == 0
-    held: deque[Job] = deque()
+    taken: deque[Job] = deque()
     while left:
         job = left.popleft()
         with lock_if(chooses, config, lock_of(job.folder), wait=wait) as free:
@@ -155,14 +162,14 @@ def take_jobs(
                 callbacks = [progress.start(job.name)]
                 failed = attempt(partial(train_fold, job=job, callbacks=callbacks), context, job.folder)
             if not distributed.broadcast_from_first(int(bool(free))) and not second_pass:
-                held.append(job)
+                taken.append(job)
                 continue
             progress.finish(job.name, time.perf_counter() - begun, skipped=not takes or failed is not None)
-    return held
+    return taken
 
 
 def fit_final(context: RunContext, jobs: Sequence[Job], config: RunConfig, launch: Launch) -> None:
-    """One more training, on every subject, once the folds are there to calibrate it."""
+    """Train once more, on all subjects, when the folds are there to calibrate it."""
     now = launch.final_fit and (config.protocol.inner == "none" or launch.folds == ["none"])  # asked for
     chooses = config.training.process_index == 0
     unfinished = chooses and not now and any(not is_finished(job.folder) for job in jobs)
@@ -203,7 +210,7 @@ def report(jobs: Sequence[Job], config: RunConfig) -> int:
             except DamagedFold as error:
                 return refuse(error, 2)
             write_report(config.folder)
-            set_reported(config.folder, folders)
+            mark_reported(config.folder, folders)
     print((config.folder / "tables" / "results.txt").read_text(encoding="utf-8"))
     print(
         f"\nEverything is in {config.folder}: predictions, tables, figures, card (README.md), one checkpoint per fold."
@@ -212,7 +219,7 @@ def report(jobs: Sequence[Job], config: RunConfig) -> int:
 
 
 def lock_if(chooses: bool, config: RunConfig, name: str, *, wait: bool):
-    """The run's lock for the process that chooses; for the others of a data-parallel run no lock at all."""
+    """The run's lock for the process that chooses; the others of a data-parallel run need none."""
     return locked(config.folder, name, wait=wait) if chooses else nullcontext(False)
 
 
@@ -221,8 +228,8 @@ def refuse(message: object, status: int) -> int:
     return status
 
 
-def quiet_libraries() -> None:
-    """Library chatter belongs to debugging; progress and the table are ours."""
+def silence_libraries() -> None:
+    """Show no progress bars and messages of the libraries, only the run's own."""
     transformers.logging.set_verbosity_warning()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()

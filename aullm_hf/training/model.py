@@ -1,4 +1,4 @@
-"""The run's model and its processor. An LLM is loaded once, for all folds, with what is trained around it."""
+"""The run's model and its processor. The LLM is loaded once for all folds."""
 
 import dataclasses
 import shutil
@@ -22,7 +22,7 @@ from .settings import ConfigError
 
 TINY = "tiny:"
 AUGMENTATIONS = ("augment_flip", "augment_shift", "augment_zoom", "augment_brightness")
-# What the owners state for the LLMs of the published recipes.
+# As their owners state for the LLMs of the published recipes.
 LICENCES = {
     "Qwen/Qwen2-1.5B": "apache-2.0",
     "Qwen/Qwen2.5-1.5B": "apache-2.0",
@@ -89,8 +89,8 @@ def check_llm(settings, **hub: Any) -> None:
 def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForAUDetection | BaselineForAUDetection:
     """The model, on the CPU, its trained weights fresh from `seed`.
 
-    A tiny LLM is built beside the run, once; where the checkpoint holds the LLM too (`save_base_weights`), it goes by
-    its name, so that no folder of this machine is named in what may be published.
+    A tiny LLM is built once, in the run folder. Where checkpoints hold the LLM too (`save_base_weights`), they name
+    the recipe's LLM and not that folder, since they may be published.
     """
     config = model_config(settings, aus)
     if is_baseline(settings):
@@ -118,23 +118,23 @@ def build_model(settings, aus: list[int], run_dir: Path, seed: int) -> AULLMForA
 
 
 def base_llm_of(settings, model) -> dict | None:
-    """The LLM as run.json and the card name it; a baseline has none."""
+    """The LLM as run.json and the card name it; None for a baseline."""
     if is_baseline(settings):
         return None
     name = settings.llm_name_or_path
-    said = {"name": name, "revision": model.config.llm_revision}
+    described = {"name": name, "revision": model.config.llm_revision}
     if is_tiny(settings):
-        return said | {"licence": "none: random weights, made on the spot"}
+        return described | {"licence": "none: random weights, made by this package"}
     licences = LICENCES | {real_llm.NAME: real_llm.LICENCE}
-    return said | ({"licence": licences[name]} if name in licences else {})
+    return described | ({"licence": licences[name]} if name in licences else {})
 
 
 def processor_of(config, training, face: dict | None) -> AULLMVideoProcessor:
-    """How clips become pixel values, as it is saved with every checkpoint."""
+    """How clips become pixel values; saved with every checkpoint."""
     settings = {"value_range": training.value_range, "include_last": training.include_last, "face": face}
     if isinstance(config, BaselineConfig):
         processor = BaselineVideoProcessor.for_config(config, view=ARCHITECTURES[config.architecture].view, **settings)
-        if draws_nothing(processor) and (given := [name for name in AUGMENTATIONS if getattr(training, name)]):
+        if has_fixed_views(processor) and (given := [name for name in AUGMENTATIONS if getattr(training, name)]):
             raise ConfigError(
                 f"{given[0]} is {getattr(training, given[0])}, but {config.architecture} sees the same of a clip in "
                 "every step (it reads no frames): leave it at 0."
@@ -143,13 +143,13 @@ def processor_of(config, training, face: dict | None) -> AULLMVideoProcessor:
     return AULLMVideoProcessor.for_config(config, **settings)
 
 
-def draws_nothing(processor: AULLMVideoProcessor) -> bool:
-    """Whether the model is shown the same of a clip in every step, so that it can be made once."""
+def has_fixed_views(processor: AULLMVideoProcessor) -> bool:
+    """Whether the model sees the same of a clip in every step, so that it can be computed once."""
     return isinstance(processor, BaselineVideoProcessor) and processor.view != "frames"
 
 
-def trainings_by_gradient(settings) -> int:
-    """How many networks are trained for one that is tested: its teachers come first; a solver needs no steps."""
+def gradient_trainings(settings) -> int:
+    """How many networks are trained for one that is tested: its teachers too; none where a solver fits it."""
     if not is_baseline(settings):
         return 1
     network = ARCHITECTURES[settings.model_kind]
@@ -161,9 +161,9 @@ def logits_of(model, batches, rows, batch_size: int, autocast) -> torch.Tensor:
     """The logits of whole clips, (n, n_AU) float32, in the order of `rows` and always in the same batches."""
     model.eval()
     device = model.classifier.weight.device
-    found = []
+    logits = []
     for start in range(0, len(rows), batch_size):
         pixels = batches.whole(rows[start : start + batch_size])["pixel_values"].to(device)
         with autocast():
-            found.append(model(pixels).logits.float().cpu())
-    return torch.cat(found)
+            logits.append(model(pixels).logits.float().cpu())
+    return torch.cat(logits)

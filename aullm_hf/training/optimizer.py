@@ -1,7 +1,7 @@
-"""Which learning rate and which decay every trained parameter gets.
+"""The learning rate and the weight decay of every trained parameter.
 
-With one rate for all, as published, LED's three scalars move by less than a hundredth in a whole run: the groups are
-there for recipes that want them to learn.
+With one rate for all, as published, LED's three scalars move by less than a hundredth in a whole run; recipes that
+want them to learn set a rate per group.
 """
 
 import torch
@@ -11,7 +11,7 @@ GROUPS = ("led", "vision", "projector", "graph", "lora", "head", "rest")
 
 
 def group_of(name: str) -> str:
-    """The group of a parameter, by the part of the model that its name begins with."""
+    """The group of a parameter, from its name."""
     if "lora_" in name:
         return "lora"
     parts = {
@@ -44,7 +44,7 @@ def parameter_groups(parameters: dict[str, nn.Parameter], settings) -> list[dict
 
 
 def adam_with_l2(parameters: dict[str, nn.Parameter], settings) -> torch.optim.Adam:
-    """The published recipe's optimizer; fused, as the Trainer's own default is: one pass over the weights, no loop."""
+    """The published recipe's optimizer; fused, as the Trainer's default is: one pass over the weights, no loop."""
     betas = (settings.adam_beta1, settings.adam_beta2)
     groups = parameter_groups(parameters, settings)
     return torch.optim.Adam(groups, lr=settings.learning_rate, betas=betas, eps=settings.adam_epsilon, fused=True)

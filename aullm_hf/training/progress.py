@@ -1,4 +1,4 @@
-"""What is done and what is left: a bar over all steps of all folds on a terminal, a line a fold elsewhere."""
+"""Progress of a run: a bar over all steps of all folds on a terminal, one line per fold elsewhere."""
 
 import sys
 import time
@@ -8,30 +8,30 @@ from transformers import TrainerCallback
 
 
 class Progress:
-    """Counts steps over every fold this process may still train. Silent in all but the first process."""
+    """Counts steps over all folds that this process may still train. Shows nothing unless `enabled`."""
 
-    def __init__(self, folds: int, steps_a_fold: int, *, speak: bool):
-        self.folds, self.steps_a_fold = folds, steps_a_fold
+    def __init__(self, folds: int, steps_per_fold: int, *, enabled: bool):
+        self.folds, self.steps_per_fold = folds, steps_per_fold
         self.done, self.begun = 0, time.perf_counter()
         self.counts: dict[str, _Steps] = {}  # of the folds in training
-        self.speak = speak
-        terminal = speak and sys.stderr.isatty()
-        self.bar = tqdm(total=folds * steps_a_fold, unit="step", dynamic_ncols=True) if terminal else None
+        self.enabled = enabled
+        terminal = enabled and sys.stderr.isatty()
+        self.bar = tqdm(total=folds * steps_per_fold, unit="step", dynamic_ncols=True) if terminal else None
 
     def start(self, name: str) -> TrainerCallback:
-        """What the fold's Trainer is to tell of each step."""
+        """A callback for the fold's Trainer."""
         self.counts[name] = _Steps(self.bar)
         if self.bar is not None:
             self.bar.set_description(f"fold {self.done + 1}/{self.folds} {' '.join(self.counts)}")
         return self.counts[name]
 
     def finish(self, name: str, seconds: float, *, skipped: bool = False) -> None:
-        """The fold is done, by us or by somebody else."""
+        """The fold is done, by this process or by another."""
         self.done += 1
-        counted = self.counts.pop(name).here if name in self.counts else 0
+        counted = self.counts.pop(name).count if name in self.counts else 0
         if self.bar is not None:
-            self.bar.update(self.steps_a_fold - counted)
-        elif self.speak and not skipped:
+            self.bar.update(self.steps_per_fold - counted)
+        elif self.enabled and not skipped:
             left = (time.perf_counter() - self.begun) / self.done * (self.folds - self.done)
             print(f"fold {self.done}/{self.folds} {name}: {seconds:.1f} s; {_clock(left)} left", flush=True)
 
@@ -41,13 +41,13 @@ class Progress:
 
 
 class _Steps(TrainerCallback):
-    """The steps of one fold."""
+    """Counts the steps of one fold."""
 
     def __init__(self, bar: tqdm | None):
-        self.bar, self.here = bar, 0
+        self.bar, self.count = bar, 0
 
     def on_step_end(self, args, state, control, **kwargs):
-        self.here += 1
+        self.count += 1
         if self.bar is not None:
             self.bar.update()
 

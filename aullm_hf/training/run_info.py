@@ -1,4 +1,4 @@
-"""What run.json says of a run: its configuration, versions, commit, data and base LLM."""
+"""The content of run.json: the run's configuration, versions, commit, data and base LLM."""
 
 import platform
 import subprocess
@@ -9,7 +9,7 @@ import aullm_hf
 
 from ..data.loading import LAYOUTS
 from ..evaluation import labels_fingerprint
-from .batches import Clips
+from .clips import Clips
 from .data import SYNTHETIC, RunData
 from .model import base_llm_of
 from .settings import RunConfig
@@ -18,7 +18,7 @@ from .settings import RunConfig
 def run_info(config: RunConfig, data: RunData, clips: Clips, aus: list[int], model) -> dict:
     return {
         "name": config.name,
-        "config": {section: without_places(fields) for section, fields in config.plain.items()},
+        "config": {section: without_paths(fields) for section, fields in config.plain.items()},
         "seeds": config.seeds,
         "versions": versions(),
         "git_commit": git_commit(),
@@ -37,15 +37,15 @@ def run_info(config: RunConfig, data: RunData, clips: Clips, aus: list[int], mod
         "inner": config.protocol.inner,
         "base_llm": base_llm_of(config.model, model),
         "model_kind": config.model.model_kind,
-        "parameters": {  # of what is tested: a student's teachers are not part of it
+        "parameters": {  # of the tested network, without a student's teachers
             "trained": sum(one.numel() for one in model.parameters() if one.requires_grad),
             "all": sum(one.numel() for one in model.parameters()),
         },
     }
 
 
-def without_places(fields: dict) -> dict:
-    """Fields but those that name a folder of this machine: run.json may be published, config.yaml is not."""
+def without_paths(fields: dict) -> dict:
+    """Without the fields that name a folder of this machine: run.json may be published, config.yaml is not."""
     return {name: value for name, value in fields.items() if name not in ("root", "output_dir")}
 
 
@@ -55,7 +55,7 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit this code stands at, with a mark if files have changed since; None outside of a checkout."""
+    """The commit of this code, marked if files have changed since; None outside of a checkout."""
     home = Path(__file__).parent
 
     def git(*words: str) -> str:

@@ -1,8 +1,8 @@
-"""The run folder while it is being written: the manifest, the locks, what is whole and what was cut short.
+"""The run folder while it is being written: locks, the manifest, finished and damaged folds, the report.
 
     run.json, config.yaml       what the run is, and what train.py takes to do it again; written first
     .locks/folds-<fold>.lock    held by the process that trains the fold; a dead process holds nothing
-    folds/<fold>/work/          the Trainer's checkpoints, sealed one by one, gone when the fold ends
+    folds/<fold>/work/          the Trainer's checkpoints; deleted when the fold is finished
     folds/<fold>/fold.json      written last, with every file's checksum: a fold is finished exactly when it is there
     folds/<fold>/failed.json    why it failed, until it is finished
     damaged/<fold>-<n>/         a finished fold that was changed afterwards, as it was found
@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from ..arguments import first_few
 from ..checksums import checksum, checksums, damage
 from ..evaluation.run_folder import digest_matches, fold_damage, read_json, with_digest, write_json, write_text
 from .checkpoints import sync
@@ -41,7 +42,7 @@ DATA_FINGERPRINTS = {
 
 @contextmanager
 def locked(run_dir: Path, name: str, *, wait: bool) -> Iterator[bool]:
-    """Hold a lock of the run; yields whether it was had (always, with `wait`)."""
+    """Hold a lock of the run; yields whether it was free (always True with `wait`)."""
     path = run_dir / ".locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(str(path), timeout=-1 if wait else 0)
@@ -65,7 +66,7 @@ def lock_of(folder: Path) -> str:
 
 
 def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -> None:
-    """Write run.json, or join the run that is there; another run's folder is refused with what differs."""
+    """Write run.json, or join the run that is there; the folder of another run is refused with what differs."""
     with locked(run_dir, "run", wait=True):
         path = run_dir / "run.json"
         if not path.exists():
@@ -85,7 +86,7 @@ def open_run(run_dir: Path, info: dict[str, Any], plain: dict, identity: dict) -
         if there["versions"] != info["versions"]:
             old, new = there["versions"], info["versions"]
             changed = ", ".join(f"{name} {old.get(name)} -> {new[name]}" for name in new if old.get(name) != new[name])
-            print(f"Warning: the run was begun with other versions ({changed}): its folds may differ in bits.")
+            print(f"Warning: the run was started with other versions ({changed}): its folds may differ in bits.")
 
 
 def _differences(one: dict, other: dict) -> list[str]:
@@ -105,14 +106,14 @@ def _manifest(path: Path) -> dict[str, Any]:
         there = read_json(path)
         whole = {"identity", "data", "versions"} <= set(there) and digest_matches(there)
     except (ValueError, TypeError) as error:
-        whole, said = False, str(error)
+        whole, reason = False, str(error)
     else:
-        said = f"'{path}' was changed or does not say what the run is"
+        reason = f"'{path}' was changed or does not say what the run is"
     if not whole:
         raise ConfigError(
-            f"{said}, so it cannot be told whether this is the same run. Put a copy of it back; or, if {path.parent} "
-            "certainly is this command's (config.yaml there is its configuration), delete run.json: it is written "
-            "anew, and every finished fold is kept."
+            f"{reason}, so it cannot be told whether this is the same run. Put a copy of it back; or, if "
+            f"{path.parent} certainly is this command's (config.yaml there is its configuration), delete run.json: it "
+            "is written again, and every finished fold is kept."
         )
     return there
 
@@ -121,39 +122,38 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the fold's work is done; a launch that begins has looked for damage (`set_damaged_aside`)."""
+    """Whether the fold is finished; a launch checks finished folds for damage first (`set_damaged_aside`)."""
     return (folder / "fold.json").is_file()
 
 
 def set_damaged_aside(run_dir: Path, folders: Iterable[Path], *, retrain: bool) -> None:
-    """Refuse finished folds whose files are not as they were, or move them away to be trained again.
+    """Refuse finished folds whose files have changed, or with `retrain` move them away to be trained again.
 
-    Other launches may be at it too: one that already has set a fold aside may be training it by now.
+    Another launch may do the same at the same time: it may have moved a fold away and be training it by now.
     """
     finished = [folder for folder in folders if is_finished(folder)]
-    damaged = {folder: found for folder in finished if (found := fold_damage(folder))}
+    damaged = {folder: first_few(files, 3) for folder in finished if (files := fold_damage(folder))}
     if damaged and not retrain:
+        folders = "; ".join(f"{folder} ({files})" for folder, files in damaged.items())
         raise ConfigError(
-            "damaged after they were finished: "
-            + "; ".join(f"{folder} ({', '.join(found[:3])})" for folder, found in damaged.items())
-            + ". Put the files back, or give the same command with --retrain_damaged, which trains these folds again "
-            f"and keeps what there is under {run_dir / 'damaged'}."
+            f"damaged after they were finished: {folders}. Put the files back, or give the same command with "
+            f"--retrain_damaged, which trains these folds again and keeps the old files under {run_dir / 'damaged'}."
         )
-    for folder, found in damaged.items():
+    for folder, files in damaged.items():
         with locked(run_dir, lock_of(folder), wait=False) as free:
             if not (free and is_finished(folder) and fold_damage(folder)):
                 continue
             aside = next(path for n in count(1) if not (path := run_dir / "damaged" / f"{folder.name}-{n}").exists())
             aside.parent.mkdir(parents=True, exist_ok=True)
             os.replace(folder, aside)
-        print(f"{folder} is trained again ({', '.join(found[:3])}); what there was is kept: {aside}", flush=True)
+        print(f"{folder} is trained again ({files}); the old files are kept: {aside}", flush=True)
     for folder in finished:
-        if folder not in damaged:  # killed before it was gone
+        if folder not in damaged:  # its process was killed before it could delete this
             shutil.rmtree(folder / "work", ignore_errors=True)
 
 
 def finish(folder: Path, entry: dict[str, Any]) -> None:
-    """Write fold.json, with a checksum of every file beside it; then the Trainer's checkpoints may go."""
+    """Write fold.json with the checksum of every other file, then delete the Trainer's checkpoints."""
     clear_partials(folder)
     (folder / FAILED).unlink(missing_ok=True)
     files = checksums(folder, leave_out=("work", "fold.json"))
@@ -163,25 +163,25 @@ def finish(folder: Path, entry: dict[str, Any]) -> None:
 
 
 def clear_partials(folder: Path) -> None:
-    """Delete what killed processes have left half written; the caller holds the lock under which it is written."""
-    for cut_short in folder.glob(".*.partial"):
-        shutil.rmtree(cut_short) if cut_short.is_dir() else cut_short.unlink()
+    """Delete what killed processes have left unfinished; the caller holds the lock under which it is written."""
+    for partial in folder.glob(".*.partial"):
+        shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
 
 
 # -------------------------------------------------------------------- the report
 
 
 def is_reported(run_dir: Path, folders: Iterable[Path]) -> bool:
-    """Whether tables, figures and card are those of these folds, and as they were written: by content, not by time."""
+    """Whether tables, figures and card are of these folds and unchanged: by content, not by time."""
     try:
         record = read_json(run_dir / REPORTED)
-        there = record["folds"] == _fold_marks(folders) and not damage(run_dir, record["files"])
+        current = record["folds"] == _fold_marks(folders) and not damage(run_dir, record["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return there and (run_dir / "README.md").is_file()  # which people may edit
+    return current and (run_dir / "README.md").is_file()  # the card may be edited
 
 
-def set_reported(run_dir: Path, folders: Iterable[Path]) -> None:
+def mark_reported(run_dir: Path, folders: Iterable[Path]) -> None:
     files = [run_dir / name for name in ("predictions.parquet", "inner.parquet", "folds.json", "results.json")]
     files += sorted([*run_dir.glob("tables/*"), *run_dir.glob("figures/*")])
     written = {file.relative_to(run_dir).as_posix(): checksum(file) for file in files if file.is_file()}

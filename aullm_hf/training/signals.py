@@ -11,9 +11,7 @@ from contextlib import contextmanager
 
 from transformers import TrainerCallback
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # no SIGHUP on Windows
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 
 
 class Stopped(BaseException):
@@ -25,7 +23,7 @@ class Stopped(BaseException):
 
 
 class Stopper:
-    """Whether this process was asked to end, and whether it may do so in the middle of what it does."""
+    """Whether this process was asked to end, and whether it must finish a training step first."""
 
     def __init__(self):
         self.number: int | None = None
@@ -33,21 +31,21 @@ class Stopper:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals; nobody's `nohup` is undone."""
+        """Handle the signals, but those that are handled or ignored already, as under `nohup`."""
         self.number, self.stepping = None, 0
         here = threading.current_thread() is threading.main_thread()
-        taken = [one for one in SIGNALS if here and signal.getsignal(one) is signal.SIG_DFL]
-        for one in taken:
-            signal.signal(one, self._asked)
+        handled = [number for number in SIGNALS if here and signal.getsignal(number) is signal.SIG_DFL]
+        for number in handled:
+            signal.signal(number, self._handle)
         try:
             yield
         finally:
-            for one in taken:
-                signal.signal(one, signal.SIG_DFL)
+            for number in handled:
+                signal.signal(number, signal.SIG_DFL)
 
     @contextmanager
-    def after_a_step(self) -> Iterator[None]:
-        """Inside, the training stops by itself once it sees that it was asked to."""
+    def finishing_steps(self) -> Iterator[None]:
+        """Inside, StopOnRequest ends the training after a step; the process ends when the block is left."""
         self.stepping += 1
         try:
             yield
@@ -56,7 +54,7 @@ class Stopper:
         if self.number is not None:
             raise Stopped(self.number)
 
-    def _asked(self, number: int, _frame) -> None:
+    def _handle(self, number: int, _frame) -> None:
         again, self.number = self.number is not None, number
         if again or not self.stepping:
             raise Stopped(number)
@@ -65,8 +63,8 @@ class Stopper:
 STOPPER = Stopper()
 
 
-class StopWhenAsked(TrainerCallback):
-    """Ends a training after the step at which the process was asked to end, with a checkpoint."""
+class StopOnRequest(TrainerCallback):
+    """Ends a training after the step in which the process was asked to end, with a checkpoint."""
 
     def on_step_end(self, args, state, control, **kwargs):
         if STOPPER.number is not None:

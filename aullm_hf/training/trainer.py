@@ -1,4 +1,4 @@
-"""The Trainer of one fold: our order of clips, our parameter groups, checkpoints that are either whole or unused."""
+"""The Trainer of one fold: seeded order and draws, a learning rate per group, checkpoints that are whole or unused."""
 
 import math
 import zlib
@@ -10,7 +10,8 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 
-from .batches import Batches, ClipSampler, Draws, balanced_weights
+from ..arguments import first_few
+from .batches import Batches
 from .checkpoints import (
     OPTIMIZER,
     drop_checkpoints,
@@ -20,31 +21,43 @@ from .checkpoints import (
     seal,
     set_random_state,
 )
-from .nonfinite import LossWatch, NotFinite, spoiled
+from .nonfinite import LossWatch, NotFinite, nonfinite_weights
 from .optimizer import adam_with_l2, parameter_groups
+from .sampling import ClipSampler, DrawDataset, balanced_weights
 from .settings import ConfigError
-from .signals import StopWhenAsked
+from .signals import StopOnRequest
 
 SCHEDULER, SCALER = "scheduler.safetensors", "scaler.safetensors"
 RANDOM = "random_{}.safetensors"  # of the process with this index
 
 
 class FoldTrainer(Trainer):
-    """Trains `rows` of the clips; everything random follows from (seed, name, step), so nothing is lost by a kill."""
+    """Trains on `rows` of the clips.
+
+    Everything random follows from (seed, name, step), so a training that was killed goes on with the same numbers.
+
+    Args:
+        model: the network, its weights fresh.
+        args: the training section of the recipe, for this training.
+        batches: makes batches of rows.
+        rows: the clips to train on.
+        name: with the seed, what the draws follow from.
+        callbacks: further callbacks, such as a progress bar.
+    """
 
     def __init__(self, model, args, batches: Batches, rows, name: str, callbacks: list[TrainerCallback]):
         weights = balanced_weights(batches.clips.labels[list(rows)]) if args.clip_sampling == "balanced" else None
         self.clip_sampler = ClipSampler(rows, seed=args.seed, fold=name, weights=weights)
         own = [
-            _EveryStepItsSeed(args.seed, name, args.process_index),
-            _EveryEpochItsOrder(self.clip_sampler),
-            StopWhenAsked(),
+            _SeedEveryStep(args.seed, name, args.process_index),
+            _ShuffleEveryEpoch(self.clip_sampler),
+            StopOnRequest(),
         ]
         super().__init__(
             model=model,
             args=args,
             data_collator=batches,
-            train_dataset=Draws(len(rows)),
+            train_dataset=DrawDataset(len(rows)),
             callbacks=[*own, *callbacks],
         )
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
@@ -58,55 +71,55 @@ class FoldTrainer(Trainer):
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         parts = outputs.get("loss_parts")
         self.loss_parts.add(parts)
-        self.watch.see(self.state.global_step, loss, parts or {})
+        self.watch.update(self.state.global_step, loss, parts or {})
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args, **kwargs) -> None:
         if "loss" in logs:
-            self.refuse_bad_loss()
+            self.check_loss()
             logs = logs | self.loss_parts.take()
         super().log(logs, *args, **kwargs)
 
     def _build_accelerator_args(self, **given) -> dict:
-        """Without the Trainer's own `torch.compile` of the whole model: its parts are compiled (compiling.py)."""
+        """Without the Trainer's `torch.compile` of the whole model: compiling.py compiles parts of it."""
         return super()._build_accelerator_args(**given) | {"dynamo_plugin": TorchDynamoPlugin(backend="no")}
 
     def floating_point_ops(self, inputs) -> int:
-        """None are counted: the Trainer would take pixels for tokens, and walk through all weights in every step."""
+        """Not counted: the Trainer would take pixels for tokens, and go through all weights in every step."""
         return 0
 
-    # ---- numbers that are none
+    # ---- non-finite values
 
-    def refuse_bad_loss(self) -> None:
-        """Stop if the loss of some step was no number. Every process calls this."""
-        if (bad := self.watch.first_bad(self.accelerator.gather)) is None:
+    def check_loss(self) -> None:
+        """Stop if the loss of a step was nan or infinite. Every process calls this."""
+        if (bad := self.watch.first_nonfinite(self.accelerator.gather)) is None:
             return
         step, terms = bad
         loss, *parts = (f"{name} {value:g}" for name, value in terms.items())
-        clips, said = self.clips_of_step(step), f" ({', '.join(parts)})" if parts else ""
+        clips, shown_parts = self.clips_of_step(step), f" ({', '.join(parts)})" if parts else ""
         raise NotFinite(
-            f"{loss} at step {step + 1}{said}, of the clips {', '.join(clips)}",
+            f"{loss} at step {step + 1}{shown_parts}, of the clips {', '.join(clips)}",
             step=step + 1,
             clips=clips,
             terms=terms,
         )
 
-    def refuse_bad_weights(self) -> None:
-        """Stop rather than save weights that are no numbers. Every process calls this."""
-        self.refuse_bad_loss()
-        bad = spoiled(self.accelerator.unwrap_model(self.model, keep_torch_compile=False))
+    def check_weights(self) -> None:
+        """Stop rather than save weights that are nan or infinite. Every process calls this."""
+        self.check_loss()
+        bad = nonfinite_weights(self.accelerator.unwrap_model(self.model, keep_torch_compile=False))
         counts = self.accelerator.gather(torch.tensor([len(bad)], device=self.args.device)).tolist()
         if any(counts):
-            named = ", ".join([*bad[:3], ".."][: len(bad)]) or "in another process"
+            names = first_few(bad, 3) or "in another process"
             step = self.state.global_step
             raise NotFinite(
-                f"weights are nan or infinite after step {step} ({named})",
+                f"weights are nan or infinite after step {step} ({names})",
                 step=step,
                 clips=self.clips_of_step(step - 1),
             )
 
     def clips_of_step(self, step: int) -> list[str]:
-        """Names of the clips of a step (from 0), over all processes."""
+        """Names of the clips of a step (from 0), of all processes."""
         devices = self.args.per_device_train_batch_size * max(self.args.world_size, 1)
         batches = math.ceil(len(self.clip_sampler) / devices)
         steps = math.ceil(batches / self.args.gradient_accumulation_steps)
@@ -129,10 +142,10 @@ class FoldTrainer(Trainer):
                 self.optimizer = kind(parameter_groups(trained, self.args), **settings)
         return self.optimizer
 
-    # ---- checkpoints: safetensors and JSON in the place of the Trainer's pickles
+    # ---- checkpoints: safetensors and JSON in place of the Trainer's pickles
 
     def _save(self, output_dir=None, state_dict=None) -> None:
-        """The model alone, without the pickled arguments that the Trainer adds."""
+        """The model alone, without the arguments that the Trainer would pickle."""
         if self.args.should_save:
             model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
             model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
@@ -157,23 +170,23 @@ class FoldTrainer(Trainer):
 
     @property
     def _scaler(self):
-        """The gradient scaler of fp16; other trainings have none."""
+        """The gradient scaler of fp16; None without."""
         return getattr(self.accelerator, "scaler", None)
 
     def _save_rng_state(self, output_dir: str) -> None:
-        """Every process its own."""
+        """One file per process."""
         Path(output_dir).mkdir(parents=True, exist_ok=True)
         save_state(random_state(), Path(output_dir) / RANDOM.format(self.args.process_index))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        """Nothing where another number of processes began: every step has a seed of its own."""
+        """Not restored for another number of processes: every step has a seed of its own."""
         if checkpoint is not None and (path := Path(checkpoint) / RANDOM.format(self.args.process_index)).is_file():
             set_random_state(load_state(path))
 
     def _save_checkpoint(self, model, trial) -> None:
-        self.refuse_bad_weights()
+        self.check_weights()
         super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()  # every process has its own part in it
+        self.accelerator.wait_for_everyone()  # every process writes a part of it
         if self.args.should_save:
             checkpoint = self._checkpoint_folder()
             seal(checkpoint)
@@ -184,7 +197,7 @@ class FoldTrainer(Trainer):
 
 
 class LossParts:
-    """Means of the loss's terms since they were last taken; added up where they are, fetched only to be logged.
+    """Means of the loss's terms since they were last taken; summed on their device, fetched only to be logged.
 
     In a data-parallel run they are those of the first process.
     """
@@ -204,8 +217,8 @@ class LossParts:
         return means
 
 
-class _EveryStepItsSeed(TrainerCallback):
-    """Dropout's noise follows from the step, not from everything that was drawn before it."""
+class _SeedEveryStep(TrainerCallback):
+    """Dropout's noise follows from the step, not from what was drawn before it."""
 
     def __init__(self, *key):
         self.key = key
@@ -214,8 +227,8 @@ class _EveryStepItsSeed(TrainerCallback):
         torch.manual_seed(zlib.crc32(repr((*self.key, state.global_step)).encode()))
 
 
-class _EveryEpochItsOrder(TrainerCallback):
-    """Accelerate reaches a sampler through some of its wrappers and not through others."""
+class _ShuffleEveryEpoch(TrainerCallback):
+    """Accelerate sets a sampler's epoch through some of its wrappers and not through others."""
 
     def __init__(self, sampler: ClipSampler):
         self.sampler = sampler

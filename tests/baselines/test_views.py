@@ -91,7 +91,8 @@ def test_lbp_top_finds_the_same_patterns_as_a_count_by_hand():
 ])  # fmt: skip
 def test_every_view_is_the_same_in_training_and_after_it(view, shape):
     """What the runner keeps of its clips is what a stranger's processor makes of the same clip."""
-    from aullm_hf.training.batches import Batches, Clips, Views
+    from aullm_hf.training.batches import Batches, Views
+    from aullm_hf.training.clips import Clips
 
     clips = random_clips(4)
     starts = np.concatenate([[0], np.cumsum([len(clip) for clip in clips])])

@@ -92,12 +92,12 @@ def test_the_step_is_named_though_nobody_looked_until_the_next_was_saved(config,
 
 def test_the_first_loss_that_is_no_number_is_kept():
     watch = LossWatch()
-    assert watch.first_bad(lambda rows: rows) is None
+    assert watch.first_nonfinite(lambda rows: rows) is None
     for step, value in enumerate([1.0, 2.0, float("inf"), float("nan"), 3.0]):
-        watch.see(step, torch.tensor(value), {"asl": torch.tensor(value), "aux": torch.tensor(0.5)})
-    assert watch.first_bad(lambda rows: rows) == (2, {"loss": math.inf, "asl": math.inf, "aux": 0.5})
+        watch.update(step, torch.tensor(value), {"asl": torch.tensor(value), "aux": torch.tensor(0.5)})
+    assert watch.first_nonfinite(lambda rows: rows) == (2, {"loss": math.inf, "asl": math.inf, "aux": 0.5})
     others = torch.tensor([[7.0, 1.0, 1.0, 1.0]])  # a process whose loss is fine
-    assert watch.first_bad(lambda rows: torch.cat([others, rows]))[0] == 2
+    assert watch.first_nonfinite(lambda rows: torch.cat([others, rows]))[0] == 2
 
 
 def test_weights_that_are_no_numbers_are_never_saved(config, tmp_path):
@@ -165,7 +165,7 @@ def test_a_scheduler_that_takes_the_machine_back_costs_no_step(config, undisturb
             raise SystemExit(train(config, run))
 
     assert forked(training) == 143
-    assert "stopped by SIGTERM. Nothing that was finished is lost" in capfd.readouterr().err
+    assert "stopped by SIGTERM. Finished work is kept" in capfd.readouterr().err
     assert (run / "folds/sub02/work/checkpoint-3/sealed.json").is_file()
     before = finished(run)
     assert set(before) == {"sub01"} and train(config, run) == 0
@@ -176,7 +176,7 @@ def test_a_scheduler_that_takes_the_machine_back_costs_no_step(config, undisturb
 def test_ctrl_c_is_a_line_and_a_status(config, tmp_path, capsys):
     with at_step("sub01", 1, raising(KeyboardInterrupt())):
         assert train(config, tmp_path / "run", "--folds", "sub01") == 130
-    assert "interrupted. Nothing that was finished is lost" in capsys.readouterr().err
+    assert "interrupted. Finished work is kept" in capsys.readouterr().err
 
 
 # -------------------------------------------------------------------- the disk
@@ -207,7 +207,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_once_there_is_space(
         patched.setattr(importlib.import_module(module), name, _no_space)
         assert train(config, copy) == 1
     err = capsys.readouterr().err
-    assert "aullm train: No space left on device: 'somewhere'. Mend that first." in err and "Traceback" not in err
+    assert "aullm train: No space left on device: 'somewhere'. Fix that first." in err and "Traceback" not in err
     assert not list(copy.rglob("*.partial"))
     assert train(config, copy) == 0
     assert tables(copy) == tables(undisturbed)

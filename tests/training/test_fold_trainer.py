@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from aullm_hf.training.batches import Batches, clips_of
+from aullm_hf.training.batches import Batches
+from aullm_hf.training.clips import clips_of
 from aullm_hf.training.optimizer import group_of, parameter_groups
 from aullm_hf.training.parsing import load_run_config
 from aullm_hf.training.trainer import FoldTrainer

@@ -8,7 +8,8 @@ import yaml
 
 from aullm_hf.data import load_clips
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
-from aullm_hf.training.batches import Batches, clips_of
+from aullm_hf.training.batches import Batches
+from aullm_hf.training.clips import clips_of
 from aullm_hf.training.parsing import load_run_config
 from aullm_hf.training.trainer import FoldTrainer
 from support.tiny import tiny_config, tiny_llm

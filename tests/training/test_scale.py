@@ -1,4 +1,4 @@
-"""What the README says of many GPUs: accelerate reads the configuration files, a shared LLM trains as a whole one."""
+"""Many GPUs, as the guide says: accelerate reads the configuration files, a sharded LLM trains as a whole one."""
 
 import json
 import re
@@ -44,9 +44,9 @@ def test_zero3_is_stage_three_of_a_file_that_is_there():
     assert HfDeepSpeedConfig(json.loads((ROOT / named).read_text())).is_zero3()
 
 
-def test_commands_of_the_readme_name_files_that_are_there():
-    said = (ROOT / "training" / "README.md").read_text(encoding="utf-8")
-    names = set(re.findall(r"hub_configs/[\w/.-]+\.(?:yaml|json)", said))
+def test_commands_of_the_guide_name_files_that_are_there():
+    guide = (ROOT / "docs" / "guides" / "scaling.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"hub_configs/[\w/.-]+\.(?:yaml|json)", guide))
     assert {f"hub_configs/accelerate/{name}" for name in KINDS} <= names
     assert [name for name in names if not (ROOT / name).is_file()] == []
 

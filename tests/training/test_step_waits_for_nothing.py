@@ -14,7 +14,8 @@ from transformers import TrainerCallback
 from aullm_hf.data import load_clips
 from aullm_hf.model import AULLMVideoProcessor
 from aullm_hf.model.arguments import check_within
-from aullm_hf.training.batches import Batches, clips_of
+from aullm_hf.training.batches import Batches
+from aullm_hf.training.clips import clips_of
 from aullm_hf.training.parsing import load_run_config
 from aullm_hf.training.trainer import FoldTrainer
 from support.tiny import tiny_model

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from aullm_hf.training.distributed import Place
+from aullm_hf.training.distributed import ProcessRank
 from aullm_hf.training.fold import Job
 from aullm_hf.training.jobs import assigned_jobs, jobs_to_inspect
 from support.tiny_run import forked, tables, tiny_yaml, train
@@ -113,7 +113,7 @@ def test_a_finished_fold_that_was_changed_is_not_believed(config, tmp_path, caps
 def test_every_fold_is_looked_through_by_one_process(folds, count):
     jobs = [Job(None, 0, Path(f"sub{number:02}")) for number in range(folds)]
     launches = [
-        SimpleNamespace(folds=None, fold_shard=None, fold_parallel=True, place=Place(rank, rank, count))
+        SimpleNamespace(folds=None, fold_shard=None, fold_parallel=True, process=ProcessRank(rank, rank, count))
         for rank in range(count)
     ]
     looked_at = [job.name for launch in launches for job in jobs_to_inspect(assigned_jobs(jobs, launch), launch)]

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, TrainingArguments
 from aullm_hf.model.base_llm import llm_config_of
 from aullm_hf.model.prompting import compile_prompt
 from aullm_hf.tiny_llm import build_tiny_llm
-from aullm_hf.training.batches import clips_of
+from aullm_hf.training.clips import clips_of
 from aullm_hf.training.data import aus_of_run, load_run_data
 from aullm_hf.training.jobs import folds_of
 from aullm_hf.training.model import TINY, model_config, tiny_sizes

@@ -29,7 +29,7 @@ from aullm_hf.model.evidence import EvidenceGate
 from aullm_hf.model.led import TemporalFilter
 from aullm_hf.model.losses import configured_loss
 from aullm_hf.model.projectors import PROJECTORS, MultiGranularityProjector
-from aullm_hf.training.batches import Clips
+from aullm_hf.training.clips import Clips
 
 
 class LoopedFilter(TemporalFilter):

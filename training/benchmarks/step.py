@@ -16,7 +16,8 @@ import torch
 from torch.utils.data import default_collate
 
 from aullm_hf.model import AULLMVideoProcessor
-from aullm_hf.training.batches import Batches, Clips, Resident
+from aullm_hf.training.batches import Batches
+from aullm_hf.training.clips import Clips, Resident
 from aullm_hf.training.optimizer import adam_with_l2
 from benchmarks.pair import Pair, build_pair, parts_of_batch
 from benchmarks.reference import ClipItems

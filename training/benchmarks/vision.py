@@ -21,7 +21,8 @@ from aullm_hf.model import AULLMConfig, AULLMVideoProcessor
 from aullm_hf.model.backbone import HighLevelHead, MotionBackbone
 from aullm_hf.model.led import TemporalFilter
 from aullm_hf.model.projectors import PROJECTORS
-from aullm_hf.training.batches import Augmentation, Batches, Clips, Resident
+from aullm_hf.training.batches import Augmentation, Batches
+from aullm_hf.training.clips import Clips, Resident
 from benchmarks.shapes import SHAPES, add_device_argument, detector_config
 from benchmarks.timing import median_seconds, synchronize
 

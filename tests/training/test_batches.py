@@ -11,16 +11,9 @@ import torch
 
 from aullm_hf.data import load_clips
 from aullm_hf.model.processing_aullm import AULLMVideoProcessor, sample_last_frame
-from aullm_hf.training.batches import (
-    Augmentation,
-    Batches,
-    Clips,
-    ClipSampler,
-    Resident,
-    balanced_weights,
-    clips_of,
-    home_of,
-)
+from aullm_hf.training.batches import Augmentation, Batches
+from aullm_hf.training.clips import Clips, Resident, clips_of, storage_device
+from aullm_hf.training.sampling import ClipSampler, balanced_weights
 from aullm_hf.training.uniforms import uniforms
 
 
@@ -149,7 +142,7 @@ def test_on_the_cpu_the_frames_are_the_clips_own_memory(clips):
 def test_clips_that_would_fill_a_device_stay_in_memory_and_it_is_said_once(clips, monkeypatch, capsys, free, home):
     monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (free, free))
     device = torch.device("cuda", 3)
-    assert home_of(clips, device) == (device if home == "there" else torch.device("cpu"))
+    assert storage_device(clips, device) == (device if home == "there" else torch.device("cpu"))
     said = capsys.readouterr().out
     assert ("stay in the host's memory" in said and "cuda:3" in said) == (home == "cpu") == bool(said)
 
@@ -159,7 +152,8 @@ import numpy as np, torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 _setup_privateuseone_for_python_backend("elsewhere")
-from aullm_hf.training.batches import Augmentation, Batches, Clips, Resident, Views
+from aullm_hf.training.batches import Augmentation, Batches, Views
+from aullm_hf.training.clips import Clips, Resident
 from aullm_hf.baselines.views import BaselineVideoProcessor
 from aullm_hf.model.processing_aullm import AULLMVideoProcessor
 
