@@ -1,4 +1,4 @@
-"""Two runs that must come out at chance: if one of them does better, something other than motion tells the answer.
+"""Two runs that must come out at chance: if one does better, something other than motion gives the labels away.
 
     make controls
     python training/controls.py --num_train_epochs 10          (fields of hub_configs/quickstart.yaml)
@@ -30,12 +30,12 @@ def main(argv: list[str] | None = None, runs: Path = Path("runs")) -> int:
 
 
 def verdict(folder: Path) -> tuple[str, bool]:
-    """One line a control, and whether chance lies inside its interval."""
+    """A line about the control, and whether chance is inside its interval."""
     mean = json.loads((folder / "results.json").read_text(encoding="utf-8"))["mean"]
     ap, chance = mean["ranking"]["ap"], mean["prevalence"]
     passed = ap["low"] <= chance <= ap["high"]
-    said = f"mean AP {ap['value']:.3f} [{ap['low']:.3f}, {ap['high']:.3f}], chance {chance:.3f}"
-    return f"{'at chance' if passed else 'NOT AT CHANCE'}: {folder.name}: {said}", passed
+    figures = f"mean AP {ap['value']:.3f} [{ap['low']:.3f}, {ap['high']:.3f}], chance {chance:.3f}"
+    return f"{'at chance' if passed else 'NOT AT CHANCE'}: {folder.name}: {figures}", passed
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@ r"""Is the evidence evidence? A model's maps against the true place of each AU's
 
     python training/train.py --config hub_configs/quickstart-aullmpp.yaml --aus cd6me --subjects 10 \
         --clips_per_subject 40 --inner none --folds none --final_fit --output_dir runs/evidence
-    python training/evidence.py runs/evidence/final/checkpoint                    # the README's figures
+    python training/evidence.py runs/evidence/final/checkpoint
     python training/evidence.py runs/aullmpp/folds/sub01/checkpoint --domain samm --clips 30 --out runs/evidence
 
 Clips that show one AU alone are drawn of people whom no run has seen, so it is known where the face moved. An AU's
-region is where it moves the face by at least a quarter of its peak; its share of the picture is what a map without
-knowledge would have inside. The table has, per AU, how many times that share lies inside of the gate's map and of the
-AU's own attention (for AU-LLM: Grad-CAM), and in how many clips the probability falls most for the shown AU when each
-AU's own evidence is removed (`model.explain`'s counterfactual effect).
+region is where it moves the face by at least a quarter of its peak; a map without knowledge would have the region's
+share of the picture inside it. Per AU, the table has how many times that share is inside the region: of the gate's map
+and of the AU's own attention (for AU-LLM: Grad-CAM). It also has in how many clips the probability of the shown AU
+falls most when each AU's own evidence is removed (`model.explain`'s counterfactual effect).
 """
 
 import argparse
@@ -46,37 +46,37 @@ def single_au_plans(au: int, difficulty: str, domain: str, subjects: int, clips:
 
 
 def judge_au(model: AULLMForAUDetection, processor: AULLMVideoProcessor, au: int, plans: list) -> dict[str, Any]:
-    """How much of the maps lies where the AU moves, over clips that show it alone."""
+    """How much of the maps is where the AU moves, over clips that show it alone."""
     label, size = f"AU{au}", model.config.image_size
     frames = draw_clips(plans, size=size)
     pixels = torch.cat([processor(clip)["pixel_values"] for clip in frames])
-    found: dict[str, list[float]] = {"area": [], "gate": [], "attention": [], "largest": [], "probability": []}
+    shares: dict[str, list[float]] = {"area": [], "gate": [], "attention": [], "largest": [], "probability": []}
     for plan, clip in zip(plans, pixels, strict=True):
         motion = motion_map(plan, au, size=size)
         region = torch.from_numpy(motion >= REGION * motion.max())
         explained = model.explain(clip[None], "all")[0]
         effects = {one.au: one.counterfactual for one in explained.evidence}
         own = next(one for one in explained.evidence if one.au == label)
-        found["area"].append(float(region.float().mean()))
-        found["attention"].append(_inside(own.cells, region))
+        shares["area"].append(float(region.float().mean()))
+        shares["attention"].append(_inside(own.cells, region))
         if explained.gate is not None:
-            found["gate"].append(_inside(explained.gate, region))
+            shares["gate"].append(_inside(explained.gate, region))
         others = max((effect for name, effect in effects.items() if name != label), default=0.0)
-        found["largest"].append(float(effects[label] > others))
-        found["probability"].append(own.probability)
-    means = {name: float(np.mean(values)) if values else None for name, values in found.items()}
+        shares["largest"].append(float(effects[label] > others))
+        shares["probability"].append(own.probability)
+    means = {name: float(np.mean(values)) if values else None for name, values in shares.items()}
     ratio = {f"{name}_ratio": means[name] and means[name] / means["area"] for name in ("gate", "attention")}
     return {"au": au, "clips": len(plans), "method": own.method, **means, **ratio}
 
 
 def _inside(cells: torch.Tensor, region: torch.Tensor) -> float:
-    """The share of a map (T', H', W') that lies inside the region (H, W)."""
-    shown = pixel_map(cells, region.shape[0]).sum(dim=0)
-    return float(shown[region].sum() / shown.sum())
+    """The share of a map (T', H', W') that is inside the region (H, W)."""
+    pixels = pixel_map(cells, region.shape[0]).sum(dim=0)
+    return float(pixels[region].sum() / pixels.sum())
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The rows as Markdown, and what they come to."""
+    """The rows as Markdown, with a summary."""
 
     def times(value: float | None) -> str:
         return "-" if value is None else f"{value:.1f} x"
@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--domain", choices=("casme2", "samm"), default="casme2")
     parser.add_argument("--difficulty", choices=("easy", "standard", "hard"), default="easy")
     parser.add_argument("--subjects", type=int, default=10)
-    parser.add_argument("--clips", type=int, default=20, help="an AU")
+    parser.add_argument("--clips", type=int, default=20, help="clips per AU")
     parser.add_argument("--out", type=Path, help="folder for evidence.json and evidence.md")
     args = parser.parse_args(argv)
     model = AULLMForAUDetection.from_pretrained(args.checkpoint)

@@ -20,7 +20,7 @@ from aullm_hf.training.checkpoints import seal
 from aullm_hf.training.nonfinite import LossWatch
 from aullm_hf.training.run_state import locked, set_damaged_aside
 from support.commands import aullm
-from support.faults import at_step, no_number, raising, small_memory, spoiled_weights
+from support.faults import at_step, infinite_weights, nan_loss, raising, small_memory
 from support.tiny_run import forked, killed_at, tables, tiny_yaml, train
 
 OTHERS = {"sub01", "sub03"}
@@ -64,7 +64,7 @@ def test_a_loss_that_is_no_number_stops_its_fold_and_no_other(config, undisturbe
         return batch
 
     monkeypatch.setattr(Batches, "__call__", watched)
-    with at_step("sub02", 4, no_number) as hit:
+    with at_step("sub02", 4, nan_loss) as hit:
         assert train(config, run) == 1
     assert set(finished(run)) == OTHERS
     said = failure(run)
@@ -82,7 +82,7 @@ def test_a_loss_that_is_no_number_stops_its_fold_and_no_other(config, undisturbe
 
 
 def test_the_step_is_named_though_nobody_looked_until_the_next_was_saved(config, undisturbed, tmp_path):
-    with at_step("sub02", 3, no_number):
+    with at_step("sub02", 3, nan_loss):
         assert train(config, tmp_path / "run", "--folds", "sub02,sub03") == 1
     said = failure(tmp_path / "run")
     assert said["step"] == 3 and said["last_good_checkpoint"] == "work/checkpoint-2"
@@ -102,7 +102,7 @@ def test_the_first_loss_that_is_no_number_is_kept():
 
 def test_weights_that_are_no_numbers_are_never_saved(config, tmp_path):
     run = tmp_path / "run"
-    with at_step("sub02", 4, spoiled_weights):  # a step after which a checkpoint is due
+    with at_step("sub02", 4, infinite_weights):  # a step after which a checkpoint is due
         assert train(config, run, "--folds", "sub02") == 1
     said = failure(run)
     assert (

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from support.faults import at_step, no_number
+from support.faults import at_step, nan_loss
 from support.soak import TRIES, Disturbed, Soak, ended, started
 from support.tiny_run import tables, tiny_yaml, train
 
@@ -251,7 +251,7 @@ def test_a_clock_that_jumps(soak, config, undisturbed, seconds, tmp_path):
 
 
 def _poisoned(run, fold, step):
-    with at_step(fold, step, no_number):
+    with at_step(fold, step, nan_loss):
         return run.launch()
 
 

@@ -1,4 +1,4 @@
-"""Faults made on purpose, at a named place of a training: what breaks, in which fold, at which step."""
+"""Faults injected into a training: what breaks, in which fold, at which step."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from aullm_hf.training import trainer as fold_trainer
 
 @contextmanager
 def at_step(fold: str, step: int, fault: Callable, *, times: int = 1) -> Iterator[list]:
-    """`fault(trainer, inputs, loss)` takes the place of the loss at a fold's step (from 1); yields who was hit."""
+    """`fault(trainer, inputs, loss)` replaces the loss at a fold's step (from 1); yields the inputs of those steps."""
     original, hit = Trainer.compute_loss, []
 
     def compute_loss(self, model, inputs, return_outputs=False, **named):
@@ -27,15 +27,15 @@ def at_step(fold: str, step: int, fault: Callable, *, times: int = 1) -> Iterato
         yield hit
 
 
-def no_number(_trainer, _inputs, loss):
+def nan_loss(_trainer, _inputs, loss):
     return loss * float("nan")
 
 
-def spoiled_weights(trainer, _inputs, loss):
-    """A finite loss, whose gradients leave no number in the weights."""
+def infinite_weights(trainer, _inputs, loss):
+    """A finite loss whose gradients leave infinite weights."""
     weight = trainer.model.classifier.weight
     handle = weight.register_hook(lambda gradient: gradient * float("inf"))
-    trainer.release = handle  # kept with the trainer: the weight is another in the next fold
+    trainer.release = handle  # kept alive with the trainer
     return loss
 
 

@@ -1,4 +1,4 @@
-"""The runner's modules are a script's siblings, not a package: the helper that runs them puts them on the path."""
+"""The scripts of training/ are no package: this helper puts them on the path."""
 
 from support import tiny_run
 
