@@ -1,5 +1,6 @@
 """What the documents name is there: modules, files, links, anchors, pages, public names, sizes of pictures."""
 
+import configparser
 import importlib
 import re
 
@@ -72,6 +73,14 @@ def test_the_api_page_has_every_public_name():
 def test_the_api_page_has_every_verb():
     spans = set(spans_of(ROOT / "docs/reference/api.md"))
     assert set(VERBS) <= spans, set(VERBS) - spans
+
+
+def test_first_steps_names_every_extra():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    of_developers = {"all", "test", "quality", "fuzz"}
+    missing = set(setup["options.extras_require"]) - of_developers - set(spans_of(ROOT / "docs/guides/first-steps.md"))
+    assert not missing
 
 
 def test_pictures_are_small_and_have_words_for_those_who_do_not_see_them():
