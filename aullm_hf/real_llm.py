@@ -86,7 +86,8 @@ def _convert(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from .model.checkpointing import fingerprint
+    from .model.base_llm import fingerprint
+    from .model.checkpointing import share_weights
 
     given = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     try:
@@ -102,6 +103,7 @@ def _convert(gguf: Path, folder: Path) -> None:
             "transformers unpack them otherwise: install those of constraints.txt."
         )
     model.save_pretrained(folder)
+    share_weights(folder)
     tokenizer.save_pretrained(folder)
 
 

@@ -57,6 +57,8 @@ def build_tiny_llm(
     import transformers
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
+    from .model.checkpointing import share_weights
+
     check_path("path", path, "a folder to write")
     check_choice("family", family, sorted(_FAMILIES))
     check_whole("seed", seed, 0)
@@ -97,5 +99,6 @@ def build_tiny_llm(
         torch.manual_seed(seed)
         model = getattr(transformers, model_name)(config).to(getattr(torch, dtype))
     model.save_pretrained(path)
+    share_weights(path)
     fast.save_pretrained(path)
     return Path(path)

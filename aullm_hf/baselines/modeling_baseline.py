@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, ResNetModel
 from transformers.models.auto.video_processing_auto import AutoVideoProcessor
 from transformers.utils import can_return_tuple
 
-from ..model.checkpointing import seeded_start
+from ..model.checkpointing import seeded_start, share_weights
 from ..model.detector import AUDetectorMixin
 from ..model.led import TemporalFilter
 from ..model.locating import check_location, hub_arguments
@@ -82,6 +82,11 @@ class BaselineForAUDetection(AUDetectorMixin, PreTrainedModel):
         if path is not None:
             check_location("pretrained_model_name_or_path", path, **hub_arguments(kwargs))
         return super().from_pretrained(path, *args, **{**kwargs, "use_safetensors": True})
+
+    def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> None:
+        super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        if is_main_process:
+            share_weights(save_directory)
 
     @property
     def view(self) -> str:

@@ -25,7 +25,7 @@ from .base_llm import fingerprint, llm_config_of, load_llm, pinned_revision
 from .configuration_aullm import AULLMConfig
 from .graph import prior_mask
 from .local_llms import resolve_llm
-from .locating import check_location, hub_arguments
+from .locating import CONFIG, check_location, hub_arguments
 from .prompting import compile_prompt
 
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
@@ -206,6 +206,8 @@ class CheckpointMixin:
         if "max_shard_size" in kwargs and not self.config.save_base_weights:
             raise ValueError(f"max_shard_size is {kwargs['max_shard_size']!r}; what was trained is always one file.")
         super().save_pretrained(save_directory, is_main_process=is_main_process, **kwargs)
+        if is_main_process:
+            share_weights(save_directory)
         if is_main_process and self._auto_class is not None:
             from .pipeline_aullm import AUDetectionPipeline
 
@@ -234,6 +236,14 @@ class CheckpointMixin:
             merged = type(self)(config)
         merged.load_state_dict(state, assign=True)
         merged.save_pretrained(save_directory, **kwargs)
+
+
+def share_weights(folder: str | os.PathLike) -> None:
+    """Let whoever may read a saved model's configuration read its weights: safetensors 0.8 lets only their owner."""
+    mode = os.stat(os.path.join(folder, CONFIG)).st_mode & 0o777  # as the umask has it
+    for name in os.listdir(folder):
+        if name.endswith(".safetensors"):
+            os.chmod(os.path.join(folder, name), mode)
 
 
 # -------------------------------------------------------------------- trained weights
@@ -352,4 +362,4 @@ def _dtype_name(dtype: str | torch.dtype | None) -> str | None:
     return None if dtype in (None, "auto") else str(dtype).removeprefix("torch.")
 
 
-__all__ = ["CheckpointMixin", "frozen_keys", "load_trained", "seeded_start", "trained_keys"]
+__all__ = ["CheckpointMixin", "frozen_keys", "load_trained", "seeded_start", "share_weights", "trained_keys"]

@@ -103,7 +103,10 @@ def drop_checkpoints(work: Path, but: Path | None) -> None:
 def save_state(state: Any, path: Path) -> None:
     tensors: dict[str, torch.Tensor] = {}
     tree = json.dumps(_taken_apart(state, tensors))
+    path.touch()
+    mode = path.stat().st_mode  # as the umask has it; safetensors 0.8 lets only the owner read
     save_file(tensors, path, metadata={TREE: tree})
+    path.chmod(mode)
 
 
 def load_state(path: Path) -> Any:

@@ -11,7 +11,7 @@ LIBRARIES = {"numpy", "torch", "transformers", "peft", "safetensors", "huggingfa
 STANDARD = {"abc", "collections", "contextlib", "copy", "dataclasses", "difflib", "enum", "functools", "hashlib",
             "importlib", "inspect", "itertools", "json", "logging", "math", "os", "re", "threading", "types", "typing",
             "warnings"}  # fmt: skip
-OF_OS = {"PathLike", "fspath", "listdir", "path"}
+OF_OS = {"PathLike", "chmod", "fspath", "listdir", "path", "stat"}
 NAMES = {"open", "exec", "eval", "compile", "__import__", "__builtins__", "__loader__", "__spec__", "breakpoint",
          "input", "globals", "locals", "vars", "print"}  # fmt: skip
 MEMBERS = {"open", "load", "loads", "save", "dump", "dumps", "system", "popen", "read_text", "read_bytes",
