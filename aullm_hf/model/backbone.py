@@ -31,12 +31,12 @@ class SqueezeExcitation(nn.Module):
 
 
 class MotionBackbone(nn.Module):
-    """(B, 1, T-1, H, W) filtered frames -> F_mid (B, C, T', H', W') and the channel attention (B, T-2, C)."""
+    """(B, channels, T-1, H, W) motion -> F_mid (B, C, T', H', W') and the channel attention (B, T-2, C)."""
 
     def __init__(self, config: AULLMConfig):
         super().__init__()
         low, mid = config.backbone_channels
-        self.conv1 = nn.Conv3d(1, low, kernel_size=(1, 5, 5))
+        self.conv1 = nn.Conv3d(config.motion_channels, low, kernel_size=(1, 5, 5))
         self.pool1 = nn.MaxPool3d(kernel_size=(1, 3, 3), stride=(1, 3, 3))
         self.norm1 = nn.BatchNorm3d(low)
         self.drop1 = nn.Dropout3d(config.vision_dropout)
@@ -53,7 +53,7 @@ class MotionBackbone(nn.Module):
 
     def _each_frame(self, motion: torch.Tensor) -> torch.Tensor:
         """`pool1(conv1(motion).relu())`: rectified maxima are maxima of rectified values, for a ninth of the work."""
-        frames = motion.transpose(1, 2).flatten(0, 1)  # (B 5, 1, 64, 64)
+        frames = motion.transpose(1, 2).flatten(0, 1)  # (B 5, channels, 64, 64)
         maps = functional.conv2d(frames, self.conv1.weight.squeeze(2), self.conv1.bias)  # (B 5, 32, 60, 60)
         maps = functional.max_pool2d(maps, self.pool1.kernel_size[1:]).relu()  # (B 5, 32, 20, 20)
         return maps.unflatten(0, (len(motion), -1)).transpose(1, 2).contiguous()

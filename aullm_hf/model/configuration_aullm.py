@@ -179,6 +179,9 @@ class AULLMConfig(AUDetectorConfig):
     # What the Trainer leaves out of its predictions: everything but the logits.
     keys_to_ignore_at_inference = ["hidden_states", "attentions", "evidence", "loss_parts"]
 
+    # Motion
+    motion: Literal["led", "flow", "both"] = setting("led", "what the 3D-CNN reads: filtered frames, optical flow")
+
     # Backbone
     se_reduction: int = setting(16, "reduction of the squeeze-and-excitation over the channels", 1, 1 << 16)
     vision_dropout: Number = setting(0.3, "dropout of F_mid and F_high", 0, 0.999)
@@ -243,6 +246,11 @@ class AULLMConfig(AUDetectorConfig):
             self.prior = "given"
 
     # ---------------------------------------------------------------- derived sizes
+
+    @property
+    def motion_channels(self) -> int:
+        """Channels of what the 3D-CNN reads: one of the filter, three of the flow (u, v, strain)."""
+        return {"led": 1, "flow": 3, "both": 4}[self.motion]
 
     @property
     def mid_shape(self) -> tuple[int, int, int, int]:

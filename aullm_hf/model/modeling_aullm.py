@@ -1,8 +1,8 @@
 """AU-LLM ("AU-LLM: Micro-Expression Action Unit Detection via Enhanced LLM-Powered Visual Fusion", arXiv 2507.21778)
 and AULLM++ (arXiv 2603.08387, of which the abstract is known: its modules are our design under its names).
 
-frames -> temporal filter -> 3D-CNN -> projector -> one token in the prompt of a frozen, LoRA-tuned LLM -> its last
-state -> one linear layer -> a logit per AU. AULLM++ gates the 3D-CNN's map (evidence.py), looks at it at several
+frames -> temporal filter, or optical flow (ours) -> 3D-CNN -> projector -> one token in the prompt of a frozen,
+LoRA-tuned LLM -> its last state -> one linear layer -> a logit per AU. AULLM++ gates the 3D-CNN's map (evidence.py), looks at it at several
 granularities (projectors.py), adds a graph of AUs with a token of its own (graph.py), and in training asks what would
 be predicted without the evidence (counterfactual.py); each is a switch of the configuration. Assembly only: each part
 has a file of its own, and loading and saving are in checkpointing.py.
@@ -31,12 +31,21 @@ from .detector import AUDetectorMixin
 from .dropout import PairedDropout3d, share_noise
 from .evidence import EvidenceCells, EvidenceGate, EvidenceOutput
 from .explaining import ExplainMixin
+from .flow import OpticalFlow
 from .graph import RelationGraph, RelationLayer, prior_mask
 from .led import TemporalFilter
 from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
 from .prompting import Prompt
 
-_INITIALISE_THEMSELVES = (TemporalFilter, PromptTokens, EvidenceGate, EvidenceCells, RelationGraph, RelationLayer)
+_INITIALISE_THEMSELVES = (
+    TemporalFilter,
+    OpticalFlow,
+    PromptTokens,
+    EvidenceGate,
+    EvidenceCells,
+    RelationGraph,
+    RelationLayer,
+)
 
 
 @dataclass
@@ -137,7 +146,8 @@ class AULLMModel(AULLMPreTrainedModel):
     def __init__(self, config: AULLMConfig, llm: PreTrainedModel | None = None):
         super().__init__(config)
         config.validate()
-        self.led = TemporalFilter(config)
+        self.led = TemporalFilter(config) if config.motion != "flow" else None
+        self.flow = OpticalFlow(config) if config.motion != "led" else None
         self.backbone = MotionBackbone(config)
         self.gate = EvidenceGate(config) if config.evidence_gate else None
         self.mid_drop = PairedDropout3d(config.vision_dropout)
@@ -184,9 +194,12 @@ class AULLMModel(AULLMPreTrainedModel):
     def encode_frames(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Clips -> F_mid (B, C, T', H', W') and the channel attention (B, T-2, C)."""
         check_pixel_values(self.config, pixel_values)
-        motion = self.led(pixel_values)[:, 1:]  # (B, T-1, 1, H, W)
-        motion = motion.transpose(1, 2).to(self.backbone.conv1.weight.dtype)  # (B, 1, T-1, H, W)
-        return self.backbone(motion)
+        motion = []
+        if self.led is not None:
+            motion.append(self.led(pixel_values)[:, 1:].transpose(1, 2))  # (B, 1, T-1, H, W)
+        if self.flow is not None:
+            motion.append(self.flow(pixel_values))  # (B, 3, T-1, H, W)
+        return self.backbone(torch.cat(motion, dim=1).to(self.backbone.conv1.weight.dtype))
 
     def compute_gate(self, f_mid: torch.Tensor) -> torch.Tensor | None:
         """How far each cell of F_mid counts, (B, T', H', W'); None for a model without a gate."""

@@ -16,6 +16,7 @@ def group_of(name: str) -> str:
         return "lora"
     parts = {
         "model.led.": "led",
+        "model.flow.": "led",
         "model.backbone.": "vision",
         "model.high.": "vision",
         "model.gate.": "projector",

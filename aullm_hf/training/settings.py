@@ -159,7 +159,9 @@ class TrainSettings(TrainingArguments):
     logging_nan_inf_filter: bool = _setting(
         False, "Whether to leave non-finite losses out of the log; checking for them makes every step wait."
     )
-    led_learning_rate: float | None = _setting(None, "Learning rate of LED's scalars. Default: learning_rate.")
+    led_learning_rate: float | None = _setting(
+        None, "Learning rate of the scalars of LED and of the flow. Default: learning_rate."
+    )
     vision_learning_rate: float | None = _setting(None, "Learning rate of the 3D-CNN. Default: learning_rate.")
     projector_learning_rate: float | None = _setting(
         None, "Learning rate of the projector and the evidence gate. Default: learning_rate."

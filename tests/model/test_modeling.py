@@ -15,6 +15,8 @@ VARIANTS += [{"prompt_template": layout} for layout in LAYOUTS]
 VARIANTS += [
     {"projector_activation": "sigmoid"},
     {"token_norm": True},
+    {"motion": "flow"},
+    {"motion": "both", "image_size": 40},
     {"lora": None},
     {"num_frames": 9, "image_size": 40},
     *SUBSETS.values(),
@@ -131,7 +133,9 @@ def test_only_the_modules_a_projector_uses_are_built(fields):
     assert (model.model.high is None) == (model.config.projector == "mid")
     assert model.classifier.in_features == model.config.head_input
     with torch.no_grad():
-        f_mid, _ = model.model.backbone(torch.rand(1, 1, model.config.num_frames - 1, *[model.config.image_size] * 2))
+        f_mid, _ = model.model.backbone(
+            torch.rand(1, model.config.motion_channels, model.config.num_frames - 1, *[model.config.image_size] * 2)
+        )
     assert f_mid.shape[1:] == model.config.mid_shape
 
 

@@ -1,0 +1,161 @@
+"""Optical flow from a clip's first frame to each later one, as motion the 3D-CNN can read: u, v and strain.
+
+Inverse-compositional Lucas-Kanade (Baker and Matthews, 2004) from coarse to fine: the gradients are those of the first
+frame, so each refinement costs one warp and two smoothings. The head's own motion, an affine field fitted robustly to
+the flow, is taken out. Magnitudes go through an inverse hyperbolic sine with a learned scale, so that half a pixel and
+six pixels both tell. Runs in float32 whatever the autocast.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional, init
+
+from .configuration_aullm import AULLMConfig
+
+LEVELS = (4, 2, 1)  # how much smaller the frames are at each level of the pyramid
+ITERATIONS = 3  # at each level
+DAMPING = 0.2  # of the structure tensor, as a share of its mean: where nothing has texture, nothing moves
+WINDOW = 3.5  # standard deviation of the window, in pixels of each level
+SMOOTHING = 1.5  # standard deviation, in pixels of each level, of what smooths the flow after each step
+PASSES = 4  # of the robust fit of the head's motion
+SCALES = (0.3, 0.3, 0.05)  # at which u, v (pixels) and strain begin to be compressed
+PADDING = 8  # pixels around a frame: the last rows and columns would move where nothing does
+
+
+class OpticalFlow(nn.Module):
+    """(B, T, 1, H, W) frames -> (B, 3, T-1, H, W): u, v in pixels and strain, compressed."""
+
+    channels = 3
+
+    def __init__(self, config: AULLMConfig):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(self.channels))
+
+    def reset_parameters(self) -> None:
+        with torch.no_grad():
+            init.zeros_(self.log_scale)
+            self.log_scale += torch.tensor([math.log(scale) for scale in SCALES])
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(frames.device.type, enabled=False):
+            frames = frames.float()
+            motion = face_motion(frames)  # (B, T-1, 3, H, W)
+            scale = self.log_scale.exp()[:, None, None]
+            return (motion / scale).asinh().transpose(1, 2)
+
+
+def face_motion(frames: torch.Tensor) -> torch.Tensor:
+    """(B, T, 1, H, W) -> (B, T-1, 3, H, W): flow from the first frame without the head's motion, and strain."""
+    later = frames.shape[1] - 1
+    with torch.no_grad():
+        first = frames[:, :1].expand(-1, later, -1, -1, -1).flatten(0, 1)  # (B (T-1), 1, H, W)
+        flow, weight = optical_flow(first, frames[:, 1:].flatten(0, 1))
+        flow = flow - head_motion(flow, weight)
+        return torch.cat([flow, strain(flow)], dim=1).unflatten(0, (-1, later))
+
+
+def optical_flow(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two batches of frames (N, 1, H, W) -> flow (N, 2, H, W) in pixels, and how far each pixel can be trusted."""
+    first, second = (functional.pad(one, [PADDING] * 4, mode="replicate") for one in (first, second))
+    first, second = normalised(first), normalised(second)
+    flow = first.new_zeros(len(first), 2, *(side // LEVELS[0] for side in first.shape[2:]))
+    for level in LEVELS:
+        one, other = (smooth(functional.avg_pool2d(frame, level), 0.7) for frame in (first, second))
+        if flow.shape[2:] != one.shape[2:]:
+            growth = one.shape[2] / flow.shape[2]
+            flow = functional.interpolate(flow, size=one.shape[2:], mode="bilinear", align_corners=False) * growth
+        flow, weight = refine(one, other, flow)
+    inside = (..., slice(PADDING, -PADDING), slice(PADDING, -PADDING))
+    return flow[inside], weight[inside]
+
+
+def normalised(frames: torch.Tensor) -> torch.Tensor:
+    """Light and contrast that change slowly over the face are taken out; the range of the values with them."""
+    centred = frames - smooth(frames, 6.0)
+    contrast = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()
+    return centred / (smooth(centred.square(), 6.0).sqrt() + 0.4 * contrast + 1e-9)
+
+
+def refine(first: torch.Tensor, second: torch.Tensor, flow: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A few Gauss-Newton steps at one level; each is smoothed, pixels with texture counting more."""
+    gx, gy = gradients(first)
+    xx, xy, yy = smooth(torch.cat([gx * gx, gx * gy, gy * gy], dim=1), WINDOW).unbind(dim=1)  # (N, H, W) each
+    trust = ((xx * yy - xy * xy) / (xx + yy + 1e-9)).clamp(min=0)
+    trust = (trust / (trust.mean(dim=(1, 2), keepdim=True) + 1e-9)).clamp(max=3)[:, None]
+    damping = 1e-3 + DAMPING * (xx + yy).mean(dim=(1, 2), keepdim=True) / 2
+    xx, yy = xx + damping, yy + damping
+    determinant = xx * yy - xy * xy
+    for _ in range(ITERATIONS):
+        error = warp(second, flow) - first
+        bx, by = smooth(torch.cat([gx * error, gy * error], dim=1), WINDOW).unbind(dim=1)
+        step = torch.stack([yy * bx - xy * by, xx * by - xy * bx], dim=1) / determinant[:, None]
+        flow = flow - step.clamp(-1, 1)
+        flow = smooth(flow * (trust + 0.02), SMOOTHING) / smooth(trust + 0.02, SMOOTHING)
+    return flow, trust
+
+
+def head_motion(flow: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The affine field (N, 2, H, W) that fits the flow best; what the face's muscles move counts little in the fit."""
+    height, width = flow.shape[2:]
+    y, x = torch.meshgrid(
+        torch.linspace(-1, 1, height, device=flow.device), torch.linspace(-1, 1, width, device=flow.device),
+        indexing="ij",
+    )  # fmt: skip
+    basis = torch.stack([torch.ones_like(x), x, y]).flatten(1).T  # (H W, 3)
+    target = flow.flatten(2).transpose(1, 2)  # (N, H W, 2)
+    trust = weight.clamp(max=2).flatten(1)[..., None]  # (N, H W, 1)
+    robust = torch.ones_like(trust)
+    for _ in range(PASSES):
+        weighted = basis * (trust * robust)  # (N, H W, 3)
+        normal = weighted.transpose(1, 2) @ basis + 1e-4 * torch.eye(3, device=flow.device)
+        fit = torch.linalg.solve(normal, weighted.transpose(1, 2) @ target)  # (N, 3, 2)
+        field = basis @ fit
+        residual = (target - field).square().sum(dim=2, keepdim=True).sqrt()
+        scale = residual.mean(dim=1, keepdim=True).clamp(min=0.02)
+        robust = 1 / (1 + (residual / scale).square())
+    return field.transpose(1, 2).unflatten(2, (height, width))
+
+
+def strain(flow: torch.Tensor) -> torch.Tensor:
+    """How far the skin is stretched or sheared: the Frobenius norm of the flow's strain tensor (N, 1, H, W)."""
+    u, v = flow.split(1, dim=1)
+    (ux, uy), (vx, vy) = gradients(u), gradients(v)
+    return (ux.square() + vy.square() + (uy + vx).square() / 2 + 1e-12).sqrt()
+
+
+def gradients(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Central differences along x and y, (N, 1, H, W) each."""
+    padded = functional.pad(maps, (1, 1, 1, 1), mode="replicate")
+    return (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2, (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+
+
+def smooth(maps: torch.Tensor, sigma: float) -> torch.Tensor:
+    """A Gaussian over (N, C, H, W), the borders repeated; as two matrix products, which CPUs do fastest."""
+    height, width = maps.shape[-2:]
+    return gaussian(height, sigma, maps) @ maps @ gaussian(width, sigma, maps).T
+
+
+def gaussian(size: int, sigma: float, like: torch.Tensor) -> torch.Tensor:
+    """The matrix (size, size) that smooths a column of `size` numbers, the first and last repeated beyond the ends."""
+    place = torch.arange(size, device=like.device, dtype=like.dtype)
+    radius = math.ceil(2.5 * sigma)
+    matrix = torch.zeros(size, size, device=like.device, dtype=like.dtype)
+    offsets = torch.arange(-radius, radius + 1, device=like.device, dtype=like.dtype)
+    weights = (-offsets.square() / (2 * sigma**2)).exp()
+    columns = (place[:, None] + offsets).clamp(0, size - 1).long()
+    return matrix.scatter_add_(1, columns, (weights / weights.sum()).expand(size, -1))
+
+
+def warp(frames: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+    """The second frame (N, 1, H, W) as it would look without the flow."""
+    height, width = frames.shape[2:]
+    y, x = torch.meshgrid(
+        torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"
+    )
+    where = torch.stack([(x + flow[:, 0]) / (width - 1), (y + flow[:, 1]) / (height - 1)], dim=-1) * 2 - 1
+    return functional.grid_sample(frames, where, mode="bicubic", padding_mode="border", align_corners=True)
+
+
+__all__ = ["OpticalFlow", "face_motion", "optical_flow"]
