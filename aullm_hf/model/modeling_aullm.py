@@ -2,10 +2,10 @@
 and AULLM++ (arXiv 2603.08387, of which the abstract is known: its modules are our design under its names).
 
 frames -> temporal filter, or optical flow (ours) -> 3D-CNN -> projector -> one token in the prompt of a frozen,
-LoRA-tuned LLM -> its last state -> one linear layer -> a logit per AU. AULLM++ gates the 3D-CNN's map (evidence.py), looks at it at several
-granularities (projectors.py), adds a graph of AUs with a token of its own (graph.py), and in training asks what would
-be predicted without the evidence (counterfactual.py); each is a switch of the configuration. Assembly only: each part
-has a file of its own, and loading and saving are in checkpointing.py.
+LoRA-tuned LLM -> its last state -> one linear layer -> a logit per AU. AULLM++ gates the 3D-CNN's map (evidence.py),
+looks at it at several granularities (projectors.py), adds a graph of AUs with a token of its own (graph.py), and in
+training asks what would be predicted without the evidence (counterfactual.py); each is a switch of the configuration.
+Assembly only: each part has a file of its own, and loading and saving are in checkpointing.py.
 
 Departures from AU-LLM's code: the loss follows the paper's formula (losses.py), the text is read once for the whole
 batch (prompting.py), no language-model head is built.
