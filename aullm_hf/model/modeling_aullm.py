@@ -4,8 +4,7 @@ and AULLM++ (arXiv 2603.08387, of which the abstract is known: its modules are o
 frames -> temporal filter, or optical flow (ours) -> 3D-CNN -> projector -> one token in the prompt of a frozen,
 LoRA-tuned LLM -> its last state -> one linear layer -> a logit per AU. AULLM++ gates the 3D-CNN's map (evidence.py),
 looks at it at several granularities (projectors.py), adds a graph of AUs with a token of its own (graph.py), and in
-training asks what would be predicted without the evidence (counterfactual.py); each is a switch of the configuration.
-Assembly only: each part has a file of its own, and loading and saving are in checkpointing.py.
+training asks what would be predicted without the evidence (counterfactual.py). Loading is in checkpointing.py.
 
 Departures from AU-LLM's code: the loss follows the paper's formula (losses.py), the text is read once for the whole
 batch (prompting.py), no language-model head is built.
@@ -37,15 +36,8 @@ from .led import TemporalFilter
 from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
 from .prompting import Prompt
 
-_INITIALISE_THEMSELVES = (
-    TemporalFilter,
-    OpticalFlow,
-    PromptTokens,
-    EvidenceGate,
-    EvidenceCells,
-    RelationGraph,
-    RelationLayer,
-)
+_INITIALISE_THEMSELVES = (TemporalFilter, OpticalFlow, PromptTokens, EvidenceGate, EvidenceCells, RelationGraph,
+                          RelationLayer)  # fmt: skip
 
 
 @dataclass
@@ -194,12 +186,9 @@ class AULLMModel(AULLMPreTrainedModel):
     def encode_frames(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Clips -> F_mid (B, C, T', H', W') and the channel attention (B, T-2, C)."""
         check_pixel_values(self.config, pixel_values)
-        motion = []
-        if self.led is not None:
-            motion.append(self.led(pixel_values)[:, 1:].transpose(1, 2))  # (B, 1, T-1, H, W)
-        if self.flow is not None:
-            motion.append(self.flow(pixel_values))  # (B, 3, T-1, H, W)
-        return self.backbone(torch.cat(motion, dim=1).to(self.backbone.conv1.weight.dtype))
+        led = [self.led(pixel_values)[:, 1:].transpose(1, 2)] if self.led is not None else []  # (B, 1, T-1, H, W)
+        flow = [self.flow(pixel_values)] if self.flow is not None else []  # (B, 3, T-1, H, W)
+        return self.backbone(torch.cat(led + flow, dim=1).to(self.backbone.conv1.weight.dtype))
 
     def compute_gate(self, f_mid: torch.Tensor) -> torch.Tensor | None:
         """How far each cell of F_mid counts, (B, T', H', W'); None for a model without a gate."""
