@@ -391,11 +391,5 @@ def _gated(f_mid: torch.Tensor, gates: torch.Tensor | None) -> torch.Tensor:
     return f_mid if gates is None else f_mid * gates[:, None].to(f_mid.dtype)
 
 
-__all__ = [
-    "AUDetectionOutput",
-    "AULLMForAUDetection",
-    "AULLMModel",
-    "AULLMModelOutput",
-    "AULLMPreTrainedModel",
-    "EvidenceOutput",
-]
+__all__ = ["AUDetectionOutput", "AULLMForAUDetection", "AULLMModel", "AULLMModelOutput", "AULLMPreTrainedModel",
+           "EvidenceOutput"]  # fmt: skip
