@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..model.processing_aullm import AULLMVideoProcessor, _grey, evenly_spaced, read_frames, square
+from ..model.processing_aullm import AULLMVideoProcessor, evenly_spaced, read_frames, square, to_gray
 
 PADDING = 16  # pixels around a frame, for its flow
 LBP_FRAMES = 10  # the usual normalisation in time; nearest frames in place of interpolated ones
@@ -122,8 +122,8 @@ class BaselineVideoProcessor(AULLMVideoProcessor):
         if self.view == "frames":
             return super()._clip(clip, index, num_frames, train, generator)
         frames = read_frames(clip, f"clip {index}")
-        grey = [_grey(frames[i], f"clip {index}, frame {i}") for i in self.frame_indices(len(frames) - 1)]
-        return self.view_of(square(np.stack(grey), self.size))
+        gray = [to_gray(frames[i], f"clip {index}, frame {i}") for i in self.frame_indices(len(frames) - 1)]
+        return self.view_of(square(np.stack(gray), self.size))
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"view": self.view}

@@ -299,8 +299,10 @@ def resize_square(gray: np.ndarray, size: int, fit: str = "pad") -> np.ndarray:
         gray = gray[top : top + side, left : left + side]
     if gray.shape[0] == size:
         return np.ascontiguousarray(gray)
-    shrinks = gray.shape[0] > size
-    return cv2.resize(gray, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if gray.shape[0] > size:
+        return cv2.resize(gray, (size, size), interpolation=cv2.INTER_AREA)
+    larger = cv2.resize(gray.astype(np.float64), (size, size), interpolation=cv2.INTER_LINEAR)  # exactly, then rounded
+    return np.rint(larger).astype(np.uint8)
 
 
 def to_gray(frame: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 from transformers import Pipeline
+from transformers.utils import logging
 
 from .processing_aullm import AULLMVideoProcessor, is_one_clip
 
@@ -40,6 +41,15 @@ class AUDetectionPipeline(Pipeline):
             self.video_processor = AULLMVideoProcessor.for_config(self.model.config)
         # transformers batches only for pipelines that have a feature extractor: the processor is one.
         self.feature_extractor = self.video_processor
+        config, notes = self.model.config, []
+        if config.training_data:
+            notes.append(f"the model was trained on {config.training_data}")
+        if config.clips_cropped or self.video_processor.face:
+            notes.append(
+                "it expects clips cropped to the face, which this pipeline does not do (`aullm predict` does)"
+            )
+        if notes:
+            logging.get_logger(__name__).warning_once(f"{config.name_or_path or 'au-detection'}: {'; '.join(notes)}.")
 
     def _sanitize_parameters(self, **kwargs: Any) -> tuple[dict, dict, dict]:
         if kwargs:

@@ -1,4 +1,4 @@
-"""From a clip, in whatever form a person has it, to pixel_values: sampled, grey, square, in the model's range.
+"""From a clip, in whatever form a person has it, to pixel_values: sampled, gray, square, in the model's range.
 
 Needs neither torchvision nor Pillow: arrays and tensors are read as they are, PIL images by their array interface,
 video files through PyAV where it is installed.
@@ -22,7 +22,7 @@ from .locating import PROCESSOR, check_location, hub_arguments
 MAX_FRAMES = 1024  # that a model reads, as in AULLMConfig
 MAX_SIDE = 16_384  # pixels of a frame
 VALUE_RANGES = {"unit": 1.0, "byte": 255.0}  # the largest pixel value the model is given
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV and Pillow weigh colours
+LUMA = (9798, 19235, 3735)  # of 32768: ITU-R BT.601 as OpenCV rounds it
 CHANNELS_LAST = (1, 3, 4)
 CHANNELS_FIRST = (1, 3)
 # Formats that are their own container: a playlist would make FFmpeg open whatever else it names.
@@ -47,10 +47,16 @@ def sample_last_frame(length: int, num_frames: int, generator: torch.Generator, 
     return int(torch.randint(num_frames, high, (), generator=generator))
 
 
-def area_weights(size_in: int, size_out: int) -> np.ndarray:
-    """(size_out, size_in): each output pixel is the mean of the input it covers, parts of pixels by their share."""
-    edges = np.linspace(0, size_in, size_out + 1)
+def resize_weights(size_in: int, size_out: int) -> np.ndarray:
+    """(size_out, size_in): what each output pixel takes of each input pixel; rows sum to 1.
+
+    Smaller: the mean of what the pixel covers, parts of pixels by their share. Larger: between the nearest two.
+    """
     pixel = np.arange(size_in)
+    if size_in < size_out:
+        centre = ((np.arange(size_out) + 0.5) * size_in / size_out - 0.5).clip(0, size_in - 1)
+        return (1 - np.abs(centre[:, None] - pixel)).clip(0)
+    edges = np.linspace(0, size_in, size_out + 1)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
     return np.clip(overlap, 0, None) * (size_out / size_in)
 
@@ -60,7 +66,10 @@ class AULLMVideoProcessor(VideoProcessorMixin):
 
     A clip is an array or tensor of frames (N, H, W), (N, H, W, C) or (N, C, H, W), a list of frames (arrays (H, W) or
     (H, W, C), or PIL images), or the path of a video file. A batch is a list of clips, or of clips of any length: what
-    comes out has no padding. Whole numbers are 0..255, floating point is 0..1 and rounded to those 256 levels;
+    comes out has no padding. A checkpoint's is loaded by `AutoProcessor.from_pretrained(.., trust_remote_code=True)`;
+    `transformers.AutoVideoProcessor`, which gives the same, can be imported only beside torchvision.
+
+    Whole numbers are 0..255, floating point is 0..1 and rounded to those 256 levels;
     anything else is an error.
 
     Args:
@@ -192,11 +201,11 @@ class AULLMVideoProcessor(VideoProcessorMixin):
         last = len(frames) - 1
         if train:
             last = sample_last_frame(len(frames), num_frames, generator, self.include_last)
-        chosen = [_grey(frames[i], f"clip {index}, frame {i}") for i in evenly_spaced(num_frames, last)]
+        chosen = [to_gray(frames[i], f"clip {index}, frame {i}") for i in evenly_spaced(num_frames, last)]
         if len({frame.shape for frame in chosen}) > 1:
             raise ValueError(f"clip {index} has frames of several sizes: {sorted({f.shape for f in chosen})}.")
-        grey = square(np.stack(chosen), self.size)  # (T, size, size) uint8
-        return self.normalize_frames(torch.from_numpy(grey))[:, None]  # (T, 1, size, size)
+        gray = square(np.stack(chosen), self.size)  # (T, size, size) uint8
+        return self.normalize_frames(torch.from_numpy(gray))[:, None]  # (T, 1, size, size)
 
     def to_dict(self) -> dict[str, Any]:
         fields = ("num_frames", "size", "value_range", "include_last", "face")
@@ -297,7 +306,7 @@ def _array(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def _grey(frame: Any, name: str) -> np.ndarray:
+def to_gray(frame: Any, name: str) -> np.ndarray:
     """One frame -> (H, W), uint8."""
     if _is_image(frame) and frame.mode not in ("L", "RGB", "RGBA"):  # palettes, inks and other colour spaces
         frame = frame.convert("L" if frame.mode in ("1", "LA") else "RGB")
@@ -323,12 +332,21 @@ def _grey(frame: Any, name: str) -> np.ndarray:
     elif array.min() < 0 or array.max() > 255:
         raise ValueError(f"{name} holds whole numbers from {array.min()} to {array.max()}; expected 0..255.")
     if array.ndim == 3:
-        array = array[..., 0] if array.shape[-1] == 1 else array[..., :3].astype(np.float64) @ np.array(LUMA)
+        array = array[..., 0] if array.shape[-1] == 1 else _luma(array[..., :3])
     return array if array.dtype == np.uint8 else np.round(array).astype(np.uint8)
 
 
+def _luma(colours: np.ndarray) -> np.ndarray:
+    if np.issubdtype(colours.dtype, np.floating):
+        return colours @ np.array(LUMA) / 32768
+    return (colours.astype(np.int64) @ np.array(LUMA) + 16384) >> 15
+
+
 def square(frames: np.ndarray, size: int) -> np.ndarray:
-    """(T, H, W) uint8 -> (T, size, size): padded to a square with the edge's pixels, then averaged down."""
+    """(T, H, W) uint8 -> (T, size, size): padded to a square with the edge's pixels, then resized.
+
+    The recipe of the training data, which OpenCV makes (INTER_AREA, or INTER_LINEAR to enlarge), but for ties.
+    """
     height, width = frames.shape[1:]
     side = max(height, width)
     if height != width:
@@ -336,8 +354,21 @@ def square(frames: np.ndarray, size: int) -> np.ndarray:
         frames = np.pad(frames, ((0, 0), (above, side - height - above), (left, side - width - left)), mode="edge")
     if side == size:
         return frames
-    weights = area_weights(side, size)
-    return np.round(weights @ frames.astype(np.float64) @ weights.T).clip(0, 255).astype(np.uint8)
+    step, rest = divmod(side, size)
+    if rest == 0:  # whole blocks of pixels, whose sums OpenCV rounds in its own ways
+        sums = frames.reshape(len(frames), size, step, size, step).sum(axis=(2, 4), dtype=np.int64)
+        means = (sums + 2) >> 2 if step == 2 else np.rint(sums.astype(np.float32) * np.float32(1 / step**2))
+        return means.astype(np.uint8)
+    weights = resize_weights(side, size)
+    return np.rint(weights @ frames.astype(np.float64) @ weights.T).clip(0, 255).astype(np.uint8)
 
 
-__all__ = ["AULLMVideoProcessor", "area_weights", "evenly_spaced", "sample_last_frame"]
+__all__ = [
+    "AULLMVideoProcessor",
+    "evenly_spaced",
+    "read_frames",
+    "resize_weights",
+    "sample_last_frame",
+    "square",
+    "to_gray",
+]

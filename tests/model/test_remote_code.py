@@ -155,6 +155,35 @@ def test_the_pipeline_takes_one_clip_or_many(tmp_path):
         au(frames, top_k=2)
 
 
+def test_the_pipeline_says_what_the_model_was_trained_on(tmp_path, caplog):
+    from transformers import pipeline
+
+    tiny_model(training_data="synthetic-casme2, SYNTHETIC faces", clips_cropped=True).save_pretrained(tmp_path)
+    with caplog.at_level("WARNING"):
+        for _ in range(2):
+            pipeline("au-detection", model=str(tmp_path), trust_remote_code=True)
+    (line,) = [record.message for record in caplog.records if "SYNTHETIC" in record.message]
+    assert line == (
+        f"{tmp_path}: the model was trained on synthetic-casme2, SYNTHETIC faces; it expects clips cropped to the "
+        "face, which this pipeline does not do (`aullm predict` does)."
+    )
+
+
+def test_what_the_processor_resolves_through(tmp_path):
+    """AutoProcessor everywhere; the AutoVideoProcessor of transformers' front page only beside torchvision."""
+    import transformers
+    from transformers.models.auto.video_processing_auto import AutoVideoProcessor
+
+    AULLMVideoProcessor(size=32).save_pretrained(tmp_path)
+    tiny_model().save_pretrained(tmp_path)
+    for auto in (transformers.AutoProcessor, AutoVideoProcessor):
+        processor = auto.from_pretrained(tmp_path, trust_remote_code=True)
+        assert type(processor).__name__ == "AULLMVideoProcessor" and processor.size == 32
+    if not transformers.utils.is_torchvision_available():
+        with pytest.raises(ImportError, match="Torchvision"):
+            transformers.AutoVideoProcessor.from_pretrained(tmp_path, trust_remote_code=True)
+
+
 def test_clips_of_a_batch_are_as_alone(tmp_path):
     model = tiny_model()
     x = clips(4)
