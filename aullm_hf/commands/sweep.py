@@ -12,6 +12,7 @@ DETAILS = """examples:
   aullm sweep easy --jobs 2
   aullm sweep casme2 --root /data/CASME2
   aullm sweep easy --dry_run        (the commands; nothing is run)
+  aullm sweep standard-and-hard --only LED-SSSNet "SSSNet on optical flow"      (these rows of the list)
 
 The list is YAML:
 
@@ -31,6 +32,7 @@ fails is reported and the others go on; the exit status is 1 then."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = __doc__, DETAILS
     parser.add_argument("sweep", help="the list: the name of one that comes with the package, or a YAML file")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only the runs of these names")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each a process (default 1)")
     parser.add_argument("--dry_run", action="store_true", help="print the commands and do nothing")
 
@@ -42,6 +44,10 @@ def run(options: argparse.Namespace) -> int:
     path = find_recipe(options.sweep, "sweeps")
     content = read_sweep(path)
     planned = list(plan(content, path))
+    names = list(dict.fromkeys(run.name for run in planned))
+    if unknown := [name for name in options.only or () if name not in names]:
+        raise ValueError(f"--only names {unknown[0]!r}; the runs of {path} are {', '.join(map(repr, names))}")
+    planned = [run for run in planned if options.only is None or run.name in options.only]
     if options.dry_run:
         print("\n".join(shlex.join(run.command(options.fields)) for run in planned))
         return 0

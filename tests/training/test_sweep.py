@@ -58,6 +58,17 @@ def test_what_a_list_sets_arrives_in_train_py_as_it_stands(listed, capsys):
     assert config.data.aus == wanted["aus"] and config.data.datasets == wanted["datasets"]
 
 
+def test_only_some_rows_are_run(listed, capsys):
+    runs = [{"name": name, "recipe": "recipes/tiny.yaml"} for name in "ABC"]
+    path = listed(runs=runs, vary={"difficulty": ["standard", "hard"]})
+    assert sweep([str(path), "--only", "A", "C", "--dry_run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    folders = [line.split("--output_dir ")[1].split()[0].split("/")[-1] for line in lines]
+    assert folders == ["a-standard", "c-standard", "a-hard", "c-hard"]
+    assert sweep([str(path), "--only", "D", "--dry_run"]) == 2
+    assert "--only names 'D'; the runs of" in capsys.readouterr().err
+
+
 def test_a_failed_run_is_named_and_the_others_go_on(listed, tmp_path, capsys, monkeypatch):
     """The runner's part is played here: one recipe fails, the others leave a run."""
 
