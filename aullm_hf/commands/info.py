@@ -77,12 +77,15 @@ def _facts_of(model: str, revision: str | None) -> dict[str, Any]:
         "prompt": config.prompt_template,
         "parameters_in_checkpoint": parameters,
         "bytes_in_checkpoint": size,
-        "trained_on": _trained_on(model, revision),
+        "trained_on": config.training_data,
+        "clips_cropped": config.clips_cropped,
     }
 
 
 def text_of(facts: dict[str, Any]) -> str:
     """For a person."""
+    from ..inference.training_note import training_note
+
     width = max(len(au["name"]) for au in facts["aus"])
     face, llm = facts["input"]["face"], facts["llm"]
     at = f" at {facts['revision']}" if facts["revision"] else ""
@@ -102,7 +105,9 @@ def text_of(facts: dict[str, Any]) -> str:
             f"detector {face['detector'][:12] or 'not recorded'}"
         )
     else:
-        lines.append("Faces: the clips came cropped; nothing is cut out unless asked for (--face align)")
+        lines.append(
+            "Faces: the training clips came cropped; clips given to the model are aligned unless they are known crops"
+        )
     where = "inside the checkpoint" if llm["inside"] else f"{llm['name']}, revision {llm['revision'] or 'not pinned'}"
     lines.append(
         f"LLM: {where} ({llm['type']}, {llm['layers']} layers of {llm['hidden_size']}, {llm['dtype'] or 'as stored'})"
@@ -114,7 +119,9 @@ def text_of(facts: dict[str, Any]) -> str:
     if facts["parameters_in_checkpoint"]:
         megabytes = facts["bytes_in_checkpoint"] / 1e6
         lines.append(f"Checkpoint: {facts['parameters_in_checkpoint']:,} parameters, {megabytes:.1f} MB")
-    lines.append(f"Trained on: {facts['trained_on'] or 'there is no card that says it'}")
+    lines.append(f"Trained on: {facts['trained_on'] or 'not recorded'}")
+    if note := training_note(facts["trained_on"]):
+        lines.append(f"Note: {note}")
     return "\n".join(map(escape_control, lines))  # a stranger's configuration must not steer the terminal
 
 
@@ -136,25 +143,3 @@ def _weights(model: str, revision: str | None) -> tuple[int | None, int | None]:
         return None, None
     with safe_open(path, framework="numpy") as file:
         return sum(prod(file.get_slice(name).get_shape()) for name in file.keys()), path.stat().st_size
-
-
-def _trained_on(model: str, revision: str | None) -> str | None:
-    """The data sets that the card names, in its metadata or in the line of its table."""
-    from huggingface_hub import ModelCard
-
-    path = _file(model, "README.md", revision)
-    if path is None:
-        return None
-    try:
-        card = ModelCard.load(path)
-    except Exception:  # of the many ways in which a card can be none
-        return None
-    named = [card.data.datasets] if isinstance(card.data.datasets, str) else list(card.data.datasets or [])
-    named += [result.dataset_name for result in card.data.eval_results or []]
-    if named := [name for name in named if isinstance(name, str)]:
-        return ", ".join(dict.fromkeys(named))
-    for line in card.text.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 2 and cells[0] == "Data":
-            return cells[1]
-    return None

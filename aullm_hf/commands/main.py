@@ -1,6 +1,7 @@
 """The `aullm` command: finds the verb, and says what is wrong with a command in one line, with exit status 2."""
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -62,7 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = partial(_warn, options.verb, warnings.showwarning)
-            return import_module(f".{options.verb}", __package__).run(options)
+            status = import_module(f".{options.verb}", __package__).run(options)
+            sys.stdout.flush()
+            return status
+    except BrokenPipeError:  # `aullm predict .. | head -1` has all that it wants
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes nowhere
+        return 0
     except (ValueError, TypeError, OSError, ImportError) as error:  # wrong settings, no such model, a missing extra
         print(f"aullm {options.verb}: {escape_control(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
@@ -72,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _warn(command: str, otherwise: Callable, message: Warning, category: type[Warning], *where: Any) -> None:
-    """Ours are for a person, who does not care where in the code they come from."""
+    """A warning of this package is for its user, to whom the line of code it comes from says nothing."""
     if category is UserWarning:
         print(f"aullm {command}: warning: {escape_control(' '.join(str(message).split()))}", file=sys.stderr)
     else:

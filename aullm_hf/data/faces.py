@@ -10,7 +10,7 @@ Training data and inference share this file; the recipe that made a crop is plai
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from itertools import chain
@@ -32,12 +32,14 @@ MODEL_VARIABLE = "AULLM_FACE_MODEL"
 # Where the points go, as fractions of the crop's side: subject's right eye, left eye, nose tip, right and left mouth
 # corner (the subject's right is on the image's left). Brows and chin stay inside, where AU1, 2, 4 and 17 show.
 TEMPLATE = np.array([[0.34, 0.33], [0.66, 0.33], [0.5, 0.513], [0.367, 0.70], [0.633, 0.70]])
+_QUICK = 224  # pixels of an image's longer side in a search for large faces only
 _CANVAS = 640  # YuNet's input is square and of this size in every release
 _VIEW, _UPRIGHT = 320, 200  # the second search: a view's side, and the side of the face's crop in its middle
 # Four views of the upright face fill one canvas: (turn in degrees, scale, mirrored). Their mean has less of the
 # detector's own error than any one of them, and none of its preference for a side.
 _VIEWS = ((4.0, 0.94, False), (-4.0, 1.06, False), (4.0, 1.06, True), (-4.0, 0.94, True))
 _MIRRORED = [1, 0, 2, 4, 3]  # the order of the five points in a mirror
+_LOG_LEVEL = threading.Lock()  # it is everybody's: one detector at a time changes it
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,16 @@ def find_face_model(face_model: str | os.PathLike | None = None) -> Path:
     return path
 
 
+def local_face_model() -> Path | None:
+    """The weights that `find_face_model` would find without fetching them; None where there are none."""
+    if os.environ.get(MODEL_VARIABLE):
+        return find_face_model()
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(HUB_REPO, HUB_FILE, revision=HUB_REVISION)
+    return Path(cached) if isinstance(cached, str) else None
+
+
 @lru_cache(maxsize=16)
 def _digest(path: str, size: int, mtime: int) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -134,26 +146,39 @@ class FaceFinder:
         self.path = find_face_model(face_model)
         self.digest = model_digest(self.path)
         self._own = threading.local()
-        self._detect(np.zeros((_CANVAS, _CANVAS, 3), np.uint8), 1.0)  # a file that is no detector is told now, once
+        self.detect(np.zeros((_CANVAS, _CANVAS), np.uint8), 1.0)  # a file that is no detector is told now, once
 
-    def _detect(self, canvas: np.ndarray, threshold: float) -> np.ndarray:
-        """(n, 15): box, five points, score, in pixels of the canvas (640, 640, 3)."""
-        if not hasattr(self._own, "detector"):
+    def detect(self, canvas: np.ndarray, threshold: float) -> np.ndarray:
+        """(n, 15): box, five points, score, in pixels of the canvas, gray, both sides multiples of 32."""
+        detectors = self._own.__dict__.setdefault("detectors", {})  # by size: another size would set one up anew
+        if canvas.shape not in detectors:
+            detectors[canvas.shape] = self._new_detector(*canvas.shape)
+        detectors[canvas.shape].setScoreThreshold(threshold)
+        found = detectors[canvas.shape].detect(self.cv2.cvtColor(canvas, self.cv2.COLOR_GRAY2BGR))[1]
+        return np.zeros((0, 15)) if found is None else found.astype(np.float64)
+
+    def _new_detector(self, height: int, width: int):
+        logging = self.cv2.utils.logging
+        with _LOG_LEVEL:  # OpenCV warns, on every start, of a setting that is its own
+            level = logging.setLogLevel(logging.LOG_LEVEL_ERROR)
             try:
-                self._own.detector = self.cv2.FaceDetectorYN.create(
-                    str(self.path), "", (_CANVAS, _CANVAS), threshold, 0.3, 50
-                )
+                return self.cv2.FaceDetectorYN.create(str(self.path), "", (width, height), 0.6, 0.3, 50)
             except self.cv2.error as error:
                 raise FaceError(f"{self.path} is not a YuNet model OpenCV can load ({error.err or error})") from error
-        self._own.detector.setScoreThreshold(threshold)
-        found = self._own.detector.detect(canvas)[1]
-        return np.zeros((0, 15), np.float32) if found is None else found
+            finally:
+                logging.setLogLevel(level)
 
     def find(self, image: np.ndarray, min_score: float = 0.6) -> Face | None:
         """The main face of a gray or RGB image: the largest of those the detector is sure of."""
         gray = to_gray(image)
         faces = self._search(gray, min_score)
         return self._located(gray, faces[0]) if faces else None
+
+    def find_rough(self, image: np.ndarray, min_score: float = 0.6) -> Face | None:
+        """As `find`, but with points only as exact as one look gives them; large faces are found at little cost."""
+        gray = to_gray(image)
+        faces = self._look(gray, _whole(gray), _QUICK, min_score, fitted=True) or self._search(gray, min_score)
+        return max(faces, key=lambda face: face.box[2] * face.box[3], default=None)
 
     def find_all(self, image: np.ndarray, min_score: float = 0.6) -> list[Face]:
         """Every face of a gray or RGB image, once; the first is the one that `find` gives."""
@@ -182,26 +207,30 @@ class FaceFinder:
 
         Those the detector is sure of come first, the larger before the smaller; a face may be found at both sizes.
         """
-        whole = np.array([[0, 0, gray.shape[1], gray.shape[0]]])
-        for parts, sides in ((whole, (_CANVAS, _CANVAS // 3)), (_parts(gray.shape), (_CANVAS,))):
+        for parts, sides in (([_whole(gray)], (_CANVAS, _CANVAS // 3)), (_parts(gray.shape), (_CANVAS,))):
             faces = [face for part in parts for side in sides for face in self._look(gray, part, side, min_score)]
             if faces:
                 sure = max(face.score for face in faces) - 0.2
                 return sorted(faces, key=lambda face: (face.score < sure, -face.box[2] * face.box[3]))
         return []
 
-    def _look(self, gray: np.ndarray, part: np.ndarray, side: int, min_score: float) -> list[Face]:
-        """Faces of one part (x, y, width, height), shrunk so that its longer side is `side` pixels."""
+    def _look(
+        self, gray: np.ndarray, part: Sequence[int], side: int, min_score: float, *, fitted: bool = False
+    ) -> list[Face]:
+        """Faces of one part (x, y, width, height), shrunk so that its longer side is `side` pixels.
+
+        It lies in the middle of the whole canvas, or `fitted` in one that is hardly larger.
+        """
         x, y, width, height = (int(value) for value in part)
         view = gray[y : y + height, x : x + width]
         scale = side / max(view.shape)
         shape = max(round(width * scale), 1), max(round(height * scale), 1)
         small = self.cv2.resize(view, shape, interpolation=self.cv2.INTER_AREA if scale < 1 else self.cv2.INTER_LINEAR)
-        canvas = np.zeros((_CANVAS, _CANVAS), np.uint8)
-        left, top = (_CANVAS - shape[0]) // 2, (_CANVAS - shape[1]) // 2
+        canvas = np.zeros([-(-side // 32) * 32 if fitted else _CANVAS for side in reversed(shape)], np.uint8)
+        left, top = (canvas.shape[1] - shape[0]) // 2, (canvas.shape[0] - shape[1]) // 2
         canvas[top : top + shape[1], left : left + shape[0]] = small
         faces = []
-        for row in self._detect(self.cv2.cvtColor(canvas, self.cv2.COLOR_GRAY2BGR), min_score).astype(np.float64):
+        for row in self.detect(canvas, min_score):
             points = (row[4:14].reshape(5, 2) - (left, top) + 0.5) / (shape[0] / width, shape[1] / height) - 0.5
             box = (row[0] - left) / scale + x, (row[1] - top) / scale + y, row[2] / scale, row[3] / scale
             faces.append(Face(box=tuple(map(float, box)), points=points + (x, y), score=float(row[14])))
@@ -218,7 +247,7 @@ class FaceFinder:
                 matrix = np.array([[-1, 0, _VIEW - 1], [0, 1, 0]]) @ np.vstack([matrix, [0, 0, 1]])
             canvas[y : y + _VIEW, x : x + _VIEW] = warp(gray, matrix, _VIEW)
             matrices.append(matrix)
-        found = self._detect(self.cv2.cvtColor(canvas, self.cv2.COLOR_GRAY2BGR), 0.3).astype(np.float64)
+        found = self.detect(canvas, 0.3)
         five = found[:, 4:14].reshape(-1, 5, 2)
         centres = five.mean(axis=1)
         seen = []
@@ -231,6 +260,10 @@ class FaceFinder:
             inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
             seen.append(view @ inverse[:, :2].T + inverse[:, 2])
         return np.mean(seen, axis=0) if seen else points
+
+
+def _whole(gray: np.ndarray) -> tuple[int, int, int, int]:
+    return 0, 0, gray.shape[1], gray.shape[0]
 
 
 def _shared(box: tuple[float, ...], other: tuple[float, ...]) -> float:

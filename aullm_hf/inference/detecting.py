@@ -23,6 +23,7 @@ from .reading.prefetching import prefetch
 from .reading.sources import expand_sources
 from .reading.windows import check_window
 from .results import join_tables, table_of
+from .training_note import training_note
 
 
 class AUDetector:
@@ -96,14 +97,14 @@ class AUDetector:
             self.revision = commit_of(self.name, revision)
         self.model.to(self.device).eval()
         self.labels: list[str] = self.model.config.labels
-        self.trained_on: str | None = None
+        self.trained_on: str | None = getattr(self.model.config, "training_data", None)
         self.thresholds = {label: self.model.config.thresholds[label] for label in self.labels}
         self.batch_size, self.fps = batch_size, fps
         self.workers = workers or max(min(available_cores() - 1, 8), 1)  # one core is left to the model
         crop, self.warning = choose_crop_settings(self.processor, face, faces, face_model)
         self.reader = Reader(crop, window, stride)
-        if self.warning:
-            warnings.warn(self.warning, stacklevel=2)
+        for note in filter(None, (training_note(self.trained_on), self.warning)):
+            warnings.warn(note, stacklevel=2)
         self._model_lock = threading.Lock()
 
     @property

@@ -14,6 +14,7 @@ from .pictures.drawing import save_figure
 from .pictures.timeline import timeline
 from .pictures.wording import entries
 from .reading.sources import expand_sources
+from .training_note import training_note
 
 if TYPE_CHECKING:
     from .detecting import AUDetector
@@ -113,9 +114,10 @@ def _explain(
     """One clip's pictures in its folder, and its record. `recording`: the rows for a timeline beside them."""
     frames, explanation = explain_clip(detector, clip, aus)
     span = None if clip.start is None or clip.end is None else (clip.start, clip.end)
-    pictures = clip_pictures(frames, explanation, span=span, title=title)
+    note = training_note(detector.trained_on, brief=True)
+    pictures = clip_pictures(frames, explanation, span=span, title=f"{title}\n{note}".strip())
     if recording is not None:
-        pictures["timeline"] = timeline(recording, title=clip.source)
+        pictures["timeline"] = timeline(recording, title=f"{clip.source}\n{note}".strip())
     names = [save_figure(figure, folder / f"{name}.{format}").name for name, figure in pictures.items()]
     return _record(clip, title) | {"folder": folder.name, "pictures": names} | entries(explanation)
 

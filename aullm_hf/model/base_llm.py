@@ -1,7 +1,6 @@
 """The frozen LLM that a checkpoint names and does not hold: found, loaded once, and checked to be the right one."""
 
 import hashlib
-import threading
 from typing import Any
 
 import torch
@@ -13,8 +12,7 @@ from .arguments import some
 from .configuration_aullm import AULLMConfig
 from .local_llms import resolve_llm
 from .locating import check_location, hub_arguments
-
-_QUIET = threading.Lock()  # transformers' verbosity is global: one load at a time lowers it
+from .quiet import quiet_loading
 
 # Fields of an LLM's configuration that say how it was stored or is run, not what it computes.
 _NOT_IDENTITY = {
@@ -77,22 +75,17 @@ def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:
     place = resolve_llm(name)
     check_location("llm_name_or_path", place, revision=revision, advice=advice, **hub_arguments(hub))
     check_same_llm(config.text_config, llm_config_of(name, revision, **hub), name)
-    with _QUIET:
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # an unused lm_head would be reported; what is really missing is raised below
-        try:
-            llm, info = AutoModel.from_pretrained(
-                place,
-                revision=revision,
-                dtype=config.llm_dtype or "auto",
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                **hub,
-                **loading,
-            )
-        finally:
-            logging.set_verbosity(verbosity)
+    with quiet_loading():  # an unused lm_head would be reported; what is really missing is raised below
+        llm, info = AutoModel.from_pretrained(
+            place,
+            revision=revision,
+            dtype=config.llm_dtype or "auto",
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **hub,
+            **loading,
+        )
     if llm.config.get_text_config(decoder=True) is not llm.config:
         raise ValueError(
             f"{name!r} is a {llm.config.model_type} model with more than text in it. Save its language model apart "

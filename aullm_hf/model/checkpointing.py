@@ -27,6 +27,7 @@ from .graph import prior_mask
 from .local_llms import resolve_llm
 from .locating import CONFIG, check_location, hub_arguments
 from .prompting import compile_prompt
+from .quiet import quiet_loading
 
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "token", "proxies")
 LLM_ARGUMENTS = ("device_map", "max_memory", "offload_folder", "quantization_config", "attn_implementation")
@@ -167,9 +168,10 @@ class CheckpointMixin:
                 )
             if path is not None:
                 hub["use_safetensors"] = True  # nothing is unpickled, whatever else lies there
-            model, info = super().from_pretrained(
-                path, *model_args, config=config, output_loading_info=True, **{**kwargs, **hub}
-            )
+            with quiet_loading(reports=True):
+                model, info = super().from_pretrained(
+                    path, *model_args, config=config, output_loading_info=True, **{**kwargs, **hub}
+                )
             if info["missing_keys"]:
                 raise OSError(f"The checkpoint {path!r} lacks {some(sorted(info['missing_keys']))}.")
             if info["unexpected_keys"] and model.base_model is not model:  # the body alone leaves out the head

@@ -18,8 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from aullm_hf.commands.main import main
-from aullm_hf.inference.demo.analysis import Demo, DemoError, Limits, check_upload, table_csv, trained_on_synthetic
-from aullm_hf.inference.demo.page import build_page, forget, result_html
+from aullm_hf.inference.demo.analysis import Demo, DemoError, Limits, check_upload, table_csv
+from aullm_hf.inference.demo.page import build_page, forget, page_head, result_html
 from support.videos import noise, write_video
 
 ROOT = Path(__file__).parents[2]
@@ -194,23 +194,19 @@ def test_an_analysis_writes_no_file(demo, clip, tmp_path, monkeypatch):
 # -------------------------------------------------------------------- what it is
 
 
-def test_models_of_drawn_faces_are_marked(checkpoint, make_detector, tmp_path, monkeypatch):
-    detector = make_detector()
-    run = tmp_path / "run"
-    folder = run / "folds" / "sub01" / "checkpoint"
-    folder.mkdir(parents=True)
-    detector.name = str(folder)
-    assert trained_on_synthetic(detector) is None
-    (run / "README.md").write_text("---\ntags:\n- aullm\n---\nsynthetic-data is spoken of here only\n")
-    assert trained_on_synthetic(detector) is False
-    (run / "README.md").write_text("---\ntags:\n- synthetic-data\n---\n")
-    assert trained_on_synthetic(detector) is True
-    detector.name = "no/repository-of-this-name"
-    assert trained_on_synthetic(detector) is None  # no network, no card: nobody says
-    card = tmp_path / "plain.md"
-    card.write_text("A card without metadata.\n")
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: str(card))
-    assert trained_on_synthetic(detector) is None
+def test_models_of_drawn_faces_are_marked(demo, monkeypatch):
+    for trained_on, told in (
+        (
+            "synthetic-casme2 (easy), SYNTHETIC faces",
+            "trained on drawn faces (synthetic-casme2 (easy), SYNTHETIC face",
+        ),
+        ("synthetic, casme2, partly SYNTHETIC faces", "trained partly on drawn faces"),
+        (None, "What this model was trained on is not recorded with it."),
+        ("casme2", None),
+    ):
+        monkeypatch.setattr(demo.detector, "trained_on", trained_on)
+        head = page_head(demo)
+        assert ("trained-on" in head) == (told is not None) and (told or "") in head
 
 
 def test_the_page_is_built_private_bounded_and_says_what_it_is_not_for(demo):

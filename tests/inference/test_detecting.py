@@ -143,7 +143,7 @@ def test_a_face_crop_other_than_in_training_warns_in_every_row(model, processor,
     with pytest.warns(UserWarning, match="trained on aligned faces, but clips were taken as they are"):
         table = detect_aus(clip, model, processor=face_processor, face="none")
     assert "trained on aligned faces" in table["warning"].item() and table["reason"].item() == ""
-    with pytest.warns(UserWarning, match="clips that came cropped, but faces were cut out here"):
+    with pytest.warns(UserWarning, match="clips that came cropped; faces were cut out here in another way"):
         AUDetector(model, processor=processor, face="align", face_model=face_model)
     other = AULLMVideoProcessor.for_config(model.config, face={**face_processor.face, "detector": "0" * 64})
     with pytest.warns(UserWarning, match=r"another detector \(\w{12}\) than in training \(0{12}\)"):
@@ -151,7 +151,8 @@ def test_a_face_crop_other_than_in_training_warns_in_every_row(model, processor,
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         AUDetector(model, processor=face_processor, face_model=face_model)
-        AUDetector(model, processor=AULLMVideoProcessor.for_config(model.config, face=FaceRecipe("none").to_dict()))
+        cropped = AULLMVideoProcessor.for_config(model.config, face=FaceRecipe("none").to_dict())
+        AUDetector(model, processor=cropped, face="none")
 
 
 @pytest.mark.parametrize(

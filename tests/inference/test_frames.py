@@ -122,6 +122,52 @@ def test_a_damaged_video_says_so_and_keeps_what_came_before(tmp_path, make_detec
     assert windows[-len(broken) - 1].end < 40 / 25 and windows[-1].end == pytest.approx(59 / 25)  # nothing is left out
 
 
+FORMS = {"mp4": ".mp4", "fragmented": ".mp4", "mov": ".mov", "avi": ".avi", "matroska": ".mkv", "transport": ".ts"}
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def whole(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp(request.param) / f"clip{FORMS[request.param]}"
+    options = {"movflags": "frag_keyframe+empty_moov"} if request.param == "fragmented" else {}
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("mpeg4" if request.param == "avi" else "libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.options = {"g": "12"}
+        for picture in noise(72, colour=True):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_whole_file_is_not_called_cut_off(whole):
+    assert VideoFrames(whole).note == "" and len(VideoFrames(whole)) == 72
+
+
+@pytest.mark.parametrize("share", [0.3, 0.55, 0.9])
+def test_a_file_that_is_cut_off_says_so(whole, share, tmp_path, make_detector):
+    if whole.suffix == ".ts":
+        pytest.skip("a transport stream may begin and end anywhere")
+    data, path = whole.read_bytes(), tmp_path / whole.name
+    path.write_bytes(data[: int(share * len(data))])
+    (clip,) = make_detector().read(path)
+    if clip.reason:  # where the index is at the end of a file, nothing of it can be read
+        assert "video" in clip.reason
+    else:
+        assert "the file is cut off" in clip.warning and clip.frames_read < 72
+
+
+def test_a_fragment_that_is_only_begun_is_noticed(whole, tmp_path):
+    """Its packets are whole and its header says nothing: 38 of 72 frames would be read without a word."""
+    data = whole.read_bytes()
+    if data.count(b"moof") < 5:
+        pytest.skip("has no fragments")
+    begins = [at - 4 for at in range(len(data)) if data[at : at + 4] == b"moof"]
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(data[: begins[3] + 60])
+    frames = VideoFrames(path)
+    assert f"the file is cut off after frame {len(frames)}" in frames.note and len(frames) < 40
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -197,14 +197,12 @@ def test_info_says_what_a_model_is(face_checkpoint, capsys):
         "6 gray frames of 32 x 32",
         "aligned by one transform",
         "rank 4 on q_proj, v_proj",
-        "no card that says it",
+        "Trained on: not recorded",
     ):
         assert part in said
-    (face_checkpoint / "README.md").write_text("---\ndatasets: [casme2]\n---\n# x\n")
     assert main(["info", str(face_checkpoint), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    (face_checkpoint / "README.md").unlink()
-    assert facts["trained_on"] == "casme2" and facts["aus"][1]["name"] == "Brow lowerer"
+    assert facts["trained_on"] is None and facts["aus"][1]["name"] == "Brow lowerer"
     assert facts["llm"]["lora"]["r"] == 4 and facts["bytes_in_checkpoint"] > 0
 
 

@@ -23,9 +23,9 @@ from ..pictures.wording import sentence
 from ..reading.clip_source import ClipSource
 from ..reading.cropping import ReadClip
 from ..results import name_aus
+from ..training_note import training_note
 
 NARROW = 4.3  # inches: at a phone's width the smallest letters of a picture are still 9 pixels high
-SYNTHETIC_TAG = "synthetic-data"  # of the cards of models that have seen drawn faces only
 
 
 class DemoError(ValueError):
@@ -66,7 +66,6 @@ class Demo:
     def __init__(self, detector: AUDetector, limits: Limits | None = None):
         self.detector, self.limits = detector, limits or Limits()
         self.takes_crops = (detector.processor.face or {"face": "none"})["face"] == "none"  # as it was trained
-        self.synthetic = trained_on_synthetic(detector)
         self._readers = {self.takes_crops: detector}
         self._lock = Lock()
 
@@ -120,10 +119,11 @@ def analysis_of(detector: AUDetector, clips: list[ReadClip], name: str) -> Analy
     clip = clips[at]
     frames, explanation = explain_clip(detector, clip)
     span = None if clip.start is None or clip.end is None else (clip.start, clip.end)
-    pictures = clip_pictures(frames, explanation, span=span, width=NARROW)
+    note = training_note(detector.trained_on, brief=True)
+    pictures = clip_pictures(frames, explanation, span=span, title=note, width=NARROW)
     same_face = (rows["face_id"] == clip.face_id) | rows["reason"].ne("")
     if same_face.sum() > 1 and rows.loc[same_face, "start"].notna().all():
-        pictures["timeline"] = timeline(rows[same_face], width=NARROW)
+        pictures["timeline"] = timeline(rows[same_face], title=note, width=NARROW)
     named = name_aus(rows)
     warnings = [detector.warning, *(each.warning for each in clips)]
     remarks = list(dict.fromkeys(filter(None, warnings)))
@@ -228,43 +228,6 @@ def _drawn_recording(plan: Any, size: int, seconds: float = 9.0, times: int = 4)
     rest = max(round((seconds * fps - times * len(there_and_back)) / (times + 1)), 1)
     still = np.repeat(frames[:1], rest, axis=0)
     return np.concatenate([still, *[there_and_back, still] * times]), fps
-
-
-def trained_on_synthetic(detector: AUDetector) -> bool | None:
-    """Whether the model has seen drawn faces only: its card says so, or its LLM is a random one. None: nobody says."""
-    if str(detector.model.config.llm_name_or_path or "").startswith("tiny:"):
-        return True
-    for card in _cards(detector):
-        return SYNTHETIC_TAG in card
-    return None
-
-
-def _cards(detector: AUDetector):
-    """The model's card: beside the checkpoint, in the run's folder above it, or on the Hub."""
-    folder = Path(detector.name)
-    if folder.is_dir():
-        for place in (folder, *folder.resolve().parents[:3]):
-            card = place / "README.md"
-            if card.is_file() and (head := _head_of(card)):
-                yield head
-                return
-        return
-    if "/" not in detector.name:  # a model in memory, not a repository
-        return
-    from huggingface_hub import hf_hub_download
-
-    try:
-        path = hf_hub_download(detector.name, "README.md", revision=detector.revision)
-    except Exception:  # no card, or no network: nobody says
-        return
-    if head := _head_of(Path(path)):
-        yield head
-
-
-def _head_of(card: Path) -> str:
-    """The card's metadata; empty where it has none."""
-    text = card.read_text(encoding="utf-8", errors="replace")
-    return text.split("---")[1] if text.startswith("---") else ""
 
 
 def table_csv(analysis: Analysis) -> str:

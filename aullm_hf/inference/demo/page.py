@@ -21,6 +21,7 @@ import numpy as np
 
 from ..pictures.clip_pictures import PICTURES
 from ..pictures.drawing import new_figure
+from ..training_note import training_note
 from .analysis import Analysis, Demo, DemoError, limits_line, table_csv
 from .request_limits import LOOPBACK, RequestLimits
 
@@ -30,10 +31,6 @@ NOT_FOR = (
     "For research and teaching. Not for deception detection, hiring, policing, border control, or any decision about "
     "a person: a facial movement is not an emotion, and an emotion is not an intention."
 )
-SYNTHETIC = {
-    True: "This model was trained on synthetic (drawn) faces. What it says of real faces means nothing.",
-    None: "What this model was trained on is not recorded with it.",
-}
 UNUSED_UPLOADS = (60, 600)  # seconds: how often to look for uploads that nobody analysed, and how old they may be
 HEADINGS = {
     "film_strip": "Where the evidence is",
@@ -99,7 +96,7 @@ def build_page(demo: Demo):
         return _answer(lambda: demo.analyse_example(name))
 
     with gr.Blocks(title="Facial Action Units", analytics_enabled=False, delete_cache=UNUSED_UPLOADS) as page:
-        gr.HTML(_head(demo))
+        gr.HTML(page_head(demo))
         with gr.Tab("Your clip"):
             clip = gr.Video(
                 label="A clip of a face",
@@ -219,16 +216,23 @@ def _answer(analyse) -> str:
     return f'<div class="au-error" role="alert" tabindex="-1">{html.escape(said)}</div>'
 
 
-def _head(demo: Demo) -> str:
+def page_head(demo: Demo) -> str:
+    """What the page is, what it is not for, and what the model has never seen."""
     notes = [f"<div class='au-note' role='note' id='not-for'>{NOT_FOR}</div>"]
-    if demo.synthetic is not False:
-        notes.append(f"<div class='au-note' role='note' id='trained-on'>{SYNTHETIC[demo.synthetic]}</div>")
+    trained_on = demo.detector.trained_on
+    note = training_note(trained_on) if trained_on else "what this model was trained on is not recorded with it"
+    if note:
+        notes.append(f"<div class='au-note' role='note' id='trained-on'>{html.escape(_sentence(note))}</div>")
     model = html.escape("/".join(Path(demo.detector.name).parts[-3:]))  # of a folder no more than tells it from others
     return (
         "<h1 style='font-size:1.6em;font-weight:700;margin:.2em 0'>Facial Action Units in a clip</h1>"
         f"<p>Which muscles moved, how likely, and where it shows. Model: {model}, "
         f"{len(demo.detector.labels)} Action Units.</p>" + "".join(notes)
     )
+
+
+def _sentence(note: str) -> str:
+    return f"{note[:1].upper()}{note[1:]}."
 
 
 def result_html(analysis: Analysis) -> str:
@@ -309,4 +313,4 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-__all__ = ["build_page", "forget", "launch", "result_html"]
+__all__ = ["build_page", "forget", "launch", "page_head", "result_html"]

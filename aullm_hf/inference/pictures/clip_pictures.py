@@ -48,8 +48,11 @@ def clip_pictures(
 ) -> dict:
     """Name -> Figure: the keys of PICTURES, without "relations" where the model has none.
 
-    frames (T, H, W): as `explain_clip` gives them; span: the seconds of the first and the last of them; width: inches
-    of every picture, None for each one's own.
+    Args:
+        frames: (T, H, W), as `explain_clip` gives them.
+        span: the seconds of the first and the last of them.
+        title: of every picture; its further lines are what a reader has to know.
+        width: inches of every picture, None for each one's own.
     """
     from ...model.explaining import pixel_map
 

@@ -86,7 +86,7 @@ def wrapped(text: str, width: float, size: float) -> str:
 def set_title(figure, title: str) -> None:
     if title:
         width = figure.get_figwidth()
-        words = wrapped(title, width, 12)
+        words = "\n".join(wrapped(line, width, 12) for line in title.splitlines())
         figure.suptitle(words, x=0.08 / width, ha="left", fontsize=11, color=INK, fontweight="bold")
 
 

@@ -20,7 +20,7 @@ from .drawing import (
 
 
 def timeline(table: pd.DataFrame, *, title: str = "", width: float = 6.5):
-    """Rows of one source and one face, a row a window, as `AUDetector.rows` gives them.
+    """Rows of one source and one face, one row per window, as `AUDetector.rows` gives them.
 
     Each window stands for the time around its middle, as far as the next window's share. Active spans are shaded and
     underlined; where a window has a reason instead of probabilities (no face, say), the band is hatched.

@@ -108,8 +108,10 @@ class WindowCropper:
         elif crop.recipe.face == "none":
             self.set_faces([None])
         if not self.reason and window.length < crop.num_frames:
-            few = f"has {window.length} frames where the model samples {crop.num_frames}: some are repeated"
-            self.clip.warning = "; ".join(part for part in (self.clip.warning, few) if part)
+            self.note(f"has {window.length} frames where the model samples {crop.num_frames}: some are repeated")
+
+    def note(self, warning: str) -> None:
+        self.clip.warning = "; ".join(filter(None, (self.clip.warning, warning)))
 
     def fail(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -138,7 +140,12 @@ class WindowCropper:
 
     def add(self, index: int, frame: FrameFaces) -> None:
         gray, recipe = frame.gray, self.crop.recipe
-        self.shape = self.shape or gray.shape
+        if self.shape is None:
+            self.shape = gray.shape
+            if self.faces is not None and not self.crop.follow:
+                self.note(self.crop.doubt(gray))
+            elif self.crop.keep_crops and gray.shape == (recipe.size, recipe.size):
+                self.set_faces([None])
         if gray.shape != self.shape:
             sizes = f"{self.shape[1]} x {self.shape[0]} and {gray.shape[1]} x {gray.shape[0]}"
             return self.fail(f"its frames have several sizes ({sizes} pixels); the frames of a clip have one")
@@ -175,7 +182,7 @@ class WindowCropper:
         return replace(self.clip, end=None if times is None else float(times[-1]), frames_read=0, reason=reason)
 
     def clips(self) -> list[ReadClip]:
-        searched = self.crop.recipe.face != "none"
+        searched = self.crop.recipe.face != "none" and self.faces != [None]
         if self.reason:
             found = self.faces is not None if searched and self.window.length >= MIN_FRAMES else None
             return [replace(self.clip, face_found=found, reason=self.reason)]

@@ -41,9 +41,9 @@ def _sources(tree: Tree, at: str, shown: Path, depth: int) -> Iterator[ClipSourc
     if frames and len(frames) > len(videos):
         yield source()
     elif pictures:
-        why = f"lie beside {counted(len(videos), 'video')}" if frames else "have no numbers that order them as frames"
+        why = f"beside {counted(len(videos), 'video')}" if frames else "without numbers that order them as frames"
         names = first_few(map(printable, pictures), 3)
-        yield source(reason=f"its {counted(len(pictures), 'picture')} ({names}) {why}; name those of a clip")
+        yield source(reason=f"holds {counted(len(pictures), 'picture')} ({names}) {why}; name those of a clip")
     if not frames:  # beside frames, the clip's own row lists them
         for name in sorted({*files} - {*videos, *pictures}, key=natural_key):
             yield source(name, "is neither a video nor a picture", ignored=True)
