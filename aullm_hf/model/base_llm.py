@@ -1,17 +1,18 @@
 """The frozen LLM that a checkpoint names and does not hold: found, loaded once, and checked to be the right one."""
 
 import hashlib
+import os
+import re
 from typing import Any
 
 import torch
-from huggingface_hub import resolve_revision
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
 from .arguments import some
 from .configuration_aullm import AULLMConfig
 from .local_llms import resolve_llm
-from .locating import check_location, hub_arguments
+from .locating import CONFIG, check_location, hub_arguments
 from .quiet import quiet_loading
 
 # Fields of an LLM's configuration that say how it was stored or is run, not what it computes.
@@ -52,12 +53,15 @@ def llm_config_of(name: str, revision: str | None, **hub: Any) -> PreTrainedConf
 
 def pinned_revision(name: str, revision: str | None, **hub: Any) -> str | None:
     """The commit that `revision` stands for, so that a checkpoint names weights that cannot move."""
-    known = {key: hub[key] for key in ("token", "cache_dir", "local_files_only") if key in hub}
+    if os.path.isdir(name):
+        return revision
     try:
-        return getattr(resolve_revision(name, revision=revision, **known), "resolved", revision)
-    except Exception as error:  # a folder, or an unreachable Hub: the loader that follows has the better message
+        file = cached_file(name, CONFIG, revision=revision, **hub)
+    except OSError as error:  # the loader that follows has the better message
         logging.get_logger(__name__).debug("no commit for %s: %s", name, error)
         return revision
+    found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})[\\/]", file)
+    return found[1] if found else revision
 
 
 def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:

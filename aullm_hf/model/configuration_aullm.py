@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
 
 from .arguments import shown
 from .config_fields import Number, SettingError, checked, setting
@@ -31,6 +30,9 @@ from .config_rules import (
     widths,
 )
 from .relation_prior import EDGE_KINDS, facs_edges
+from .versions import warn_if_untested
+
+warn_if_untested()  # here, because this file is imported before all others of the model
 
 CASME2_AUS = (1, 2, 4, 7, 12, 14, 15, 17)
 SHARED_SLOTS = ("prompt",)  # slots whose content is the same for every clip
@@ -39,6 +41,7 @@ DEDUCTION_TEXT = "Classify action units from evidence and relations:"  # no more
 PUBLISHED_LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj"]}
 # The LLM of the papers is 1.5B wide; a configuration without one describes that shape.
 PUBLISHED_LLM = {
+    "model_type": "qwen2",
     "hidden_size": 1536,
     "intermediate_size": 8960,
     "num_hidden_layers": 28,
@@ -173,9 +176,7 @@ class AULLMConfig(AUDetectorConfig):
     """
 
     model_type = "aullm"
-    sub_configs_defaults = {
-        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="qwen2", init_kwargs=PUBLISHED_LLM)
-    }
+    sub_configs = {"text_config": AutoConfig}
     # What the Trainer leaves out of its predictions: everything but the logits.
     keys_to_ignore_at_inference = ["hidden_states", "attentions", "evidence", "loss_parts"]
 
@@ -232,6 +233,12 @@ class AULLMConfig(AUDetectorConfig):
     clips_per_sequence: int | None = setting(None, "clips sharing a copy of the text; None: the cheapest", 1, 1 << 20)
 
     def __post_init__(self, **kwargs: Any) -> None:
+        if not isinstance(self.text_config, PreTrainedConfig):
+            fields = {"model_type": "qwen2", **(PUBLISHED_LLM if self.text_config is None else self.text_config)}
+            try:
+                self.text_config = AutoConfig.for_model(**fields)
+            except Exception as error:  # of its own fields
+                self.refuse("text_config", f"fields of a decoder's configuration ({str(error).splitlines()[0]})")
         super().__post_init__(**kwargs)
         if self.prompt_template is None:
             slots = "".join(f"{{{slot}}}" for slot in self.token_slots)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 from aullm_hf.model import AULLMForAUDetection
+from aullm_hf.model.base_llm import pinned_revision
 from aullm_hf.model.checkpointing import trained_keys
 from aullm_hf.model.config_rules import STATE_DICT_LAYOUT
 from aullm_hf.tiny_llm import build_tiny_llm
@@ -327,3 +328,27 @@ def test_every_target_module_must_match(tmp_path):
     config = tiny_config(lora={"r": 2, "target_modules": ["q_proj", "v_projj"]})
     with pytest.raises(ValueError, match="'v_projj', which matches no layer"):
         AULLMForAUDetection.from_base_llm(config, tiny_llm())
+
+
+def test_the_commit_of_a_base_llm_is_pinned(tmp_path):
+    """Also offline, from the cache; a folder has none."""
+    commit = "0123456789abcdef" * 2 + "01234567"
+    repository = tmp_path / "models--me--llm"
+    (repository / "snapshots" / commit).mkdir(parents=True)
+    shutil.copy(f"{tiny_llm()}/config.json", repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    hub = {"cache_dir": tmp_path, "local_files_only": True}
+    assert pinned_revision("me/llm", None, **hub) == pinned_revision("me/llm", "main", **hub) == commit
+    assert pinned_revision("me/other", "v1", **hub) == "v1", "the loader that follows says what is missing"
+    assert pinned_revision(str(repository / "snapshots" / commit), None) is None
+
+
+def test_a_self_contained_checkpoint_with_more_or_less_than_it_should_is_named(saved, tmp_path):
+    saved[0].merge_and_export(tmp_path / "merged")
+    rewrite(tmp_path / "merged", lambda weights: weights.update({"model.extra": torch.zeros(2)}))
+    with pytest.raises(OSError, match=r"no place for: model\.extra"):
+        AULLMForAUDetection.from_pretrained(tmp_path / "merged")
+    rewrite(tmp_path / "merged", lambda weights: (weights.pop("model.extra"), weights.pop("classifier.bias")))
+    with pytest.raises(OSError, match=r"lacks classifier\.bias"):
+        AULLMForAUDetection.from_pretrained(tmp_path / "merged")
