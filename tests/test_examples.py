@@ -53,8 +53,6 @@ def test_the_example_of_a_public_call_runs(name, furnished, tmp_path, monkeypatc
     shutil.copytree(furnished, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
     call = CALLS[name]
     (example,) = doctest.DocTestFinder(recurse=False).find(call, name, globs={})
     assert example.examples, f"{name} has no example"
