@@ -6,7 +6,7 @@ learned regressor, from the middle of its teacher:
     L = L_ASL + w/2 || r(student's second stage) - teacher's second stage ||^2,  averaged over clips and elements.
 
 The source trains the hint first and the task afterwards, against softened targets as well. Here both losses are
-minimised together and the labels alone are the targets: one training a student, as for the other three. w = 1 and
+minimised together and the labels alone are the targets: one training per student, as for the other three. w = 1 and
 the layers are our choice; the published row states none.
 """
 

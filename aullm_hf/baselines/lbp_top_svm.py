@@ -1,7 +1,7 @@
 """LBP-TOP + SVM: texture on three orthogonal planes (Zhao and Pietikainen, 2007) and support vector machines.
 
 Input: 10 frames, their local binary patterns (scikit-image) as histograms over 8 x 8 blocks (views.py). The published
-row's radii, blocks and machine are not stated: radius 1, 8 neighbours, uniform patterns, a linear machine an AU
+row's radii, blocks and machine are not stated: radius 1, 8 neighbours, uniform patterns, a linear machine per AU
 (scikit-learn) are ours.
 """
 

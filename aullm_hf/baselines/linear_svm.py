@@ -1,4 +1,4 @@
-"""Linear support vector machines on features of a clip, one an AU: what the two classical baselines share.
+"""Linear support vector machines on features of a clip, one per AU: what the two classical baselines share.
 
 scikit-learn fits them; here they live as tensors (mean and scale of the features, weights and bias), so that a
 checkpoint is a safetensors file like every other and nothing is unpickled. Their decision values are the logits.
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-UNDECIDED = -1.0  # the decision for an AU that the training clips say nothing about: at the margin of "absent"
+UNDECIDED = -1.0  # the decision for an AU that no training clip shows: at the margin of "absent"
 
 
 class LinearSVM(nn.Module):
-    """Standardised features; `fit` sets what standardises them and gives the head's weights back."""
+    """Standardised features; `fit` sets their mean and deviation and returns the head's weights."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -28,10 +28,10 @@ class LinearSVM(nn.Module):
         return (self.features(pixel_values) - self.mean) / self.deviation
 
     def fit(self, pixel_values: torch.Tensor, labels: np.ndarray, svm_c: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights (n_AU, width) and biases (n_AU,) of machines fitted to labels (N, n_AU); both classes weigh alike.
+        """Weights (n_AU, width) and biases (n_AU,) of machines fitted to labels (N, n_AU).
 
-        An AU that no clip shows, or every clip, has no margin: its decision is the constant `UNDECIDED`, or the
-        opposite.
+        Both classes have the same weight. An AU that no clip shows, or every clip, has no margin: its decision is the
+        constant `UNDECIDED`, or the opposite.
         """
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC

@@ -15,7 +15,7 @@ from .resnet import ResNet18
 
 
 class SecondOrderAttention(nn.Module):
-    """(B, C, H, W) -> the same: what resembling positions, and resembling channels, say is added to each."""
+    """(B, C, H, W) -> the same: to each position, and to each channel, those that resemble it are added."""
 
     def __init__(self):
         super().__init__()

@@ -52,7 +52,7 @@ def check_dense(name: str, value: Any, allowed: str) -> None:
 def check_within(name: str, value: torch.Tensor, low: float, high: float, allowed: str) -> None:
     """Every number within [low, high]; NaN is not.
 
-    An accelerator in training is not waited for: there a step must not stop to look at its input.
+    Tensors on an accelerator are not looked at in training: the step would have to wait for them.
     """
     if torch.compiler.is_compiling() or (value.device.type != "cpu" and torch.is_grad_enabled()):
         return
@@ -61,8 +61,8 @@ def check_within(name: str, value: torch.Tensor, low: float, high: float, allowe
         low, high = max(low, -most), min(high, most)
     wrong = ~((value >= low) & (value <= high))
     if bool(wrong.any()):
-        found = value[wrong][0].item()
-        raise ValueError(f"{name} holds {found}; expected {allowed}.")
+        example = value[wrong][0].item()
+        raise ValueError(f"{name} holds {example}; expected {allowed}.")
 
 
 def check_pixel_values(config: Any, pixel_values: Any) -> None:

@@ -60,8 +60,8 @@ def pinned_revision(name: str, revision: str | None, **hub: Any) -> str | None:
     except OSError as error:  # the loader that follows has the better message
         logging.get_logger(__name__).debug("no commit for %s: %s", name, error)
         return revision
-    found = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})[\\/]", file)
-    return found[1] if found else revision
+    match = re.search(r"[\\/]snapshots[\\/]([0-9a-f]{40})[\\/]", file)
+    return match[1] if match else revision
 
 
 def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:
@@ -97,10 +97,10 @@ def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:
         )
     if missing := sorted(info["missing_keys"]):
         raise OSError(f"The base LLM {name!r} lacks {len(missing)} of its weights: {some(missing)}.")
-    if config.llm_fingerprint is not None and (found := fingerprint(llm)) is not None:
-        if found != config.llm_fingerprint:
+    if config.llm_fingerprint is not None and (actual := fingerprint(llm)) is not None:
+        if actual != config.llm_fingerprint:
             raise ValueError(
-                f"The weights of {name!r} (fingerprint {found}) are not those of the LLM this checkpoint was "
+                f"The weights of {name!r} (fingerprint {actual}) are not those of the LLM this checkpoint was "
                 f"trained on (fingerprint {config.llm_fingerprint}), although the shapes agree: its LoRA "
                 "weights would mean nothing there. Point llm_name_or_path to the right LLM, or pass "
                 "llm_fingerprint=None if you know better."
@@ -108,13 +108,13 @@ def load_llm(config: AULLMConfig, **loading: Any) -> PreTrainedModel:
     return llm
 
 
-def check_same_llm(wanted: PreTrainedConfig, found: PreTrainedConfig, name: str) -> None:
+def check_same_llm(expected: PreTrainedConfig, actual: PreTrainedConfig, name: str) -> None:
     """A ValueError that names every field in which the LLM at hand is not the one the checkpoint was made for."""
-    wanted_fields, found_fields = _identity(wanted), _identity(found)
+    expected_fields, actual_fields = _identity(expected), _identity(actual)
     differences = [
-        f"{field} is {found_fields.get(field)!r} there and {wanted_fields.get(field)!r} here"
-        for field in sorted(set(wanted_fields) | set(found_fields))
-        if wanted_fields.get(field) != found_fields.get(field)
+        f"{field} is {actual_fields.get(field)!r} there and {expected_fields.get(field)!r} here"
+        for field in sorted(set(expected_fields) | set(actual_fields))
+        if expected_fields.get(field) != actual_fields.get(field)
     ]
     if differences:
         raise ValueError(f"This checkpoint was made for another LLM than {name!r}: " + "; ".join(differences) + ".")

@@ -196,10 +196,10 @@ class CheckpointMixin:
 
     @classmethod
     def _refuse_others(cls, path: Any, hub: dict[str, Any]) -> None:
-        found, _ = cls.config_class.get_config_dict(path, **hub)
-        if found.get("model_type") != cls.config_class.model_type:
+        fields, _ = cls.config_class.get_config_dict(path, **hub)
+        if fields.get("model_type") != cls.config_class.model_type:
             raise ValueError(
-                f"{str(path)!r} holds a model of type {found.get('model_type')!r}, not an AU-LLM checkpoint. To "
+                f"{str(path)!r} holds a model of type {fields.get('model_type')!r}, not an AU-LLM checkpoint. To "
                 "build one around it, use AULLMForAUDetection.from_base_llm."
             )
 
@@ -231,7 +231,7 @@ class CheckpointMixin:
         """
         config = copy.deepcopy(self.config)
         config.lora, config.save_base_weights = None, True
-        if os.path.isdir(config.llm_name_or_path or ""):  # nobody else has that folder, nor needs it
+        if os.path.isdir(config.llm_name_or_path or ""):  # a folder of this machine means nothing elsewhere
             config.llm_name_or_path = os.path.basename(os.path.abspath(config.llm_name_or_path))
         state = merged_state(self)
         with torch.device("meta"):
@@ -241,8 +241,8 @@ class CheckpointMixin:
 
 
 def share_weights(folder: str | os.PathLike) -> None:
-    """Let whoever may read a saved model's configuration read its weights: safetensors 0.8 lets only their owner."""
-    mode = os.stat(os.path.join(folder, CONFIG)).st_mode & 0o777  # as the umask has it
+    """Give saved weights the mode of the configuration, as the umask has it: safetensors 0.8 writes 0600."""
+    mode = os.stat(os.path.join(folder, CONFIG)).st_mode & 0o777
     for name in os.listdir(folder):
         if name.endswith(".safetensors"):
             os.chmod(os.path.join(folder, name), mode)

@@ -1,4 +1,4 @@
-"""What single fields of a configuration must hold beyond type and bounds, and how that is said."""
+"""What single fields of a configuration must hold beyond type and bounds, and the words for it."""
 
 import json
 import re

@@ -112,7 +112,7 @@ class AUDetectorConfig(PreTrainedConfig):
         """As transformers' own, and what was overridden is checked together with the rest."""
         if "aus" in kwargs:
             raise ValueError(
-                f"{cls.__name__}.aus is {shown(kwargs['aus'])}; allowed: nothing at loading: a trained head has a row "
+                f"{cls.__name__}.aus is {shown(kwargs['aus'])}; allowed: no AUs at loading: a trained head has a row "
                 "for each of its own AUs."
             )
         loaded = super().from_dict(config_dict, **kwargs)
@@ -181,7 +181,7 @@ class AULLMConfig(AUDetectorConfig):
     keys_to_ignore_at_inference = ["hidden_states", "attentions", "evidence", "loss_parts"]
 
     # Motion
-    motion: Literal["led", "flow", "both"] = setting("led", "what the 3D-CNN reads: filtered frames, optical flow")
+    motion: Literal["led", "flow", "both"] = setting("led", "input of the 3D-CNN: filtered frames, optical flow")
 
     # Backbone
     se_reduction: int = setting(16, "reduction of the squeeze-and-excitation over the channels", 1, 1 << 16)
@@ -204,7 +204,7 @@ class AULLMConfig(AUDetectorConfig):
     # Relations (AULLM++: R-AUGNN)
     graph: bool = setting(False, "whether there is a graph of AUs, with a token of its own")
     graph_width: int = setting(64, "width of a node", 1, 1 << 16)
-    graph_layers: int = setting(2, "rounds in which nodes listen to their neighbours", 1, 64)
+    graph_layers: int = setting(2, "rounds of attention between neighbours", 1, 64)
     graph_heads: int = setting(4, "heads of a node's attention", 1, 1 << 16)
     graph_dropout: Number = setting(0.1, "dropout of the graph", 0, 0.999)
     prior: Literal["facs", "train", "given"] = setting("facs", "edges of FACS, of a fold's labels, or prior_edges")
@@ -282,8 +282,8 @@ class AULLMConfig(AUDetectorConfig):
     def token_slots(self) -> tuple[str, ...]:
         """The slots that the prompt must have, in the order of the default template.
 
-        The content token stands last, where the classifier reads: behind it, it is heard through attention alone, and
-        short trainings hardly learned to listen.
+        The content token stands last, where the classifier reads: earlier, it reaches the classifier through attention
+        alone, which short trainings hardly learned.
         """
         if self.projector == "prompt":
             return ("prompt",)
@@ -330,7 +330,7 @@ class AULLMConfig(AUDetectorConfig):
                 self.refuse("prior_edges", "None where there is no graph (graph=True)")
             return
         if self.projector == "prompt":
-            self.refuse("graph", "False for projector 'prompt', whose LLM sees nothing of the clip")
+            self.refuse("graph", "False for projector 'prompt', whose LLM gets no token of the clip")
         if self.prior_edges is None:
             self.refuse("prior_edges", "a list of edges such as [1, 2, 'co-occurring']")
         for edge in self.prior_edges:

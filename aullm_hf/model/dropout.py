@@ -1,4 +1,4 @@
-"""Dropout whose noise can be shared: two readings of one clip then differ by what was changed, and by nothing else."""
+"""Dropout whose noise can be shared, so that two passes over one clip differ only by what was changed in it."""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 class PairedDropout(nn.Dropout):
-    """`nn.Dropout`, until `owner` says otherwise: then row i of the input gets the noise of row owner[i].
+    """`nn.Dropout`; where `owner` is set, row i of the input gets the noise of row owner[i].
 
     The leading dimensions of the input that `owner` has are its rows. It stays set until the next training pass sets
     it anew, because activation checkpointing runs the forward pass again during the backward one: with checkpointing,
@@ -42,7 +42,7 @@ class PairedDropout3d(PairedDropout):
 
 
 def share_noise(module: nn.Module, owner: torch.Tensor | None) -> None:
-    """Tell every dropout of `module` whose noise each row gets (None: its own)."""
+    """Set for every dropout of `module` from which row each row gets its noise (None: from itself)."""
     for part in module.modules():
         if isinstance(part, PairedDropout):
             part.owner = owner

@@ -1,6 +1,6 @@
-"""F_mid as evidence: which of its cells to trust, and the cells as a list of vectors that know where they stand.
+"""F_mid as evidence: how far each of its cells counts, and the cells as vectors with a learned position.
 
-A cell is one position of F_mid in time and space. `pixel_map` says which pixels it saw.
+A cell is one position of F_mid in time and space. `pixel_map` says which pixels it covers.
 """
 
 import math
@@ -28,7 +28,7 @@ class EvidenceOutput(ModelOutput):
     content_attention (B, T', H', W'): of the projector to the cells; sums to 1.
     au_attention (B, n_AU, T', H', W'): of each AU's node to the cells; sums to 1.
     relation_strengths (B, n_AU, n_AU, relations): of each node to the others; rows sum to 1.
-    aux_logits (B, n_AU): of each node, after it has heard the others.
+    aux_logits (B, n_AU): of each node, after it has attended to the others.
     evidence_logits (B, n_AU): of each AU's own evidence alone.
     """
 
@@ -48,7 +48,7 @@ class EvidenceGate(nn.Module):
 
     What every cell of a clip holds alike, and the noise around it, is background: a cell's difference from the clip's
     typical cell (its median, channel by channel, with learned weights) is measured in units of the median difference.
-    A gate left free to read the cells in any way shut out the strong ones: a small gate on a large value does as well.
+    A gate that was free to use the cells in any way closed the strong ones: a small gate on a large value works too.
 
     It also keeps the running mean of F_mid, which stands for "another clip" where a batch of CCR has one only.
     """
@@ -79,13 +79,13 @@ class EvidenceGate(nn.Module):
 
 
 class EvidenceCells(nn.Module):
-    """F_mid at several granularities, as evidence vectors: what each cell holds, and its learned place."""
+    """F_mid at several granularities, as evidence vectors: each cell's content, and its learned position."""
 
     def __init__(self, config: AULLMConfig, width: int, grids: list[int]):
         super().__init__()
         channels, self.time, self.side, _ = config.mid_shape
         self.grids = grids
-        self.content = nn.Linear(channels, width, bias=False)  # without a bias a closed cell holds nothing
+        self.content = nn.Linear(channels, width, bias=False)  # without a bias a closed cell is zero
         self.place = nn.Parameter(torch.zeros(self.time * sum(grid**2 for grid in grids), width))
 
     def reset_parameters(self) -> None:

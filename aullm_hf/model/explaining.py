@@ -63,7 +63,7 @@ def _wanted(model: Any, aus: str | Collection[str]) -> list[str] | str:
         raise ValueError(f"aus is {shown(aus)}; allowed: 'active', 'all', or a list of {', '.join(labels)}.")
     names = [aus] if isinstance(aus, str) else list(aus)
     if not names:
-        raise ValueError(f"aus names nothing; allowed: 'active', 'all', or a list of {', '.join(labels)}.")
+        raise ValueError(f"aus is empty; allowed: 'active', 'all', or a list of {', '.join(labels)}.")
     for name in names:
         if not isinstance(name, str) or name not in labels:
             raise ValueError(f"aus holds {shown(name)}; allowed: 'active', 'all', or a list of {', '.join(labels)}.")
@@ -121,13 +121,13 @@ def _locate(model, f_mid, evidence: EvidenceOutput, chosen: list[int]) -> tuple[
     gates = evidence.gates
     if evidence.au_attention is not None:
         cells, method = evidence.au_attention[0, chosen], "attention"
-        cells = cells if gates is None else cells * gates  # a closed cell has nothing to give
+        cells = cells if gates is None else cells * gates  # a closed cell adds nothing
     elif gates is not None:
         cells, method = gates.expand(len(chosen), -1, -1, -1), "gate"
     else:
         cells, method = _grad_cam(model, f_mid, chosen), "grad-cam"
     total = cells.sum(dim=(1, 2, 3), keepdim=True)
-    even = torch.full_like(cells, 1 / cells[0].numel())  # Grad-CAM may find nothing that speaks for the AU
+    even = torch.full_like(cells, 1 / cells[0].numel())  # Grad-CAM may be zero everywhere
     return torch.where(total > 0, cells / total.clamp(min=1e-12), even), method
 
 

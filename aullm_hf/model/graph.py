@@ -82,8 +82,8 @@ class RelationGraphOutput:
 class RelationGraph(nn.Module):
     """F_mid -> a node per AU -> rounds of attention -> the instruction token and auxiliary logits.
 
-    Each AU looks for something of its own in each cell. The score of a cell says how much of it is there; the softmax
-    of the scores is where the AU looks, and their log-sum-exp, whose gradient is that same softmax, how much it found.
+    Each AU has a pattern for each cell. The score of a cell says how much of the pattern is there; the softmax of the
+    scores is the AU's attention, and their log-sum-exp, whose gradient is that same softmax, the amount of evidence.
     That amount alone must tell the AU (`evidence_logits`), or the nodes, which are told F_high as well, would learn
     everything from there and look nowhere.
     """
@@ -93,7 +93,7 @@ class RelationGraph(nn.Module):
         width, nodes = config.graph_width, config.num_labels
         channels, *cells = config.mid_shape
         self.register_buffer("prior", prior_mask(config.prior_edges, config.aus))
-        self.content = nn.Linear(channels, width, bias=False)  # without a bias a closed cell holds nothing
+        self.content = nn.Linear(channels, width, bias=False)  # without a bias a closed cell is zero
         self.wanted = nn.Parameter(torch.zeros(nodes, math.prod(cells), width))
         self.embedding = nn.Parameter(torch.zeros(nodes, width))
         self.found = nn.Parameter(torch.zeros(nodes, width))  # the direction in which finding something moves a node

@@ -52,41 +52,41 @@ def check_location(
         revision, subfolder, cache_dir, local_files_only, token: as for `from_pretrained`; `hub_arguments` picks them.
     """
     name = os.fspath(name)
-    said = f"{argument} is {shown(name)}"
+    given = f"{argument} is {shown(name)}"
     if not name.strip():
-        raise ValueError(f"{said}; give a folder, or a repository on the Hub.")
+        raise ValueError(f"{given}; give a folder, or a repository on the Hub.")
     if os.path.isdir(name):
-        _check_folder(said, os.path.join(name, subfolder or ""), file)
+        _check_folder(given, os.path.join(name, subfolder or ""), file)
         return
     if os.path.isfile(name):
-        raise ValueError(f"{said}, a file; give the folder that holds it, or a repository on the Hub.")
+        raise ValueError(f"{given}, a file; give the folder that holds it, or a repository on the Hub.")
     repository = _missing_repository(
         name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
     )
     if repository is not None:
         folder = "no such folder" if os.path.isabs(name) else f"no folder {shown(os.path.abspath(name))}"
-        raise FileNotFoundError(f"{said}: there is {folder}, and {repository}.{_suggestion(name)}{advice}")
+        raise FileNotFoundError(f"{given}: there is {folder}, and {repository}.{_suggestion(name)}{advice}")
 
 
-def _check_folder(said: str, folder: str, file: str) -> None:
+def _check_folder(given: str, folder: str, file: str) -> None:
     if os.path.isfile(os.path.join(folder, file)) or os.path.isfile(os.path.join(folder, CONFIG)):
         return
     final, folds = os.path.join(folder, "final", "checkpoint"), os.path.join(folder, "folds")
     inner = os.path.join(folder, "checkpoint")
     if _is_model(inner):
-        raise ValueError(f"{said}, the folder of a fold; its checkpoint is {inner!r}.")
+        raise ValueError(f"{given}, the folder of a fold; its checkpoint is {inner!r}.")
     trained = [fold for fold in _names_in(folds) if _is_model(os.path.join(folds, fold, "checkpoint"))]
     checkpoints = [final] * _is_model(final) + [os.path.join(folds, fold, "checkpoint") for fold in trained[:1]]
     if checkpoints:
         others = f" Its folds are {', '.join(trained)} (folds/FOLD/checkpoint)." if trained else ""
         raise ValueError(
-            f"{said}, the folder of a run; give one of its checkpoints, such as {checkpoints[0]!r}.{others}"
+            f"{given}, the folder of a run; give one of its checkpoints, such as {checkpoints[0]!r}.{others}"
         )
     if os.path.isdir(folds):
         raise ValueError(
-            f"{said}, the folder of a run in which no fold has been finished: it holds no checkpoint yet."
+            f"{given}, the folder of a run in which no fold has been finished: it holds no checkpoint yet."
         )
-    raise ValueError(f"{said}, a folder without a {file}, so no checkpoint. Give the folder that holds one.")
+    raise ValueError(f"{given}, a folder without a {file}, so no checkpoint. Give the folder that holds one.")
 
 
 def _missing_repository(name: str, *, revision: str | None, local_files_only: bool, **hub: Any) -> str | None:
@@ -154,9 +154,9 @@ def _suggestion(name: str) -> str:
     near = get_close_matches(rest[0], _names_in(parent), n=1) if rest else []
     if not near:
         return f" The folder {parent!r} exists, but holds no {rest[0]!r}." if rest and os.path.isabs(name) else ""
-    found = os.path.join(parent, near[0], *rest[1:])
-    found = found if os.path.exists(found) else os.path.join(parent, near[0])
-    return f" Did you mean {found if os.path.isabs(name) else os.path.relpath(found)!r}?"
+    path = os.path.join(parent, near[0], *rest[1:])
+    path = path if os.path.exists(path) else os.path.join(parent, near[0])
+    return f" Did you mean {path if os.path.isabs(name) else os.path.relpath(path)!r}?"
 
 
 def _is_model(folder: str) -> bool:

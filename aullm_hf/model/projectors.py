@@ -1,7 +1,7 @@
-"""From what the backbone saw to what the LLM reads: the Enhanced Fusion Projector and its ablations.
+"""From the backbone's features to the LLM's visual token: the Enhanced Fusion Projector and its ablations.
 
-All of them make one token a clip, but `prompt`: that one learns tokens that are the same for every clip, and lets the
-classifier see F_high itself. `mge`, of AULLM++, is our design under its name: only the abstract is known.
+All of them make one token per clip, except `prompt`, whose learned tokens are the same for every clip: there the
+classifier reads F_high itself. `mge`, of AULLM++, is our design under its name: only the abstract is known.
 """
 
 import math
@@ -49,7 +49,7 @@ class LinearProjector(nn.Module):
 
 
 class PromptTokens(nn.Module):
-    """Prompt learning: n tokens shared by every clip, so the LLM runs once a step."""
+    """Prompt learning: n tokens shared by every clip, so the LLM runs once per step."""
 
     def __init__(self, config: AULLMConfig):
         super().__init__()
@@ -63,9 +63,9 @@ class PromptTokens(nn.Module):
 
 
 class MultiGranularityProjector(nn.Module):
-    """MGE-EFP: F_high asks the evidence cells of all granularities, and an MLP fuses the answer with it.
+    """MGE-EFP: F_high attends to the evidence cells of all granularities, and an MLP fuses the result with it.
 
-    A fraction of EFP's weights (a 38th at d = 1536): F_mid is read cell by cell, with the same weights everywhere.
+    A fraction of EFP's weights (a 38th at d = 1536): the same weights serve every cell of F_mid.
     """
 
     def __init__(self, config: AULLMConfig):
@@ -88,7 +88,7 @@ class MultiGranularityProjector(nn.Module):
         )
 
     def forward(self, f_mid: torch.Tensor, f_high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, C, T', H', W'), (B, high) -> the token (B, d), and where the question was answered (B, T', H', W')."""
+        """(B, C, T', H', W'), (B, high) -> the token (B, d) and the attention to the cells (B, T', H', W')."""
         contents, places = self.cells(f_mid)  # (B, N, w), (N, w)
         cells = contents + places
         batch, count, width = cells.shape
@@ -97,9 +97,9 @@ class MultiGranularityProjector(nn.Module):
         key = self.key(cells).view(batch, count, self.heads, size).permute(0, 2, 3, 1)
         value = self.value(cells).view(batch, count, self.heads, size).transpose(1, 2)
         attention = (query @ key / math.sqrt(size)).softmax(dim=-1)  # (B, heads, 1, N)
-        answer = self.out((attention @ value).reshape(batch, width))
-        where = self.cells.on_finest(attention.mean(dim=1).squeeze(1))
-        return self.fuse(torch.cat([f_high, answer], dim=1)), where
+        attended = self.out((attention @ value).reshape(batch, width))
+        on_cells = self.cells.on_finest(attention.mean(dim=1).squeeze(1))
+        return self.fuse(torch.cat([f_high, attended], dim=1)), on_cells
 
 
 PROJECTORS = {

@@ -1,6 +1,6 @@
 """One mechanism for every prompt: a template compiles to segments, and one LLM pass reads them for the whole batch.
 
-The text before the first per-clip slot is the same for every clip. With P tokens of it and S tokens a clip from the
+The text before the first per-clip slot is the same for every clip. With P tokens of it and S tokens per clip from the
 slot on, k clips are packed into one sequence [prefix | clip 1 | .. | clip k] under a tree mask: every clip sees the
 prefix and itself, at the positions it would have alone. The maths is the naive pass's, the tokens are far fewer. At
 inference the prefix's keys and values are cached from batch to batch as long as the weights stay the same.
@@ -170,7 +170,7 @@ class Prompt(nn.Module):
         return PromptOutput(self._packed(llm, prefix, tail, k))
 
     def _packed(self, llm: nn.Module, prefix: torch.Tensor, tail: torch.Tensor, k: int) -> torch.Tensor:
-        """Packed pass of (P, d) and (B, S, d): k clips a sequence -> (B, d)."""
+        """Packed pass of (P, d) and (B, S, d): k clips per sequence -> (B, d)."""
         clips, per_clip, width = tail.shape
         sequences = -(-clips // k)
         if spare := sequences * k - clips:  # the last sequence is filled with clips that are not read
@@ -261,7 +261,7 @@ def token_owners(owner: torch.Tensor, prefix: int, per_clip: int, clips: int) ->
 
 
 def cheapest_packing(clips: int, prefix: int, per_clip: int, linear: float, attention: float) -> int:
-    """The number of clips a sequence, k, with the least work: linear layers once a token, attention once a pair.
+    """The number of clips per sequence, k, with the least work: linear layers once per token, attention per pair.
 
     k = 1 repeats the prefix for every clip; a larger k shares it among k, at an attention quadratic in k S.
     """

@@ -1,4 +1,4 @@
-"""Loading without what transformers prints of it: a bar per model, and a report of weights that nobody misses."""
+"""Loading without what transformers prints of it: a bar per model, and a report of weights that are not needed."""
 
 import threading
 from collections.abc import Callable, Iterator

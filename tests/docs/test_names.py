@@ -115,7 +115,9 @@ def test_citations_are_whole():
     assert all(paper["authors"] and paper["title"] and paper["year"] for paper in papers.values())
 
 
-@pytest.mark.parametrize("folder", ["aullm_hf/data", "aullm_hf/inference", "aullm_hf/baselines", "training"])
+@pytest.mark.parametrize(
+    "folder", ["aullm_hf/model", "aullm_hf/data", "aullm_hf/inference", "aullm_hf/baselines", "training"]
+)
 def test_what_stands_in_a_folder_is_named_there(folder):
     """A README has a line for each file beside it, and names no file that is gone."""
     readme = ROOT / folder / "README.md"

@@ -211,7 +211,7 @@ def test_what_is_overridden_at_loading_is_checked(tmp_path):
     tiny_config().save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"thresholds .*from 0 to 1"):
         AULLMConfig.from_pretrained(tmp_path, thresholds={"AU1": 3.0})
-    with pytest.raises(ValueError, match=r"aus .*nothing at loading"):
+    with pytest.raises(ValueError, match=r"aus .*no AUs at loading"):
         AULLMConfig.from_pretrained(tmp_path, aus=[1, 4, 6])
     tiny_config(
         prompt_segments=[[1], "visual"], prompt_source="a{visual}", prompt_template="a{visual}"

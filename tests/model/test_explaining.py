@@ -105,7 +105,7 @@ def test_which_aus_are_explained():
 
 def test_explaining_asks_for_what_it_needs_and_works_without_gradients():
     model = tiny_model(aus=AUS)
-    with pytest.raises(ValueError, match="aus names nothing"):
+    with pytest.raises(ValueError, match="aus is empty"):
         model.explain(clips(1), [])
     with pytest.raises(ValueError, match=r"pixel_values is \(6, 1, 32, 32\)"):
         model.explain(clips(1)[0])
