@@ -32,7 +32,7 @@ def test_a_step_of_aullmpp_stays_within_its_tokens(published_shape, batch):
 
 
 def test_the_table_is_written_and_states_every_model(tmp_path, capsys):
-    options = ["--shape", "tiny", "--batch", "4", "--repeats", "1", "--out", str(tmp_path)]
+    options = ["--shape", "tiny", "--batch", "4", "--repeats", "1", "--threads", "1", "--out", str(tmp_path)]
     assert benchmark.main(["modules", *options]) == 0
     (rows,) = json.loads((tmp_path / "modules.json").read_text()).values()
     assert [row["model"] for row in rows] == list(modules.KINDS)
