@@ -16,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("data", "video", "viz", "train", "tracking", "test")
-CORE = ("tests/model", "tests/evaluation", "tests/data", "tests/training/test_train_resume.py",
-        "tests/training/test_train_folds.py", "tests/inference/test_detecting.py")  # fmt: skip
+CORE = ("tests/model", "tests/evaluation", "tests/data", "tests/training/test_resuming.py",
+        "tests/training/test_fold.py", "tests/inference/test_detecting.py")  # fmt: skip
 
 
 def bounds() -> dict[str, str]:

@@ -67,13 +67,13 @@ def test_a_loss_that_is_no_number_stops_its_fold_and_no_other(config, undisturbe
     with at_step("sub02", 4, nan_loss) as hit:
         assert train(config, run) == 1
     assert set(finished(run)) == OTHERS
-    said = failure(run)
-    assert said["step"] == 4 and said["terms"]["loss"] == "nan" and said["attempt"] == 1
-    assert said["last_good_checkpoint"] == "work/checkpoint-2" and "loss nan at step 4" in said["reason"]
-    assert said["clips"] and said["clips"] == shown[hit[0]["pixel_values"].data_ptr()]
+    record = failure(run)
+    assert record["step"] == 4 and said["terms"]["loss"] == "nan" and said["attempt"] == 1
+    assert record["last_good_checkpoint"] == "work/checkpoint-2" and "loss nan at step 4" in said["reason"]
+    assert record["clips"] and said["clips"] == shown[hit[0]["pixel_values"].data_ptr()]
     err = capsys.readouterr().err
     assert "Fold sub02 FAILED: loss nan at step 4" in err and "1 of 3 folds failed: sub02" in err
-    weights = load_file(run / "folds/sub02" / said["last_good_checkpoint"] / "model.safetensors")
+    weights = load_file(run / "folds/sub02" / record["last_good_checkpoint"] / "model.safetensors")
     assert all(tensor.isfinite().all() for tensor in weights.values())
     before = finished(run)
     assert train(config, run) == 0  # goes on at step 2
@@ -294,7 +294,7 @@ def test_a_manifest_that_was_cut_is_refused_with_what_to_do(config, undisturbed,
     _cut(copy / "run.json")
     assert train(config, copy) == 2
     err = capsys.readouterr().err
-    assert "run.json' is not JSON" in err and "delete run.json: it is written anew" in err
+    assert "run.json' is not JSON" in err and "delete run.json: it is written again" in err
     (copy / "run.json").unlink()
     assert train(config, copy) == 0 and tables(copy) == tables(undisturbed)
 

@@ -143,8 +143,8 @@ def test_clips_that_would_fill_a_device_stay_in_memory_and_it_is_said_once(clips
     monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (free, free))
     device = torch.device("cuda", 3)
     assert storage_device(clips, device) == (device if home == "there" else torch.device("cpu"))
-    said = capsys.readouterr().out
-    assert ("stay in the host's memory" in said and "cuda:3" in said) == (home == "cpu") == bool(said)
+    shown = capsys.readouterr().out
+    assert ("stay in the host's memory" in shown and "cuda:3" in shown) == (home == "cpu") == bool(shown)
 
 
 ELSEWHERE = """

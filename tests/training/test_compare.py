@@ -32,8 +32,8 @@ def test_table_markdown_latex_and_csv_agree(runs, tmp_path, capsys):
     assert "| 2.694 M |" in rows[0] and "reference" in rows[1]
     assert "Table 1a" in text and "Table 1b" in text and "UPPER BOUND" in text and "SYNTHETIC" in text
     tidy = pd.read_csv(tmp_path / "comparison.csv")
-    found = tidy[(tidy["method"] == "LED-SSSNet") & (tidy["rule"] == "calibrated") & (tidy["metric"] == "f1")]
-    mean = found[found["au"] == "avg"].iloc[0]
+    actual = tidy[(tidy["method"] == "LED-SSSNet") & (tidy["rule"] == "calibrated") & (tidy["metric"] == "f1")]
+    mean = actual[actual["au"] == "avg"].iloc[0]
     assert f"{mean['percent']:.1f}" in rows[0] and f"[{mean['low']:.1f}, {mean['high']:.1f}]" in rows[0]
     assert 0 < mean["p"] <= mean["p_holm"] <= 1 and mean["reference"] == "AU-LLM"
     tex = (tmp_path / "comparison.tex").read_text()

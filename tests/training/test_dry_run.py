@@ -89,8 +89,8 @@ def test_placeholders_have_the_public_counts():
 def test_an_llm_that_is_not_there_says_what_to_do(tmp_path, capsys):
     path = tiny_yaml(tmp_path, model={"llm_name_or_path": "someone/some-llm"})
     assert train(path, tmp_path / "run", "--dry_run") == 2
-    said = capsys.readouterr().err
-    assert "llm_name_or_path is 'someone/some-llm'" in said and "no repository of that name in the cache" in said
+    shown = capsys.readouterr().err
+    assert "llm_name_or_path is 'someone/some-llm'" in shown and "no repository of that name in the cache" in shown
     assert train(path, tmp_path / "run") == 2
     assert "llm_name_or_path is 'someone/some-llm'" in capsys.readouterr().err and not (tmp_path / "run").exists()
 

@@ -57,6 +57,6 @@ def test_a_model_is_judged_from_its_checkpoint(tmp_path, capsys):
     model.save_pretrained(tmp_path / "model")
     AULLMVideoProcessor.for_config(model.config).save_pretrained(tmp_path / "model")
     assert evidence.main([str(tmp_path / "model"), "--clips", "2", "--subjects", "2", "--out", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert "AU12 Lip corner puller" in said and "of 4 clips" in said and "gate:" not in said
-    assert (tmp_path / "evidence.md").read_text().strip() in said and (tmp_path / "evidence.json").is_file()
+    shown = capsys.readouterr().out
+    assert "AU12 Lip corner puller" in shown and "of 4 clips" in shown and "gate:" not in shown
+    assert (tmp_path / "evidence.md").read_text().strip() in shown and (tmp_path / "evidence.json").is_file()

@@ -75,7 +75,7 @@ def test_activations_are_about_what_autograd_keeps():
     token = torch.randn(64, 64, requires_grad=True)
     body = model.model
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        state = body.prompt(body.llm, {"visual": token}, 64).last_hidden
+        state = body.prompt(body.llm, {"visual": token}, 64).last_hidden_state
     measured = sum(size for place, size in kept.items() if place not in weights)
     assert state.requires_grad
     planned = activation_bytes(model.config.text_config, 16 + 64, each=4)

@@ -17,13 +17,13 @@ from support.tiny_run import ROOT, tiny_yaml
 
 
 def test_every_recipe_of_a_real_llm_keeps_it_in_bfloat16():
-    found = 0
+    actual = 0
     for path in sorted((ROOT / "hub_configs").glob("*.yaml")):
         model = yaml.safe_load(path.read_text())["model"]
         if not model.get("llm_name_or_path", "tiny:").startswith("tiny:"):
             assert model["llm_dtype"] == "bfloat16", path.name
-            found += 1
-    assert found > 20
+            actual += 1
+    assert actual > 20
 
 
 @pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bf16"])

@@ -62,11 +62,11 @@ def test_one_fold_and_no_main(run, server):
 
 def test_errors_end_it_with_a_line(run, server, capsys):
     assert push([str(run), "--repo", "me/samm", "--push_labels"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("aullm push: push_labels=True for licensed data (samm) needs the statement")
+    error = capsys.readouterr().err
+    assert error.startswith("aullm push: push_labels=True for licensed data (samm) needs the statement")
     assert push([str(run), "--repo", "me/samm", "--public"]) == 2 and not server.requests
     assert "a public repository for licensed data (samm) needs the statement" in capsys.readouterr().err
-    assert len(said.splitlines()) == 1
+    assert len(error.splitlines()) == 1
     server.token = "another"
     assert push([str(run), "--repo", "me/samm"]) == 1
     assert re.search(

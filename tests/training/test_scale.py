@@ -67,8 +67,8 @@ def _batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _gradients(model: AULLMForAUDetection) -> dict[str, torch.Tensor]:
-    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    return {name: g.full_tensor() if hasattr(g, "full_tensor") else g for name, g in found.items()}
+    actual = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {name: g.full_tensor() if hasattr(g, "full_tensor") else g for name, g in actual.items()}
 
 
 def _one_of_two(rank: int, folder: Path) -> None:
@@ -80,9 +80,9 @@ def _one_of_two(rank: int, folder: Path) -> None:
     pixels, labels = (half.chunk(2)[rank] for half in _batch())
     model(pixels, labels=labels).loss.backward()
     average_gradients(model)
-    found = {name: gradient.contiguous() for name, gradient in _gradients(model).items()}
+    actual = {name: gradient.contiguous() for name, gradient in _gradients(model).items()}
     if rank == 0:
-        save_file(found, folder / "gradients.safetensors")
+        save_file(actual, folder / "gradients.safetensors")
     distributed.destroy_process_group()
 
 
@@ -98,8 +98,8 @@ def test_a_shared_llm_has_the_gradients_of_a_whole_one(tmp_path):
     model = _model(tmp_path / "base")
     pixels, labels = _batch()
     model(pixels, labels=labels).loss.backward()  # a mean over clips, in halves of the same size
-    wanted, found = _gradients(model), load_file(tmp_path / "gradients.safetensors")
-    assert set(found) == set(wanted)
-    assert any("lora_A" in name for name in found) and any("backbone" in name for name in found)
+    wanted, actual = _gradients(model), load_file(tmp_path / "gradients.safetensors")
+    assert set(actual) == set(wanted)
+    assert any("lora_A" in name for name in actual) and any("backbone" in name for name in actual)
     for name, gradient in wanted.items():
-        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+        torch.testing.assert_close(actual[name], gradient, rtol=1e-4, atol=1e-6, msg=name)

@@ -85,9 +85,9 @@ def test_a_failed_run_is_named_and_the_others_go_on(listed, tmp_path, capsys, mo
     recipes = {"A": "recipes/tiny.yaml", "bad": "recipes/broken.yaml", "C": "recipes/tiny.yaml"}
     runs = [{"name": name, "recipe": recipe} for name, recipe in recipes.items()]
     assert sweep([str(listed(runs=runs, reference="C")), "--jobs", "2"]) == 1
-    said = capsys.readouterr()
-    assert "FAILED: bad (bad): aullm train: model_kind is 'vgg' Its log: " in said.err
-    assert "a: finished" in said.out and "bad: FAILED (exit 2)" in said.out
+    shown = capsys.readouterr()
+    assert "FAILED: bad (bad): aullm train: model_kind is 'vgg' Its log: " in shown.err
+    assert "a: finished" in shown.out and "bad: FAILED (exit 2)" in shown.out
     comparison = (tmp_path / "out" / "comparison" / "comparison.md").read_text()
     assert "| A |" in comparison and "minus C" in comparison and "| bad |" not in comparison
 

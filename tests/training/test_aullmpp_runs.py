@@ -44,7 +44,7 @@ def test_the_loss_is_logged_term_by_term(run):
 
 def test_the_prior_is_that_of_the_folds_training_clips_and_of_no_others(run, config):
     everything = read_table(run / "predictions.parquet").set_index("clip_id")
-    found = []
+    actual = []
     for folder in sorted(run.glob("folds/*")):
         fold = read_json(folder / "fold.json")
         kept_out = set(read_table(folder / "inner.parquet")["clip_id"])
@@ -54,8 +54,8 @@ def test_the_prior_is_that_of_the_folds_training_clips_and_of_no_others(run, con
         labels = mine[[f"y_AU{au}" for au in AUS]].to_numpy(dtype=np.float32)
         model = AULLMForAUDetection.from_pretrained(folder / "checkpoint")
         assert model.config.prior_edges == edges_from_labels(labels, AUS)
-        found.append(model.config.prior_edges)
-    assert len(found) == 3
+        actual.append(model.config.prior_edges)
+    assert len(actual) == 3
 
 
 def test_rates_reach_the_modules(config):

@@ -104,9 +104,9 @@ def test_a_step_does_not_depend_on_the_number_of_processes(tmp_path, whole, batc
     for process in ranks:
         process.join(120)
     assert [process.exitcode for process in ranks] == [0, 0]
-    with np.load(out) as found:
-        gradients = {name.removeprefix("module."): found[name] for name in found.files if name != "loss"}
-        _agree(whole, (float(found["loss"]), gradients))
+    with np.load(out) as actual:
+        gradients = {name.removeprefix("module."): actual[name] for name in actual.files if name != "loss"}
+        _agree(whole, (float(actual["loss"]), gradients))
 
 
 def test_every_parameter_is_in_one_group_with_its_rate(tmp_path):

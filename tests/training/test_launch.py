@@ -56,8 +56,8 @@ def test_torchrun_data_parallel_writes_the_same_kind_of_run(tmp_path):
 def test_accelerate_on_cpus_says_that_it_started_one(tmp_path):
     words = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "training/train.py"]
     run = tmp_path / "run"
-    said = _launch(sys.executable, *words, "--config", tiny_yaml(tmp_path), "--output_dir", run, "--folds", "sub01")
-    assert "Warning: 2 processes were asked for and 1 runs. On CPUs start them with `torchrun" in said
+    shown = _launch(sys.executable, *words, "--config", tiny_yaml(tmp_path), "--output_dir", run, "--folds", "sub01")
+    assert "Warning: 2 processes were asked for and 1 runs. On CPUs start them with `torchrun" in shown
 
 
 def _remember(memory):

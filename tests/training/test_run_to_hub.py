@@ -56,14 +56,14 @@ def test_a_pushed_fold_loads_by_its_revision_without_the_package(tmp_path, monke
         own = {"HF_ENDPOINT": server.url, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
         run_as_stranger(STRANGER, tmp_path, tmp_path / "clips.npz", tmp_path / "found.json", **own)
 
-    found = json.loads((tmp_path / "found.json").read_text())
+    actual = json.loads((tmp_path / "found.json").read_text())
     table = pd.read_parquet(run / "predictions.parquet").set_index("clip_id")
     names = sorted(name.replace("/", "|") for name in clips)
     for fold in ("sub01", "sub03"):
         entry = json.loads((run / "folds" / fold / "fold.json").read_text())
-        assert found[fold]["thresholds"] == entry["thresholds"]
+        assert actual[fold]["thresholds"] == entry["thresholds"]
         tested = 0
-        for name, logits, p in zip(names, found[fold]["logits"], found[fold]["p"], strict=True):
+        for name, logits, p in zip(names, actual[fold]["logits"], actual[fold]["p"], strict=True):
             row = table.loc[name.replace("|", "/")]
             if row["fold"] == fold:
                 tested += 1
@@ -112,6 +112,6 @@ def test_the_path_from_a_run_to_a_prediction_by_others(tmp_path, monkeypatch, ca
         )
     assert done.returncode == 0, done.stderr[-3000:]
     expected = detect_aus([clip], run / "final" / "checkpoint", face="none")
-    found = pd.read_csv(tmp_path / "aus.csv")
+    actual = pd.read_csv(tmp_path / "aus.csv")
     for column in ("p_AU1", "p_AU4", "p_AU12"):
-        assert np.allclose(found[column], expected[column], atol=1e-5)
+        assert np.allclose(actual[column], expected[column], atol=1e-5)

@@ -89,10 +89,10 @@ def test_a_fold_called_as_a_part_of_the_run_has_a_lock_of_its_own(tmp_path):
 def test_another_configuration_is_refused_with_what_differs(config, alone, capsys):
     before = tables(alone)
     assert train(config, alone, "--num_train_epochs", "2", "--clips_seed", "5") == 2
-    said = capsys.readouterr().err
-    assert "holds another run: data.clips_seed: here 5, there the default" in said
-    assert "training.num_train_epochs: here 2.0, there the default" in said
-    assert "Choose another folder with --output_dir" in said
+    shown = capsys.readouterr().err
+    assert "holds another run: data.clips_seed: here 5, there the default" in shown
+    assert "training.num_train_epochs: here 2.0, there the default" in shown
+    assert "Choose another folder with --output_dir" in shown
     assert train(config, alone, "--logging_steps", "1") == 0  # nothing comes of that
     assert tables(alone) == before
 
@@ -102,8 +102,8 @@ def test_a_finished_fold_that_was_changed_is_not_believed(config, tmp_path, caps
     train(config, run, "--folds", "sub01")
     (run / "folds" / "sub01" / "predictions.parquet").write_bytes(b"cut")
     assert train(config, run, "--folds", "sub01") == 2
-    said = capsys.readouterr().err
-    assert "sub01 (predictions.parquet has 3 bytes, not" in said and "--retrain_damaged" in said
+    shown = capsys.readouterr().err
+    assert "sub01 (predictions.parquet has 3 bytes, not" in shown and "--retrain_damaged" in shown
     assert train(config, run, "--folds", "sub01", "--retrain_damaged") == 0
     assert (run / "damaged" / "sub01-1" / "predictions.parquet").read_bytes() == b"cut"
     assert train(config, run, "--folds", "sub01") == 0
