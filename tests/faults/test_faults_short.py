@@ -68,9 +68,9 @@ def test_a_loss_that_is_no_number_stops_its_fold_and_no_other(config, undisturbe
         assert train(config, run) == 1
     assert set(finished(run)) == OTHERS
     record = failure(run)
-    assert record["step"] == 4 and said["terms"]["loss"] == "nan" and said["attempt"] == 1
-    assert record["last_good_checkpoint"] == "work/checkpoint-2" and "loss nan at step 4" in said["reason"]
-    assert record["clips"] and said["clips"] == shown[hit[0]["pixel_values"].data_ptr()]
+    assert record["step"] == 4 and record["terms"]["loss"] == "nan" and record["attempt"] == 1
+    assert record["last_good_checkpoint"] == "work/checkpoint-2" and "loss nan at step 4" in record["reason"]
+    assert record["clips"] and record["clips"] == shown[hit[0]["pixel_values"].data_ptr()]
     err = capsys.readouterr().err
     assert "Fold sub02 FAILED: loss nan at step 4" in err and "1 of 3 folds failed: sub02" in err
     weights = load_file(run / "folds/sub02" / record["last_good_checkpoint"] / "model.safetensors")
@@ -84,8 +84,8 @@ def test_a_loss_that_is_no_number_stops_its_fold_and_no_other(config, undisturbe
 def test_the_step_is_named_though_nobody_looked_until_the_next_was_saved(config, undisturbed, tmp_path):
     with at_step("sub02", 3, nan_loss):
         assert train(config, tmp_path / "run", "--folds", "sub02,sub03") == 1
-    said = failure(tmp_path / "run")
-    assert said["step"] == 3 and said["last_good_checkpoint"] == "work/checkpoint-2"
+    record = failure(tmp_path / "run")
+    assert record["step"] == 3 and record["last_good_checkpoint"] == "work/checkpoint-2"
     after, alone = (run / "folds/sub03/predictions.parquet" for run in (tmp_path / "run", undisturbed))
     assert after.read_bytes() == alone.read_bytes()  # nothing of the spoiled weights is left in the next fold
 
@@ -104,10 +104,10 @@ def test_weights_that_are_no_numbers_are_never_saved(config, tmp_path):
     run = tmp_path / "run"
     with at_step("sub02", 4, infinite_weights):  # a step after which a checkpoint is due
         assert train(config, run, "--folds", "sub02") == 1
-    said = failure(run)
+    record = failure(run)
     assert (
-        said["last_good_checkpoint"] == "work/checkpoint-2"
-        and "weights are nan or infinite after step 4" in said["reason"]
+        record["last_good_checkpoint"] == "work/checkpoint-2"
+        and "weights are nan or infinite after step 4" in record["reason"]
     )
     assert not (run / "folds/sub02/work/checkpoint-4").exists()
 
@@ -127,8 +127,8 @@ def test_too_little_memory_halves_the_batch_once_and_says_so(config, undisturbed
     run = tmp_path / "run"
     with small_memory("sub02", holds=2):
         assert train(config, run) == 0
-    said = capsys.readouterr().out
-    assert "memory is too small for a batch of 4" in said and "2 clips at a time, 2 times accumulated" in said
+    output = capsys.readouterr().out
+    assert "memory is too small for a batch of 4" in output and "2 clips at a time, 2 times accumulated" in output
     entries = {entry["fold"]: entry for entry in json.loads((run / "folds.json").read_text())}
     assert {name: entry.get("batch_in_parts") for name, entry in entries.items()} == {
         "sub01": None, "sub02": 2, "sub03": None
@@ -244,11 +244,11 @@ DAMAGE = {
 
 @pytest.mark.parametrize("what", DAMAGE)
 def test_a_damaged_fold_is_refused_by_name_and_trained_again_on_request(config, undisturbed, copy, capsys, what):
-    harm, said = DAMAGE[what]
+    harm, message = DAMAGE[what]
     harm(copy)
     assert train(config, copy) == 2
     err = capsys.readouterr().err
-    assert "sub02" in err and said in err and "--retrain_damaged" in err and len(err.splitlines()) == 1
+    assert "sub02" in err and message in err and "--retrain_damaged" in err and len(err.splitlines()) == 1
 
 
 def test_what_was_damaged_is_kept_and_the_fold_trained_again(config, undisturbed, copy):
