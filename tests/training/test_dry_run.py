@@ -39,6 +39,18 @@ def test_every_published_run_has_a_file():
     assert {"quickstart", "cross-casme2-to-samm", "cross-samm-to-casme2", "leave-one-dataset-out"} <= names
 
 
+TO_PUBLISH = [
+    path
+    for path in CONFIGS
+    if re.fullmatch(r"(casme2|samm)-(.*-(code|paper)|ours(-flow)?|aullmpp)|leave-one-dataset-out", path.stem)
+]
+
+
+@pytest.mark.parametrize("path", TO_PUBLISH, ids=lambda path: path.stem)
+def test_recipes_of_models_that_others_use_have_a_final_fit(path):
+    assert len(TO_PUBLISH) >= 19 and load_run_config(path).protocol.final_fit
+
+
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
 def test_the_published_recipe_is_set_exactly(path):
     """Adam with coupled L2 on everything, 3e-5 constant, no clipping, one step an epoch, dropout 0.3, seed 1."""

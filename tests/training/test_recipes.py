@@ -22,6 +22,7 @@ KINDS = [
     "casme2-ablation-prompt",
     "casme2-ours",
     "samm-ours",
+    "casme2-ours-flow",
     "casme2-aullmpp",
     "casme2-aullmpp-inside",
     "casme2-aullmpp-mge-graph",
