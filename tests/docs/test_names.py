@@ -116,12 +116,13 @@ def test_citations_are_whole():
 
 
 @pytest.mark.parametrize(
-    "folder", ["aullm_hf/model", "aullm_hf/data", "aullm_hf/inference", "aullm_hf/baselines", "training"]
+    "folder",
+    ["aullm_hf/model", "aullm_hf/data", "aullm_hf/inference", "aullm_hf/baselines", "aullm_hf/training", "training"],
 )
 def test_what_stands_in_a_folder_is_named_there(folder):
     """A README has a line for each file beside it, and names no file that is gone."""
     readme = ROOT / folder / "README.md"
-    files = [path for path in (ROOT / folder).rglob("*.py") if path.name != "__init__.py"]
+    files = [path for path in (ROOT / folder).rglob("*.py") if not path.name.startswith("__")]
     there = {path.name for path in files if folder != "training" or path.parent.name == "training"}
     named = {span for span in spans_of(readme) if re.fullmatch(r"\w+\.py", span)}
     assert there <= named | {"configuration_baseline.py"}, f"{folder}/README.md has no line for {there - named}"

@@ -50,7 +50,7 @@ def failure(run, fold="sub02"):
     return json.loads((run / "folds" / fold / "failed.json").read_text())
 
 
-# -------------------------------------------------------------------- numbers that are none
+# -------------------------------------------------------------------- non-finite values
 
 
 def test_a_loss_that_is_no_number_stops_its_fold_and_no_other(config, undisturbed, tmp_path, capsys, monkeypatch):
@@ -87,7 +87,7 @@ def test_the_step_is_named_though_nobody_looked_until_the_next_was_saved(config,
     record = failure(tmp_path / "run")
     assert record["step"] == 3 and record["last_good_checkpoint"] == "work/checkpoint-2"
     after, alone = (run / "folds/sub03/predictions.parquet" for run in (tmp_path / "run", undisturbed))
-    assert after.read_bytes() == alone.read_bytes()  # nothing of the spoiled weights is left in the next fold
+    assert after.read_bytes() == alone.read_bytes()  # the next fold starts without the non-finite weights
 
 
 def test_the_first_loss_that_is_no_number_is_kept():
@@ -310,7 +310,7 @@ def test_a_checkpoint_that_was_flipped_while_nobody_trained_is_not_believed(conf
 
 
 def test_a_checkpoint_without_our_optimizer_is_not_gone_on_from(config, undisturbed, tmp_path, capsys):
-    """As versions before wrote it: with its weights alone the optimizer and the schedule would begin anew, unseen."""
+    """As earlier versions wrote it: with weights alone, optimizer and schedule would silently start again."""
     run = tmp_path / "run"
     assert killed_at("aullm_hf.training.trainer", "seal", 1, train, config, run, "--folds", "sub01", after=True) == -9
     kept = run / "folds/sub01/work/checkpoint-2"

@@ -99,7 +99,7 @@ def test_a_gradient_scaler_comes_back(tmp_path):
 
 
 def _without_pickle(function, *args):
-    """The function where whoever unpickles, or writes what would have to be unpickled, fails."""
+    """The function with everything that pickles or unpickles made to fail."""
 
     def refused(*_, **__):
         raise AssertionError("something was unpickled")

@@ -74,7 +74,7 @@ def test_named_folds_and_a_fold_in_other_hands(config, tmp_path, capsys):
 
 
 def test_a_fold_called_as_a_part_of_the_run_has_a_lock_of_its_own(tmp_path):
-    """Subjects may be called `final`, `run`, `report`: whoever trains them must not keep the run itself waiting."""
+    """Subjects may be called `final`, `run`, `report`: training them must not make the run itself wait."""
     from aullm_hf.training.run_state import lock_of, locked
 
     parts = ("final", "run", "report", "base_llm")

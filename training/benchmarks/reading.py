@@ -3,7 +3,6 @@ r"""How fast clips are read, and whether reading hides behind the model. Ratios,
     python training/benchmark.py reading                                    # synthetic clips, a random 0.1B detector
     python training/benchmark.py reading --shape 0.5b --batch_size 32 --workers 2
     python training/benchmark.py reading --face_model yunet.onnx --photo face.jpg --clips 100   # with the face step
-    python training/benchmark.py reading --memory --clips 1000 --shape tiny      # resident memory over many clips
 
 Reader alone, model alone and both run alternately, each on the same clips and with the same number of threads as in
 use; end to end should take no longer than the slower of the two, so the ratio (the slower's time over end to end's)
@@ -16,8 +15,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import psutil
 
 from aullm_hf.data.faces import FaceFinder, FaceRecipe
 from aullm_hf.inference import AUDetector
@@ -39,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--face_model", type=Path, help="YuNet's file: with the face step")
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--workers", type=int, default=1, help="threads that read clips")
-    parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
     parser.set_defaults(threads=1)
 
 
@@ -55,8 +51,6 @@ def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
             form=args.form,
             photo=args.photo,
         )
-        if args.memory:
-            return memory_tables(resident_memory(detector, sources), len(sources))
         return {"reading": [reading_row(args, read_and_detect(detector, sources, args.repeats))]}
 
 
@@ -118,39 +112,3 @@ def reading_row(args: argparse.Namespace, measured: dict[str, tuple[float, float
         "ratio": max(seconds["reader"], seconds["model"]) / seconds["both"],
         "cores of reader, model, both": ", ".join(f"{value:.2f}" for value in cores.values()),
     }
-
-
-def resident_memory(detector: AUDetector, sources: list[ClipSource]) -> list[float]:
-    """Resident megabytes after each tenth of the clips."""
-    process, every = psutil.Process(), max(len(sources) // 10, 1)
-    megabytes, done, due = [], 0, every
-    for rows in detector.detect(sources):
-        done += len(rows)
-        if done >= due:
-            megabytes.append(process.memory_info().rss / 2**20)
-            due += every
-    return megabytes
-
-
-def memory_tables(megabytes: list[float], clips: int) -> dict[str, list[dict]]:
-    second_half = megabytes[len(megabytes) // 2 :]
-    return {
-        "resident memory": [{"tenth": at + 1, "MB": value} for at, value in enumerate(megabytes)],
-        "growth": [
-            {
-                "kB per clip, all": slope(megabytes, clips),
-                "kB per clip, second half": slope(second_half, clips / 2),
-            }
-        ],
-    }
-
-
-def slope(megabytes: list[float], clips: float) -> float:
-    """Kilobytes per clip: the median slope of all pairs, which a passing peak does not move."""
-    pairs = [
-        (later - megabytes[at]) / (to - at)
-        for at in range(len(megabytes))
-        for to, later in enumerate(megabytes)
-        if to > at
-    ]
-    return 1024 * statistics.median(pairs) * len(megabytes) / clips

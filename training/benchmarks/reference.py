@@ -6,7 +6,7 @@
   `output_hidden_states=True`, of which the last layer's last position is used. Its cache is left on, as by default.
 - A step's optimizer is torch.optim.Adam as it comes, with L2 (the package's is the same, fused).
 - A clip's frames are chosen in Python when its turn comes (a torch Dataset, collated one by one).
-- Every fold is a training of its own: the LLM is loaded, adapters and vision are built anew, transformers' Trainer
+- Every fold is a training of its own: the LLM is loaded, adapters and vision are built again, transformers' Trainer
   runs, and the whole state_dict is saved by torch.save.
 
 The same as the package's: adapters (peft, same settings, float32), F_high, projector, head, loss, dtype, data, and the
@@ -168,7 +168,7 @@ def train_fold(
     training: TrainingArguments,
     folder: Path,
 ) -> np.ndarray:
-    """One fold of the loop: everything anew, trained by transformers' Trainer, saved; the test clips' logits."""
+    """One fold of the loop: a new model, trained by transformers' Trainer and saved; the test clips' logits."""
     model = ReferenceDetector(config, load_causal(base, config))
     for module in model.modules():
         if isinstance(module, TemporalFilter):
