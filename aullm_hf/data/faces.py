@@ -22,6 +22,7 @@ import numpy as np
 from ..arguments import check_choice, check_number, check_path, check_whole, shown
 from .errors import ClipError, FaceError
 from .reading.images import import_cv2
+from .template import TEMPLATE
 
 HUB_REPO = "opencv/face_detection_yunet"
 HUB_FILE = "face_detection_yunet_2023mar.onnx"
@@ -29,9 +30,6 @@ HUB_REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
 HUB_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 MODEL_VARIABLE = "AULLM_FACE_MODEL"
 
-# Where the points go, as fractions of the crop's side: subject's right eye, left eye, nose tip, right and left mouth
-# corner (the subject's right is on the image's left). Brows and chin stay inside, where AU1, 2, 4 and 17 show.
-TEMPLATE = np.array([[0.34, 0.33], [0.66, 0.33], [0.5, 0.513], [0.367, 0.70], [0.633, 0.70]])
 _QUICK = 224  # pixels of an image's longer side in a search for large faces only
 _CANVAS = 640  # YuNet's input is square and of this size in every release
 _VIEW, _UPRIGHT = 320, 200  # the second search: a view's side, and the side of the face's crop in its middle

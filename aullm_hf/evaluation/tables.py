@@ -45,6 +45,8 @@ class About:
         """`tested` are the data sets of the predictions table, where run.json does not name any."""
         data = info.get("data", {})
         release = str(data.get("label_release") or "release not recorded")
+        if release.startswith("synthetic, "):  # before version 2 there was none to name
+            release = release.replace("synthetic", "synthetic v1", 1)
         shown = info.get("config", {}).get("data", {}).get("frames", "all")
         datasets = [str(one) for one in data.get("datasets") or tested]
         names = [entry["fold"] for entry in folds]

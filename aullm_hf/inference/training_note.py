@@ -5,7 +5,7 @@ def training_note(training_data: str | None, *, brief: bool = False) -> str:
     """A sentence where a model has seen drawn faces, or is a control; empty where it has seen real ones.
 
     Args:
-        training_data: the configuration's field, such as "synthetic-casme2 (easy), SYNTHETIC faces".
+        training_data: the configuration's field, such as "synthetic-casme2 v2 (easy), SYNTHETIC faces".
         brief: without naming the data.
     """
     data = training_data or ""

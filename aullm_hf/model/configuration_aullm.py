@@ -67,7 +67,7 @@ class AUDetectorConfig(PreTrainedConfig):
     thresholds: dict | None = setting(None, "by AU the probability from which it counts as active", rule=THRESHOLDS)
 
     # What the weights come from
-    training_data: str | None = setting(None, "what it was trained on: 'synthetic-casme2 (easy), SYNTHETIC faces'")
+    training_data: str | None = setting(None, "what it was trained on: 'synthetic-casme2 v2 (easy), SYNTHETIC faces'")
     clips_cropped: bool | None = setting(None, "whether training clips came cropped to the face")
     state_dict_layout: int = setting(STATE_DICT_LAYOUT, "version of the weights' names and shapes", rule=LAYOUT)
 

@@ -13,6 +13,7 @@ from ..data import DataError, aus_of, load_clips, report_of
 from ..data.cache import code_fingerprint
 from ..data.loading import read_raw_dataset
 from ..data.reading.records import Policies
+from ..data.synthetic import RELEASE, VERSION
 from .settings import ConfigError, DataSettings
 
 SYNTHETIC = {"synthetic-casme2": "casme2", "synthetic-samm": "samm"}
@@ -166,7 +167,7 @@ def data_fingerprint(settings: DataSettings, size: int, parts: dict[str, Any]) -
 def training_data(settings: DataSettings, datasets: Collection[str]) -> str:
     """What a model says it was trained on: the data sets, whether they are synthetic, and whether it is a control."""
     synthetic = [name in SYNTHETIC for name in datasets]
-    names = [f"{name} ({settings.difficulty})" if name in SYNTHETIC else name for name in datasets]
+    names = [f"{name} v{VERSION} ({settings.difficulty})" if name in SYNTHETIC else name for name in datasets]
     text = ", ".join(names)
     if any(synthetic):
         text += ", SYNTHETIC faces" if all(synthetic) else ", partly SYNTHETIC faces"
@@ -179,7 +180,7 @@ def training_data(settings: DataSettings, datasets: Collection[str]) -> str:
 def _release_of(settings: DataSettings, name: str, clips) -> str:
     """Which labels these are: the table as it was recognised, its count, and how its doubtful cells were read."""
     if name in SYNTHETIC:
-        return f"synthetic, {settings.difficulty}, seed {settings.clips_seed}"
+        return f"{RELEASE}, {settings.difficulty}, seed {settings.clips_seed}"
     report = report_of(clips)
     policies = f"either={settings.either}, ref={settings.ref}, corrections={settings.corrections}"
     return f"{name}: {report.release or report.title}, {len(clips)} clips, {policies}"

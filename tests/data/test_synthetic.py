@@ -210,8 +210,8 @@ def test_motion_maps_lie_where_the_frames_change():
 
 @pytest.fixture(scope="module")
 def easy():
-    """(n, 6, 64, 64) frames, (n, 8) labels and people of the default benchmark."""
-    plans = synthetic_plans()
+    """(n, 6, 64, 64) frames, (n, 8) labels and people of the default benchmark, with twice as many people."""
+    plans = synthetic_plans(subjects=12)
     frames = np.stack([*draw_clips(plans, only=six)]).astype(np.float32)
     labels = np.array([[au in plan.aus for au in PUBLISHED_AUS["casme2"]] for plan in plans], float)
     return frames, labels, np.array([plan.subject for plan in plans])

@@ -197,8 +197,8 @@ def test_an_analysis_writes_no_file(demo, clip, tmp_path, monkeypatch):
 def test_models_of_drawn_faces_are_marked(demo, monkeypatch):
     for trained_on, told in (
         (
-            "synthetic-casme2 (easy), SYNTHETIC faces",
-            "trained on drawn faces (synthetic-casme2 (easy), SYNTHETIC face",
+            "synthetic-casme2 v2 (easy), SYNTHETIC faces",
+            "trained on drawn faces (synthetic-casme2 v2 (easy), SYNTHETIC face",
         ),
         ("synthetic, casme2, partly SYNTHETIC faces", "trained partly on drawn faces"),
         (None, "What this model was trained on is not recorded with it."),

@@ -14,7 +14,7 @@ from aullm_hf.model import AULLMVideoProcessor
 from support.tiny import tiny_model
 from support.videos import moving, noise, write_video
 
-DRAWN = "synthetic-casme2 (easy), SYNTHETIC faces"
+DRAWN = "synthetic-casme2 v2 (easy), SYNTHETIC faces"
 NOTE = f"the model was trained on drawn faces ({DRAWN}): means nothing on real ones"
 
 

@@ -83,7 +83,7 @@ def test_a_checkpoint_of_another_layout_is_refused(saved):
 
 
 def test_what_it_was_trained_on_travels_with_it(tmp_path):
-    fields = {"training_data": "synthetic-casme2 (easy), SYNTHETIC faces", "clips_cropped": True}
+    fields = {"training_data": "synthetic-casme2 v2 (easy), SYNTHETIC faces", "clips_cropped": True}
     tiny_model(**fields).save_pretrained(tmp_path)
     loaded = AULLMForAUDetection.from_pretrained(tmp_path).config
     assert {name: getattr(loaded, name) for name in fields} == fields

@@ -62,9 +62,9 @@ def test_machines_that_differ_in_a_pixel_share_a_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("fields", "datasets", "text"),
     [
-        ({}, ["synthetic-casme2"], "synthetic-casme2 (easy), SYNTHETIC faces"),
+        ({}, ["synthetic-casme2"], "synthetic-casme2 v2 (easy), SYNTHETIC faces"),
         ({}, ["casme2", "samm"], "casme2, samm"),
-        ({"difficulty": "hard"}, ["samm", "synthetic-samm"], "samm, synthetic-samm (hard), partly SYNTHETIC faces"),
+        ({"difficulty": "hard"}, ["samm", "synthetic-samm"], "samm, synthetic-samm v2 (hard), partly SYNTHETIC faces"),
         ({"labels": "shuffled"}, ["casme2"], "casme2; CONTROL: labels shuffled"),
         ({"frames": "onset"}, ["casme2"], "casme2; CONTROL: first frames only"),
     ],
@@ -81,8 +81,8 @@ def test_a_checkpoint_says_what_it_was_trained_on(tmp_path):
     assert train(config, tmp_path / "run", "--final_fit") == 0
     (fold,) = (tmp_path / "run" / "folds").iterdir()
     crossed, final = (AULLMConfig.from_pretrained(path / "checkpoint") for path in (fold, tmp_path / "run" / "final"))
-    assert crossed.training_data == "synthetic-samm (easy), SYNTHETIC faces"
-    assert final.training_data == "synthetic-casme2 (easy), synthetic-samm (easy), SYNTHETIC faces"
+    assert crossed.training_data == "synthetic-samm v2 (easy), SYNTHETIC faces"
+    assert final.training_data == "synthetic-casme2 v2 (easy), synthetic-samm v2 (easy), SYNTHETIC faces"
     assert crossed.clips_cropped is final.clips_cropped is True
 
 

@@ -53,7 +53,7 @@ def test_run_json_says_what_was_run(run):
     assert info["data"]["n_clips"] == 18 and info["data"]["n_subjects"] == 3 and info["data"]["licensed"] is False
     assert info["base_llm"]["name"] == "tiny:qwen2" and set(info["versions"]) >= {"torch", "transformers", "aullm_hf"}
     assert str(run.parent) not in (run / "run.json").read_text()  # it may be published
-    assert len(info["data"]["fingerprint"]) == 64 and "easy" in info["data"]["label_release"]
+    assert len(info["data"]["fingerprint"]) == 64 and info["data"]["label_release"] == "synthetic v2, easy, seed 0"
 
 
 def test_a_checkpoint_gives_the_tables_numbers_again(run):

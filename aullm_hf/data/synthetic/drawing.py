@@ -10,7 +10,7 @@ import numpy as np
 
 from ...arguments import check_number
 from ..threads import default_workers, map_in_threads
-from .faces import CROP, MIDDLE, Person, Viewport, draw_face, smooth_noise
+from .faces import CROP, MIDDLE, NOSE_Y, Person, Viewport, draw_face, smooth_noise
 from .motion import (
     AMPLITUDE,
     FIELDS,
@@ -27,10 +27,13 @@ from .motion import (
 )
 from .plans import _CLIP, _NOISE, ClipPlan
 
-POSE_SHIFT = 2.1  # of the face within its crop, clip by clip, in pixels at 128 x 128 (standard deviation)
-POSTURE = 1.65  # of the resting face along an AU's field, clip by clip, in the same pixels
-MOTTLE = 0.06  # uneven light, clip by clip
-FOLD_REST = 0.19  # of the folds' resting depth, clip by clip
+# How a face stands in its crop, clip by clip (standard deviations): what a finder's points leave on photographs, in
+# pixels at 128 x 128, degrees, and shares of the size.
+SHIFT, ROLL, SCALE = 1.2, 0.9, 0.015
+NOSE_TURN = (1.5, 0.9)  # across and down, as the nose's tip scatters on photographs of faces towards the camera
+POSTURE = 2.4  # of the resting face along an AU's field, clip by clip, in the same pixels
+MOTTLE = 0.09  # uneven light, clip by clip
+FOLD_REST = 0.35  # of the folds' resting depth, clip by clip
 BLINK = 6.5  # how far the upper lid comes down
 OVERSAMPLE = 2  # of the still face that the frames are sampled from
 MARGIN = 16.0  # face units drawn around the window, for poses and postures to pull from
@@ -145,25 +148,28 @@ def _rest(rng: np.random.Generator, person: Person, x: np.ndarray, y: np.ndarray
     All of it is of one clip only: pose, posture, light and depth of the folds. That is what keeps a single frame from
     telling what moves.
     """
-    # An imperfect crop leaves a shift, a roll and a scale.
-    shift = np.clip(POSE_SHIFT * rng.standard_normal(2), -5, 5)
-    roll, scale = np.deg2rad(1.2) * rng.standard_normal(), 1 + 0.02 * rng.standard_normal()
-    cos, sin = np.cos(roll) / scale, np.sin(roll) / scale
-    from_x, from_y = x - MIDDLE - shift[0], y - 64 - shift[1]
-    at_x = (MIDDLE + cos * from_x + sin * from_y).astype(np.float32)  # (H, W)
-    at_y = (64 - sin * from_x + cos * from_y).astype(np.float32)
+    # What the alignment leaves: a shift, a roll and a scale, and a nose that a turn of the head moves across the face.
+    shift = SHIFT * rng.standard_normal(2)
+    roll, scale = np.deg2rad(ROLL) * rng.standard_normal(), 1 + SCALE * rng.standard_normal()
+    cos, sin = float(np.cos(roll) / scale), float(np.sin(roll) / scale)
+    from_x, from_y = x - float(MIDDLE + shift[0]), y - float(64 + shift[1])
+    at_x = MIDDLE + cos * from_x + sin * from_y  # (H, W)
+    at_y = 64 - sin * from_x + cos * from_y
+    turn = np.clip(rng.standard_normal(2), -2.5, 2.5) * NOSE_TURN
+    near = np.exp(-0.5 * ((at_x - MIDDLE) / 11) ** 2) * np.exp(-0.5 * ((at_y - NOSE_Y) / 15) ** 2)
+    at_x, at_y = at_x - float(turn[0]) * near, at_y - float(turn[1]) * near
 
     # A face rests in a mixture of the very motions that AUs are made of.
     fields, folds = resting(person)
     gains = [np.clip(POSTURE * (rng.standard_normal() + 0.3 * rng.standard_normal(2)), -2.5, 2.5) for _ in POSTURES]
-    posture = np.tensordot(np.concatenate(gains).astype(np.float32), fields, 1)  # (2, 160, 160)
+    posture = np.einsum("k,kcyx->cyx", np.concatenate(gains).astype(np.float32), fields)  # (2, 160, 160)
     at_x, at_y = at_x - _on_plane(posture[0], at_x, at_y), at_y - _on_plane(posture[1], at_x, at_y)
 
-    across, along, level = rng.standard_normal(3) * (0.06, 0.04, 0.04)
+    across, along, level = (rng.standard_normal(3) * (0.06, 0.04, 0.04)).tolist()
     light = (1 + across * (x - MIDDLE) / 64 + along * (y - 64) / 64) * (1 + level)
     light = light * (1 + MOTTLE * smooth_noise(rng, x, y, cell=9, reach=512))
     depths = FOLD_REST * np.clip(rng.standard_normal(len(FOLDS)), -1.5, 1.5)
-    light = light * (1 - _on_plane(np.tensordot(depths.astype(np.float32), folds, 1), at_x, at_y))
+    light = light * (1 - _on_plane(np.einsum("k,kyx->yx", depths.astype(np.float32), folds), at_x, at_y))
     return at_x, at_y, light.astype(np.float32)
 
 

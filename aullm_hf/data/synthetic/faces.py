@@ -9,8 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..template import TEMPLATE
+
 CROP = 128  # face units a face crop is wide and high
 MIDDLE = 64.0  # x of the face's symmetry axis
+# The mean person's landmarks, as distances from the middle and heights. They stand where the alignment of real clips
+# would put such a face: the finder takes a drawn mouth to lie two of 64 pixels higher, so this one is drawn lower.
+EYE_X, EYE_Y = (TEMPLATE[1] * CROP - (MIDDLE, 0) + (0.5, -0.7)).tolist()
+NOSE_Y = float(TEMPLATE[2, 1] * CROP + 1.6)  # of the tip
+MOUTH_X, MOUTH_Y = (TEMPLATE[4] * CROP - (MIDDLE, 0) + (-0.9, 4.2)).tolist()
+NOSE_TIP = 6.0  # the nose's tip lies so far above its base
+FOREHEAD = -6.0  # the top of the head's oval
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class Person:
     def five_points(self) -> np.ndarray:
         """(5, 2): the image's left eye, its right eye, nose tip, left and right mouth corner."""
         x = np.array([-self.eye_x, self.eye_x, 0, -self.mouth_width, self.mouth_width]) + MIDDLE
-        y = np.array([self.eye_y, self.eye_y, self.nose_y - 3, self.mouth_y, self.mouth_y])
+        y = np.array([self.eye_y, self.eye_y, self.nose_y - NOSE_TIP, self.mouth_y, self.mouth_y])
         return np.stack([x, y], axis=1)
 
 
@@ -100,22 +109,22 @@ def sample_person(rng: np.random.Generator, complexion: Complexion) -> Person:
 
     skin = float(np.clip(about(*complexion.skin), 70, 205))
     return Person(
-        eye_x=about(22, 1.2),
-        eye_y=about(52, 1.5),
-        eye_width=about(9, 0.6),
+        eye_x=about(EYE_X, 0.5),
+        eye_y=about(EYE_Y, 0.35),
+        eye_width=about(9.5, 0.6),
         eye_height=about(4.3, 0.45),
-        brow_gap=about(12.5, 1.0),
+        brow_gap=about(11.5, 1.0),
         brow_thickness=about(2.1, 0.3),
         brow_arch=about(2.0, 0.8),
         brow_tilt=about(0.0, 0.06),
-        nose_length=about(26, 1.5),
-        nose_width=about(8.0, 0.8),
-        mouth_y=about(97, 1.5),
-        mouth_width=about(16, 1.3),
+        nose_length=about(NOSE_Y - EYE_Y + NOSE_TIP, 1.2),
+        nose_width=about(7.2, 0.8),
+        mouth_y=about(MOUTH_Y, 0.75),
+        mouth_width=about(MOUTH_X, 0.75),
         lip_upper=about(3.8, 0.5),
         lip_lower=about(5.2, 0.6),
-        chin_y=about(122, 2.0),
-        cheek_width=about(51, 2.5),
+        chin_y=about(124, 1.5),
+        cheek_width=about(48, 2.2),
         skin=skin,
         hair=float(np.clip(about(*complexion.hair), 12, 120)),
         brow_tone=about(0.42, 0.07),
@@ -148,40 +157,39 @@ def _grain(x: np.ndarray, y: np.ndarray, cell: float, seed: int) -> np.ndarray:
 def smooth_noise(rng: np.random.Generator, x: np.ndarray, y: np.ndarray, cell: float, reach: float) -> np.ndarray:
     """(H, W) of about unit variance with structures of size `cell`, anywhere within `reach` of zero."""
     lattice = rng.standard_normal((int(2 * reach / cell) + 4,) * 2).astype(np.float32)
+    (columns, across), (rows, along) = _spline(x, cell, reach), _spline(y, cell, reach)
+    # Sums of four terms, in this order: a product of matrices has another last bit on another number of threads.
+    bands = sum(along[k][:, None] * lattice[rows + k] for k in range(4))  # (H, lattice)
+    noise = sum(across[k] * bands[:, columns + k] for k in range(4))  # (H, W)
+    return noise / np.float32(0.48)  # the spline averages, so it shrinks the variance
 
-    def weights(position: np.ndarray) -> np.ndarray:
-        """(n, lattice) cubic B-spline weights of positions along one axis."""
-        at = (position.ravel() + reach) / cell
-        base = np.floor(at).astype(int)
-        f = (at - base).astype(np.float32)
-        spline = [(1 - f) ** 3, 3 * f**3 - 6 * f**2 + 4, -3 * f**3 + 3 * f**2 + 3 * f + 1, f**3]
-        matrix = np.zeros((len(at), len(lattice)), np.float32)
-        for k, weight in enumerate(spline):
-            matrix[np.arange(len(at)), base + k] = weight / 6
-        return matrix
 
-    columns, rows = weights(x), weights(y)
-    used_x, used_y = columns.any(0), rows.any(0)
-    noise = rows[:, used_y] @ lattice[np.ix_(used_y, used_x)] @ columns[:, used_x].T
-    return noise / 0.48  # the spline averages, so it shrinks the variance
+def _spline(position: np.ndarray, cell: float, reach: float) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(n,) first lattice points and their and the next three's cubic B-spline weights, for positions on one axis."""
+    at = (position.ravel() + reach) / cell
+    base = np.floor(at).astype(np.int32)
+    f = (at - base).astype(np.float32)
+    g = 1 - f
+    weights = [g * g * g, 3 * f * f * f - 6 * f * f + 4, 3 * f * f * g + 3 * f + 1, f * f * f]
+    return base, [weight / np.float32(6) for weight in weights]
 
 
 def draw_face(person: Person, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(H, W) float32 grey levels of the face at rest, at coordinates x (1, W) and y (H, 1)."""
     side = np.abs(x - MIDDLE)  # the face's halves mirror each other; light and grain do not
-    middle_y = (person.chin_y + 2) / 2
+    middle_y = (person.chin_y + FOREHEAD) / 2
     half_height = person.chin_y - middle_y
 
     # The head: an oval, narrower towards the chin.
-    taper = 1 - 0.22 * np.clip((y - middle_y) / half_height, 0, 1) ** 2
+    taper = 1 - 0.1 * np.clip((y - middle_y) / half_height, 0, 1) ** 2
     oval = np.sqrt((side / (person.cheek_width * taper)) ** 2 + (np.abs(y - middle_y) / half_height) ** 2)
     head = _soft((oval - 1) * 45, 1.5)
 
     # Shape from shading, coarse: a bulging head, nose, cheeks and brow ridge, lit by one lamp.
     tall = 40 * np.sqrt(np.clip(1.15 - oval**2, 0.02, None))
     tall += (
-        9
-        * np.exp(-0.5 * (side / (0.55 * person.nose_width + 0.03 * (y - person.eye_y))) ** 2)
+        13
+        * np.exp(-0.5 * (side / (0.42 * person.nose_width + 0.03 * (y - person.eye_y))) ** 2)
         * _soft(person.eye_y - 2 - y, 5)
         * _soft(y - person.nose_y, 2.5)
     )
@@ -202,17 +210,17 @@ def draw_face(person: Person, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     # Folds: beside nose and mouth, under the eyes, above the chin, on the forehead.
     t = np.clip((y - person.nose_y + 6) / (person.mouth_y + 2 - person.nose_y + 6), 0, 1)
-    fold = np.exp(-0.5 * ((side - (person.nose_width + 3 + (person.mouth_width - 5) * t**1.4)) / 2.2) ** 2)
+    fold = np.exp(-0.5 * ((side - (person.nose_width + 3 + (person.mouth_width - 5) * t * np.sqrt(t))) / 2.2) ** 2)
     fold *= _soft(person.nose_y - 5 - y, 2) * _soft(y - person.mouth_y - 2, 2.5)
     bag = np.exp(-0.5 * ((y - person.eye_y - 8.5 + 0.03 * (side - person.eye_x) ** 2) / 1.3) ** 2) * _spot(
         side, 0, person.eye_x, 0, 7, 1
     )
     crease = np.exp(-0.5 * ((y - person.chin_y + 15 + 0.02 * side**2) / 1.5) ** 2) * _spot(side, 0, 0, 0, 8, 1)
-    forehead = sum(np.exp(-0.5 * ((y - level + 0.004 * side**2) / 1.1) ** 2) for level in (16, 23, 30))
+    forehead = sum(np.exp(-0.5 * ((y - level + 0.004 * side**2) / 1.1) ** 2) for level in (5, 12, 19))
     forehead = forehead * _spot(side, 0, 0, 0, 24, 1) * 0.5
     frown = np.exp(-0.5 * ((side - 4.5) / 1.0) ** 2) * _spot(0, y, 0, person.brow_y + 1, 1, 5) * 0.7
     skin = skin * (
-        1 - 0.42 * person.wrinkles * np.clip(0.7 * fold + 0.7 * bag + 0.8 * crease + forehead + frown, 0, 1.4)
+        1 - 0.42 * person.wrinkles * np.clip(1.0 * fold + 0.7 * bag + 0.8 * crease + forehead + frown, 0, 1.4)
     )
 
     # Nose: wings, nostrils, the shadow under the tip.
@@ -227,7 +235,8 @@ def draw_face(person: Person, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     along = (side - person.eye_x + 1) / 12.5  # -1 at the inner end, +1 at the outer
     bow = person.brow_y - person.brow_arch * (1 - np.clip(along, -1.2, 1.2) ** 2) + person.brow_tilt * 12 * along
     thick = person.brow_thickness * np.clip(1.05 - 0.45 * along, 0.3, 1.5)
-    brow = np.exp(-0.5 * np.abs((y - bow) / thick) ** 2.5) * _soft(np.abs(along) - 0.98, 0.12)
+    across_brow = np.abs((y - bow) / thick)
+    brow = np.exp(-0.5 * across_brow**2 * np.sqrt(across_brow)) * _soft(np.abs(along) - 0.98, 0.12)
     hairs = 1 + 0.12 * _grain(x, y, 1.5, person.seed + 3)
     skin = skin * (1 - (1 - person.brow_tone) * np.clip(brow * hairs, 0, 1))
 
@@ -259,17 +268,17 @@ def draw_face(person: Person, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     gap = np.exp(-0.5 * ((y - bend) / 0.8) ** 2) * _soft((width - 1.03) * person.mouth_width, 0.9)
     skin = skin * (1 - 0.66 * gap)
     skin = skin * (1 - 0.40 * _spot(side, y, person.mouth_width + 0.5, person.mouth_y + 1.0, 1.7, 1.5))
-    skin = skin * (1 - 0.20 * _spot(side, y, 0, person.mouth_y + person.lip_lower + 3.0, 8, 1.6))
+    skin = skin * (1 - 0.45 * _spot(side, y, 0, person.mouth_y + person.lip_lower + 3.0, 9, 2.3))
 
     # Hair, neck, background.
-    hairline = 14 + 0.006 * side**2 - 3 * np.exp(-0.5 * (side / 10) ** 2)
+    hairline = 2 + 0.006 * side**2 - 3 * np.exp(-0.5 * (side / 10) ** 2)
     scalp = np.sqrt((side / (person.cheek_width + 6)) ** 2 + ((y - middle_y + 8) / (half_height + 12)) ** 2)
     locks = person.hair * (1 + 0.16 * _grain(x, y * 0.3, 1.6, person.seed + 4)) * (0.85 + 0.15 * shade)
     cover = np.maximum(_soft(y - hairline, 1.6), _soft(0.97 - oval, 0.012) * _soft(y - person.eye_y - 6, 4))
     back = person.background * (1 + 0.03 * _grain(x, y, 40, person.seed + 5)) * (1 + 0.0006 * (x - MIDDLE))
     neck = _soft(side - 30 - 0.02 * np.clip(y - person.chin_y, 0, None) ** 2, 2) * _soft(person.chin_y - 12 - y, 3)
     clothes = _soft(person.chin_y + 26 + 0.006 * side**2 - y, 2) * _soft(side - 95, 6)
-    image = back + (person.skin * 0.62 * (0.8 + 0.2 * shade) - back) * neck
+    image = back + (person.skin * 0.48 * (0.8 + 0.2 * shade) - back) * neck
     image = image + (np.float32(0.45 * person.background + 20) - image) * clothes
     image = image + (locks - image) * _soft((scalp - 1) * 50, 1.5) * _soft(y - person.eye_y - 22, 6)
     image = image + (skin + (locks - skin) * cover - image) * head
