@@ -14,10 +14,9 @@ import yaml
 from transformers import HfArgumentParser
 
 from .data import aus_of_run
+from .launch import PROG
 from .recipes import find_recipe, read_yaml
 from .settings import SECTIONS, STRUCTURED, ConfigError, RunConfig, field_names
-
-PROG = "aullm train"
 
 
 def load_run_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
