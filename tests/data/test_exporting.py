@@ -53,8 +53,9 @@ class Hub:
     def repo_info(self, repo_id, repo_type):
         assert repo_type == "dataset"
         if self.private is None:
-            import httpx2 as httpx
             from huggingface_hub.errors import RepositoryNotFoundError
+
+            from aullm_hf.hub_client import httpx
 
             request = httpx.Request("GET", "http://localhost")
             raise RepositoryNotFoundError("404", response=httpx.Response(404, request=request))

@@ -17,14 +17,25 @@ OF_THE_HOME = ("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_CACHE
                "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TORCH_HOME")  # fmt: skip
 
 
+CACHES = ("gradio",)  # folders that libraries keep among the temporary files of a user
+
+
 def isolate(folder: Path) -> None:
-    """Give this process, and every process that it starts, a home and a temporary folder below `folder`."""
+    """Give this process, and every process that it starts, a home and a temporary folder below `folder`.
+
+    Of the caches, the LLMs that were fetched for the tests are linked: they are only read.
+    """
+    fetched = Path(os.environ.get("HF_HOME") or HOME / ".cache" / "huggingface").absolute() / "local_llms"
     os.environ["TEST_SESSION"] = str(folder)  # for what lasts as long as the session
     for variable, name in {"HOME": "home", "TMPDIR": "temporary", "TORCHINDUCTOR_CACHE_DIR": "compiled"}.items():
         (folder / name).mkdir()
         os.environ[variable] = str(folder / name)
     for variable in OF_THE_HOME:
         os.environ.pop(variable, None)
+    if fetched.is_dir():
+        cache = folder / "home" / ".cache" / "huggingface"
+        cache.mkdir(parents=True)
+        (cache / fetched.name).symlink_to(fetched)
     tempfile.tempdir = None  # found anew from TMPDIR
 
 
@@ -43,7 +54,7 @@ def _inside(folder: Path) -> Iterator[Path]:
 
 
 def _temporary() -> Iterator[Path]:
-    return _inside(Path(tempfile.gettempdir()))
+    return (path for path in _inside(Path(tempfile.gettempdir())) if path.name not in CACHES)
 
 
 def _of_the_checkout() -> Iterator[Path]:
