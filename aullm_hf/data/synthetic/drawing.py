@@ -27,10 +27,10 @@ from .motion import (
 )
 from .plans import _CLIP, _NOISE, ClipPlan
 
-# How a face stands in its crop, clip by clip (standard deviations): what a finder's points leave on photographs, in
-# pixels at 128 x 128, degrees, and shares of the size.
+# How a face stands in its crop, clip by clip (standard deviations), in pixels at 128 x 128, degrees and shares of the
+# size. Two to four times what the finder scatters on one photograph seen again: less would let a single frame tell.
 SHIFT, ROLL, SCALE = 1.2, 0.9, 0.015
-NOSE_TURN = (1.5, 0.9)  # across and down, as the nose's tip scatters on photographs of faces towards the camera
+NOSE_TURN = (1.5, 0.9)  # across and down: a turned head moves the nose over the face
 POSTURE = 2.4  # of the resting face along an AU's field, clip by clip, in the same pixels
 MOTTLE = 0.09  # uneven light, clip by clip
 FOLD_REST = 0.35  # of the folds' resting depth, clip by clip
