@@ -6,6 +6,7 @@ prefix and itself, at the positions it would have alone. The maths is the naive 
 inference the prefix's keys and values are cached from batch to batch as long as the weights stay the same.
 """
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,8 +194,7 @@ class Prompt(nn.Module):
             ends,
             attention_mask=mask[None, None, -length:].expand(sequences, 1, -1, -1),
             position_ids=position[None].expand(sequences, -1),
-            past_key_values=cache,
-            use_cache=cache is not None,
+            **_cache_arguments(llm, cache),
         )
 
     def _clips_per_sequence(self, llm: nn.Module, clips: int, prefix: int, per_clip: int) -> int:
@@ -218,8 +218,9 @@ class Prompt(nn.Module):
         state = _state_of(llm, prefix)
         cached = self._cached  # read once: other threads may replace it
         if cached is None or cached.weights != state:
-            out = llm(inputs_embeds=prefix[None], use_cache=True, past_key_values=DynamicCache())
-            cached = _CachedPrefix(state, [(layer.keys, layer.values) for layer in out.past_key_values.layers])
+            fresh = DynamicCache()
+            llm(inputs_embeds=prefix[None], **_cache_arguments(llm, fresh))
+            cached = _CachedPrefix(state, [(layer.keys, layer.values) for layer in fresh.layers])
             self._cached = cached
         cache = DynamicCache()
         for index, (keys, values) in enumerate(cached.layers):
@@ -234,6 +235,14 @@ def _last_states(llm: nn.Module, embeds: torch.Tensor, rows: torch.Tensor, **inp
     """The LLM's last states (n, d) of `rows` (n): positions in (sequences, length), flattened."""
     hidden = llm(inputs_embeds=embeds, **inputs).last_hidden_state
     return hidden.flatten(0, 1)[rows.to(hidden.device)]  # a copy: strided inputs of a bfloat16 layer are slow on CPUs
+
+
+def _cache_arguments(llm: nn.Module, cache: DynamicCache | None) -> dict[str, Any]:
+    """transformers 5.24 calls `cache` what was called `past_key_values`."""
+    if cache is None:
+        return {"use_cache": False}
+    renamed = "cache" in inspect.signature(llm.forward).parameters
+    return {"use_cache": True, "cache" if renamed else "past_key_values": cache}
 
 
 def tree_mask(prefix: int, per_clip: int, clips: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -5,7 +5,7 @@ import re
 from transformers import __version__
 from transformers.utils import logging
 
-TESTED = ("5.20", "5.24")  # the oldest and the newest release
+TESTED = ("5.19", "5.24")  # the oldest and the newest release
 
 
 def warn_if_untested() -> None:
