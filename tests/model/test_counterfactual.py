@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aullm_hf.model import AULLMForAUDetection
 from aullm_hf.model.counterfactual import evidence_loss, intervene, invariance_loss
-from support.tiny import SUBSETS, clips, labels, tiny_model
+from support.tiny import CHECKPOINTING, SUBSETS, clips, labels, tiny_model
 
 WITH_CCR = {name: fields for name, fields in SUBSETS.items() if "ccr" in name}
 DROPOUT = {
@@ -181,7 +181,7 @@ def test_one_llm_pass_holds_both_sides_and_a_batch_of_one_works():
 
 def test_activation_checkpointing_sees_the_same_noise_again():
     plain, spared = (tiny_model(graph=True, ccr_weight=1.0, **DROPOUT).train() for _ in range(2))
-    spared.model.llm.activation_checkpointing_enable()
+    getattr(spared.model.llm, f"{CHECKPOINTING}_enable")()
     for model in (plain, spared):
         torch.manual_seed(3)
         model(clips(), labels=labels()).loss.backward()

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from aullm_hf.model.prompting import Prompt, cheapest_packing, compile_prompt, tree_mask
 from aullm_hf.tiny_llm import build_tiny_llm
-from support.tiny import FAMILIES, LAYOUTS, clips, labels, tiny_config, tiny_llm, tiny_model
+from support.tiny import CHECKPOINTING, FAMILIES, LAYOUTS, clips, labels, tiny_config, tiny_llm, tiny_model
 
 
 def read_alone(model, slots: dict[str, torch.Tensor], clip: int) -> torch.Tensor:
@@ -123,11 +123,11 @@ def test_the_window_matters():
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 def test_activation_checkpointing_changes_nothing(attention):
     plain, saving = (tiny_model(attn_implementation=attention) for _ in range(2))
-    saving.activation_checkpointing_enable()
+    getattr(saving, f"{CHECKPOINTING}_enable")()
     for model in (plain, saving):
         model.train()
         model(clips(), labels=labels()).loss.backward()
-    assert saving.model.llm.is_activation_checkpointing
+    assert getattr(saving.model.llm, f"is_{CHECKPOINTING}")
     for name, gradient in lora_gradients(plain).items():
         torch.testing.assert_close(lora_gradients(saving)[name], gradient, atol=1e-6, rtol=1e-5)
 

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 from aullm_hf.tiny_llm import build_tiny_llm
@@ -20,6 +21,12 @@ SUBSETS = {
     for count in (1, 2, 3)
     for chosen in itertools.combinations(MODULES, count)
 }
+# The name that transformers has for it; before 5.23 the second.
+CHECKPOINTING = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if hasattr(PreTrainedModel, f"{name}_enable")
+)
 # Where the visual token stands: the published code's layout, the paper's, and in the middle.
 LAYOUTS = ("Find the action units:{visual}", "{visual} Find the action units:", "A face: {visual} Its action units:")
 
