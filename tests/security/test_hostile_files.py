@@ -173,7 +173,7 @@ def test_a_card_is_yaml_that_runs_nothing(fold, tmp_path, capsys):
 
 def test_a_terminal_is_not_steered(fold, capsys):
     (fold / "README.md").write_text("---\ndatasets: ['\\x1b[2J\\x1b]0;owned\\x07']\n---\n".replace("'", '"'))
-    edit(fold / "config.json", llm_revision="\x1b[31mred\x1b[0m\u202e")
+    edit(fold / "config.json", llm_revision="\x1b[31mred\x1b[0m\u202e", training_data="\x1b[2J\x1b]0;owned\x07")
     assert main(["info", str(fold)]) == 0
     shown = capsys.readouterr()
     assert "\x1b" not in shown.out and "\u202e" not in shown.out and "\\x1b[2J" in shown.out
