@@ -87,12 +87,14 @@ def refine(first: torch.Tensor, second: torch.Tensor, flow: torch.Tensor) -> tup
     damping = 1e-3 + DAMPING * (xx + yy).mean(dim=(1, 2), keepdim=True) / 2
     xx, yy = xx + damping, yy + damping
     determinant = xx * yy - xy * xy
+    counts = trust + 0.02
+    spread = smooth(counts, SMOOTHING)  # the same for every step
     for _ in range(ITERATIONS):
         error = warp(second, flow) - first
         bx, by = smooth(torch.cat([gx * error, gy * error], dim=1), WINDOW).unbind(dim=1)
         step = torch.stack([yy * bx - xy * by, xx * by - xy * bx], dim=1) / determinant[:, None]
         flow = flow - step.clamp(-1, 1)
-        flow = smooth(flow * (trust + 0.02), SMOOTHING) / smooth(trust + 0.02, SMOOTHING)
+        flow = smooth(flow * counts, SMOOTHING) / spread
     return flow, trust
 
 

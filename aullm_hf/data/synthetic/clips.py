@@ -36,7 +36,7 @@ def synthetic_clips(
     fps: float | None = None,
     workers: int | None = None,
 ):
-    """A `datasets.Dataset` of synthetic clips, a row a clip (see `schema`), fully determined by the arguments.
+    """A `datasets.Dataset` of synthetic clips, one row per clip (see `schema`), fully determined by the arguments.
 
     difficulty: "easy", "standard" or "hard". domain: "casme2" or "samm". clips_per_subject: one number, one a subject,
     or "published". aus: the AUs that may occur; None takes the published list of the domain on easy, all of its AUs

@@ -50,8 +50,8 @@ class Analysis:
     """What is shown of a clip. Nothing of it lies on a disk."""
 
     title: str
-    rows: pd.DataFrame  # a row a window, failures too
-    named: pd.DataFrame  # a row a window and AU, with names and muscles: what is downloaded
+    rows: pd.DataFrame  # one row per window, failures too
+    named: pd.DataFrame  # one row per window and AU, with names and muscles: what is downloaded
     clip: ReadClip  # the window that was explained
     face: np.ndarray  # (H, W) uint8, the aligned face of its first frame
     aus: pd.DataFrame  # the rows of `named` of that window
@@ -231,7 +231,7 @@ def _drawn_recording(plan: Any, size: int, seconds: float = 9.0, times: int = 4)
 
 
 def table_csv(analysis: Analysis) -> str:
-    """The table as it is downloaded: a row a window and AU, with the AUs' names and muscles."""
+    """The table as it is downloaded: one row per window and AU, with the AUs' names and muscles."""
     return escape_formulas(analysis.named).to_csv(index=False)
 
 
