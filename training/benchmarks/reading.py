@@ -62,7 +62,8 @@ def build_detector(args: argparse.Namespace) -> AUDetector:
     if args.face_model:
         recipe = FaceRecipe(detector=FaceFinder(args.face_model).digest)
     processor = AULLMVideoProcessor.for_config(model.config, face=recipe.to_dict())
-    options = {"face_model": args.face_model, "batch_size": args.batch_size, "workers": args.workers}
+    face = None if args.face_model else "none"  # without a face model the clips count as cropped, whatever is at hand
+    options = {"face": face, "face_model": args.face_model, "batch_size": args.batch_size, "workers": args.workers}
     return AUDetector(model, processor=processor, device=args.device, window=0, **options)
 
 
