@@ -195,6 +195,11 @@ class AULLMConfig(AUDetectorConfig):
     token_norm: bool = setting(False, "whether tokens get the norm of the prompt's text embeddings")
     num_prompt_tokens: int = setting(8, "learned tokens of the projector 'prompt'", 1, 4096)
 
+    # Head
+    head_reads: Literal["state", "token", "both"] = setting(
+        "state", "the LLM's last state, the clip's tokens, or both"
+    )
+
     # Evidence (AULLM++: the projector 'mge')
     evidence_gate: bool | None = setting(None, "whether F_mid's cells are gated; None: with 'mge' or CCR")
     evidence_grids: list | None = setting(None, "sides of the granularities; None: from F_mid's own to 1", rule=GRIDS)
@@ -301,8 +306,9 @@ class AULLMConfig(AUDetectorConfig):
 
     @property
     def head_input(self) -> int:
-        """What the classifier reads: the LLM's state, and F_high where no visual token tells it of the clip."""
-        return self.text_config.hidden_size + (self.high_dim if self.projector == "prompt" else 0)
+        """What the classifier reads: the LLM's state, the tokens, and F_high where no token tells of the clip."""
+        vectors = {"state": 1, "token": len(self.token_slots), "both": 1 + len(self.token_slots)}[self.head_reads]
+        return vectors * self.text_config.hidden_size + (self.high_dim if self.projector == "prompt" else 0)
 
     # ---------------------------------------------------------------- fields that must go together
 
@@ -323,6 +329,12 @@ class AULLMConfig(AUDetectorConfig):
             self.refuse("evidence_gate", f"True, or left out: {needs} needs it (a trained model keeps what it has)")
         if self.ccr_weight and not self.ccr_fraction:
             self.refuse("ccr_fraction", "above 0 while ccr_weight is")
+
+    def validate_head(self) -> None:
+        if self.head_reads != "state" and self.projector == "prompt":
+            self.refuse("head_reads", "'state' for projector 'prompt', which makes no token of the clip")
+        if self.head_reads == "token" and self.lora:
+            self.refuse("lora", "None with head_reads 'token': no LLM is run, so its adapters would not be trained")
 
     def validate_relations(self) -> None:
         if not self.graph:

@@ -1,13 +1,10 @@
-"""AU-LLM ("AU-LLM: Micro-Expression Action Unit Detection via Enhanced LLM-Powered Visual Fusion", arXiv 2507.21778)
-and AULLM++ (arXiv 2603.08387, of which the abstract is known: its modules are our design under its names).
+"""AU-LLM (arXiv 2507.21778) and AULLM++ (arXiv 2603.08387; its modules are our design under its names).
 
 frames -> temporal filter, or optical flow (ours) -> 3D-CNN -> projector -> one token in the prompt of a frozen,
 LoRA-tuned LLM -> its last state -> one linear layer -> a logit per AU. AULLM++ gates the 3D-CNN's map (evidence.py),
 looks at it at several granularities (projectors.py), adds a graph of AUs with a token of its own (graph.py), and in
-training asks what would be predicted without the evidence (counterfactual.py). Loading is in checkpointing.py.
-
-Departures from AU-LLM's code: the loss follows the paper's formula (losses.py), the text is read once for the whole
-batch (prompting.py), no language-model head is built.
+training asks what would be predicted without the evidence (counterfactual.py). Loading is in checkpointing.py. Unlike
+AU-LLM's code, the loss follows the paper's formula, and the text is read once for the whole batch (prompting.py).
 """
 
 import copy
@@ -32,6 +29,7 @@ from .evidence import EvidenceCells, EvidenceGate, EvidenceOutput
 from .explaining import ExplainMixin
 from .flow import OpticalFlow
 from .graph import RelationGraph, RelationLayer, prior_mask
+from .head import Classifier, head_features
 from .led import TemporalFilter
 from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
 from .prompting import Prompt
@@ -42,7 +40,7 @@ _INITIALISE_THEMSELVES = (TemporalFilter, OpticalFlow, PromptTokens, EvidenceGat
 
 @dataclass
 class AULLMModelOutput(ModelOutput):
-    """The LLM's state at the prompt's last position, (B, d); with `projector="prompt"` F_high follows it."""
+    """What the classifier reads: the LLM's last state (B, d), or as `head_reads` and the projector say (head.py)."""
 
     last_hidden_state: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
@@ -93,6 +91,8 @@ class AULLMPreTrainedModel(CheckpointMixin, PreTrainedModel):
                 init.zeros_(module.running_mean)
                 init.ones_(module.running_var)
                 init.zeros_(module.num_batches_tracked)
+        if isinstance(module, Classifier):
+            module.silence_state()
         elif isinstance(module, AULLMModel):  # comes after the LLM's own initialisation, which would undo it
             reset_lora(module.llm)
 
@@ -225,12 +225,16 @@ class AULLMModel(AULLMPreTrainedModel):
             slots = {"content": slots["visual"], "instruction": graph.token}
             evidence.au_attention, evidence.relation_strengths = graph.attention, graph.strengths
             evidence.aux_logits, evidence.evidence_logits = graph.logits, graph.evidence_logits
+        if "prompt" not in slots:
+            evidence.tokens = torch.stack(list(slots.values()), dim=1)  # (B, slots, d)
+        if self.config.head_reads == "token":
+            return AULLMModelOutput(head_features(None, evidence.tokens), evidence=evidence)
         llm = self.prompt(self.llm, slots, len(f_mid), output_hidden_states, output_attentions, owner)
         last = llm.last_hidden_state.to(f_mid.device)  # (B, d)
         if "prompt" in slots:
             last = torch.cat([last.to(f_high.dtype), f_high], dim=1)
-        else:
-            evidence.tokens = torch.stack(list(slots.values()), dim=1)
+        elif self.config.head_reads == "both":
+            last = head_features(last, evidence.tokens)
         return AULLMModelOutput(last, llm.hidden_states, llm.attentions, evidence)
 
     def _project(
@@ -275,7 +279,7 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
             "au-detection": {"impl": "pipeline_aullm.AUDetectionPipeline", "pt": ["AutoModel"], "type": "video"}
         }
         self.model = AULLMModel(config, llm=llm)
-        self.classifier = nn.Linear(config.head_input, config.num_labels)
+        self.classifier = Classifier(config)
         self.post_init()
         freeze_llm(self.model.llm)
         if not config.save_base_weights:

@@ -18,6 +18,7 @@ VARIANTS += [
     {"motion": "flow"},
     {"motion": "both", "image_size": 40},
     {"lora": None},
+    {"lora": None, "head_reads": "token"},
     {"num_frames": 9, "image_size": 40},
     *SUBSETS.values(),
     {"projector": "prompt", "ccr_weight": 1.0},
