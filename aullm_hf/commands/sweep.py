@@ -20,7 +20,8 @@ The list is YAML:
     reference: AU-LLM                           the row that the others are compared with (optional)
     seeds: [1, 2, 3]                            every run has all of them (optional)
     set: {subjects: 6}                          fields of every run (optional)
-    vary: {difficulty: [standard, hard]}        every run once for each combination (optional)
+    vary: {difficulty: [standard, hard]}        every run once for each combination (optional);
+                                                fields that vary together: {clips: [{subjects: 6, seeds: [1]}, ..]}
     runs:
       - {name: LED-SSSNet, recipe: ../quickstart-baseline.yaml, set: {model_kind: led-sssnet}}
 

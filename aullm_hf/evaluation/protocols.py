@@ -9,6 +9,7 @@ A `dataset` is anything with the columns "dataset", "subject" and "aus" (the sor
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -70,6 +71,17 @@ class Fold:
     def refit(self) -> tuple[int, ...]:
         """The rows of `inner: refit`'s second training: all but the test."""
         return tuple(sorted(self.train + self.inner))
+
+    def with_train_clips(self, count: int, seed: int) -> "Fold":
+        """The same fold with `count` of its training clips, drawn evenly from its subjects, for a learning curve."""
+        if not 1 <= count <= len(self.train):
+            raise ValueError(f"train_clips is {count}; fold '{self.name}' allows 1 to {len(self.train)}")
+        shuffled = np.random.default_rng(seed).permutation(self.train).tolist()
+        turn_of_row, turns = {}, Counter()  # a subject's first clip has turn 1, its second turn 2, ..
+        for row in shuffled:
+            turns[self.subject_of_row[row]] += 1
+            turn_of_row[row] = turns[self.subject_of_row[row]]
+        return replace(self, train=tuple(sorted(shuffled, key=turn_of_row.get)[:count]))
 
 
 def leave_one_subject_out(

@@ -24,10 +24,14 @@ def folds_of(config: RunConfig, table: dict[str, list], aus: Sequence[int], seed
     }
     try:
         if protocol.protocol == "cross_domain":
-            return cross_domain(table, protocol.source, protocol.target, **shared)
-        if protocol.protocol == "leave_one_dataset_out":
-            return leave_one_dataset_out(table, **shared)
-        return leave_one_subject_out(table, **shared)
+            folds = cross_domain(table, protocol.source, protocol.target, **shared)
+        elif protocol.protocol == "leave_one_dataset_out":
+            folds = leave_one_dataset_out(table, **shared)
+        else:
+            folds = leave_one_subject_out(table, **shared)
+        if protocol.train_clips is not None:
+            folds = [fold.with_train_clips(protocol.train_clips, seed) for fold in folds]
+        return folds
     except ValueError as error:
         raise ConfigError(f"The protocol does not fit the data: {error}") from error
 

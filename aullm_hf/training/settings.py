@@ -137,6 +137,9 @@ class ProtocolSettings:
         "more on all of them afterwards; `none` reports at 0.5, as published.",
     )
     inner_fraction: float = _setting(0.2, "Share of the training subjects that is held out.")
+    train_clips: int | None = _setting(
+        None, "How many of each fold's training clips are used, evenly from its subjects. Default: all."
+    )
     final_fit: bool = _setting(
         False, "Whether to train once more on all subjects once the folds are finished: the model to publish."
     )

@@ -31,12 +31,13 @@ class SweepError(ValueError):
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of the sweep: the name of its row, its recipe, its folder, and the fields that are set for it."""
+    """One run of the sweep: its row's name, its recipe and folder, the fields set for it, those of them that vary."""
 
     name: str
     recipe: Path
     folder: Path
     fields: dict[str, Any]
+    variation: dict[str, Any]
 
     def command(self, extra: list[str]) -> list[str]:
         words = [word for name, value in self.fields.items() for word in (f"--{name}", *_words(name, value))]
@@ -80,18 +81,20 @@ def plan(content: dict[str, Any], path: Path) -> Iterator[Planned]:
     varied = content.get("vary") or {}
     folders: set[Path] = set()
     for combination in itertools.product(*varied.values()):
-        variation = dict(zip(varied, combination, strict=True))
+        variation = {}  # a mapping sets several fields at once
+        for field, value in zip(varied, combination, strict=True):
+            variation |= value if isinstance(value, dict) else {field: value}
         for run in content["runs"]:
             recipe = path.parent / str(run.get("recipe"))
             if not recipe.is_file():
                 raise SweepError(f"{path}: there is no recipe {recipe}; recipes are given relative to the list.")
             name = str(run.get("name") or recipe.stem)
-            folder = out / _slug("-".join([name, *map(str, combination)]))
+            folder = out / _slug("-".join([name, *map(str, variation.values())]))
             if folder in folders:
                 raise SweepError(f"{path}: two runs would go to {folder}; give them different names.")
             folders.add(folder)
             fields = {**(content.get("set") or {}), **(run.get("set") or {}), **variation, **seeds}
-            yield Planned(name, recipe, folder, fields)
+            yield Planned(name, recipe, folder, fields, variation)
 
 
 def check_runs(planned: Sequence[Planned], extra: list[str]) -> None:

@@ -28,6 +28,24 @@ def test_no_test_subject_is_ever_in_train_or_inner(seed, subjects, clips):
     assert sorted(tested) == list(range(len(data["subject"])))  # every clip is tested once
 
 
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(0, 10_000), st.integers(1, 20))
+def test_fewer_training_clips_come_evenly_from_the_subjects_and_more_of_them_hold_the_fewer(seed, count):
+    fold = leave_one_subject_out(fake_dataset(5, 8, seed=seed))[0]
+    fewer, more = fold.with_train_clips(count, seed), fold.with_train_clips(count + 1, seed)
+    assert len(fewer.train) == count and set(fewer.train) < set(more.train) <= set(fold.train)
+    assert (fewer.test, fewer.inner) == (fold.test, fold.inner)
+    clips = [sum(fold.subject_of_row[row] == subject for row in fewer.train) for subject in fold.train_subjects]
+    assert max(clips) - min(clips) <= 1
+
+
+def test_more_training_clips_than_there_are_are_refused():
+    fold = leave_one_subject_out(fake_dataset(3, 4))[0]
+    for count in (0, 5):
+        with pytest.raises(ValueError, match=f"train_clips is {count}; fold 'sub01' allows 1 to 4"):
+            fold.with_train_clips(count, 0)
+
+
 def test_a_fold_that_leaks_cannot_be_made():
     keys = ("casme2:01", "casme2:01", "casme2:02", "casme2:03")
     with pytest.raises(ValueError, match="fold 'x': casme2:01 would stand in both train and test"):

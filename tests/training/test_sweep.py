@@ -48,6 +48,14 @@ def test_every_combination_is_one_run(listed, capsys):
         assert ("--model_kind sp" in line) == ("/a-" in line)
 
 
+def test_fields_vary_together(listed, capsys):
+    path = listed(vary={"clips": [{"difficulty": "hard", "subjects": 4}, {"difficulty": "easy", "subjects": 5}]})
+    assert sweep([str(path), "--dry_run"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert "/flow-hard-4 --difficulty hard --subjects 4" in first
+    assert "/flow-easy-5 --difficulty easy --subjects 5" in second
+
+
 def test_what_a_list_sets_arrives_in_train_py_as_it_stands(listed, capsys):
     wanted = {"backbone_channels": [4, 8], "aus": ["AU4", "AU12"], "datasets": ["synthetic-casme2", "synthetic-samm"]}
     path = listed(set=wanted | {"include_last": True})
