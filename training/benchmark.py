@@ -1,9 +1,11 @@
-r"""How fast the package is: one part at a time, as medians and ratios. Random weights of the real shapes.
+r"""How fast the package is: one part at a time, as medians and ratios. Random weights of the real shapes; and, as a
+part of its own, how far a model agrees with another tool on real footage.
 
     python training/benchmark.py llm                                                     # tiny, to try it
     python training/benchmark.py llm --shape 0.5b --dtype bfloat16 --batch 32 128
     python training/benchmark.py step --shape 1.5b --dtype bfloat16 --batch 32 --projector efp mge
     python training/benchmark.py loso --subjects 3 --clips_per_subject 4 --epochs 1
+    python training/benchmark.py footage VIDEOS --table blendshapes.csv --model CHECKPOINT
     python training/benchmark.py PART --help                                             # more on a part
 
 `reference` is a loop of the published code's shape, written from its description (benchmarks/reference.py says exactly
@@ -30,6 +32,7 @@ PARTS = {
     "vision": "what a training step costs outside the LLM",
     "reading": "how fast clips are read, and whether reading hides behind the model",
     "memory": "the memory of a training step, from sizes alone",
+    "footage": "not speed: how far a model agrees with an independent tool on real footage",
 }
 
 
