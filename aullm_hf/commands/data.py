@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     preview.add_argument("--clips", type=int, default=6, help="how many clips are drawn")
     preview.add_argument("--clip", action="append", metavar="CLIP_ID", help="draw this clip (may be repeated)")
     preview.add_argument("--amplitude", type=float, default=1.0, help="multiplies the motion, to make it visible (1)")
-    preview.add_argument("--difficulty", default="easy", help="of synthetic clips: easy, standard or hard (easy)")
+    preview.add_argument(
+        "--difficulty", default="easy", help="of synthetic clips: easy, standard, hard or wild (easy)"
+    )
     preview.add_argument("--size", type=int, default=128, help="pixels per side of the frames (128)")
     _add_face(preview, "align")
     for command, on_error in ((build, "raise"), (preview, "skip")):

@@ -24,7 +24,7 @@ ROOM = Path(__file__).parent
 # The code behind the two kinds of clips. Real ones: all of this room but what only looks at clips, writes them out or
 # counts them, and but the synthetic wing. Synthetic ones: their wing and what it imports.
 NOT_OF_REAL_CLIPS = ("__init__.py", "checks.py", "preview.py", "exporting.py", "published/counts.py", "synthetic/")
-OF_SYNTHETIC_CLIPS = ("synthetic/", "schema.py", "labels.py", "facs.py", "template.py", "threads.py",
+OF_SYNTHETIC_CLIPS = ("synthetic/", "schema.py", "labels.py", "facs.py", "template.py", "errors.py", "threads.py",
                       "published/counts.py")  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from ..arguments import check_choice, check_number, check_path, check_whole, shown
 from .errors import ClipError, FaceError
 from .reading.images import import_cv2
-from .template import TEMPLATE
+from .template import TEMPLATE, similarity
 
 HUB_REPO = "opencv/face_detection_yunet"
 HUB_FILE = "face_detection_yunet_2023mar.onnx"
@@ -284,19 +284,6 @@ def _parts(shape: tuple[int, ...]) -> np.ndarray:
     return np.array(
         [[x, y, w, h] for y in (0, (height - h) // 2, height - h) for x in (0, (width - w) // 2, width - w)]
     )
-
-
-def similarity(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(2, 3): the rotation, scale and shift that bring `points` nearest to `target`, in least squares."""
-    centre, goal = points.mean(axis=0), target.mean(axis=0)
-    source, wanted = points - centre, target - goal
-    spread = (source**2).sum()
-    if spread < 1e-6:
-        raise FaceError("the five points of the face fall together; no alignment is possible")
-    a = (source * wanted).sum() / spread
-    b = (source[:, 0] * wanted[:, 1] - source[:, 1] * wanted[:, 0]).sum() / spread
-    turn = np.array([[a, -b], [b, a]])
-    return np.hstack([turn, (goal - turn @ centre)[:, None]])
 
 
 def alignment(points: np.ndarray, size: int) -> np.ndarray:

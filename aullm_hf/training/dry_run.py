@@ -14,6 +14,7 @@ from ..baselines import BaselineForAUDetection
 from ..data.published.counts import PUBLISHED_COUNTS
 from ..data.synthetic.domains import DOMAINS
 from ..data.synthetic.plans import synthetic_plans
+from ..data.synthetic.wild_plans import wild_plans
 from ..model import AULLMForAUDetection
 from ..model.base_llm import llm_config_of
 from ..tiny_llm import build_tiny_llm
@@ -91,8 +92,12 @@ def plan_table(config: RunConfig) -> tuple[dict[str, list], list[str]]:
 
 def synthetic_table(settings: DataSettings, name: str) -> dict[str, list]:
     """The clips that the run will draw, without drawing them."""
+    asked = synthetic_arguments(settings, name)
     with as_config_errors():
-        plans = synthetic_plans(**synthetic_arguments(settings, name))
+        if asked["difficulty"] == "wild":
+            plans = wild_plans(**{key: value for key, value in asked.items() if key != "difficulty"})
+        else:
+            plans = synthetic_plans(**asked)
     return {key: [getattr(plan, key) for plan in plans] for key in ("clip_id", "dataset", "subject", "aus", "frames")}
 
 

@@ -98,7 +98,7 @@ class DataSettings:
         default_factory=lambda: ["casme2"],
         metadata={"help": "AU numbers, or a published list: casme2, samm, cross_domain, cd6me, .."},
     )
-    difficulty: Literal["easy", "standard", "hard"] = _setting("easy", "Difficulty of the synthetic clips.")
+    difficulty: Literal["easy", "standard", "hard", "wild"] = _setting("easy", "Difficulty of the synthetic clips.")
     subjects: int = _setting(6, "Number of synthetic subjects.")
     clips_per_subject: str = _setting("20", "Number of synthetic clips per subject, or `published`.")
     clips_seed: int = _setting(0, "Random seed of the synthetic clips.")
