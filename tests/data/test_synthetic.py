@@ -245,7 +245,10 @@ def test_drawing_keeps_its_pace():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"difficulty": "medium"}, "difficulty='medium' is not allowed; choose one of 'easy', 'standard', 'hard', 'wild'"),
+        (
+            {"difficulty": "medium"},
+            "difficulty='medium' is not allowed; choose one of 'easy', 'standard', 'hard', 'wild'",
+        ),
         ({"domain": "smic"}, "domain='smic' is not allowed"),
         ({"size": 60}, "size=60 must divide 128"),
         ({"subjects": 0}, "subjects=0"),

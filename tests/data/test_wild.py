@@ -61,7 +61,9 @@ def test_errors_name_the_value(options, said):
 @given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 5), st.sampled_from([None, 24.0, 200.0]))
 def test_plans_are_well_formed(seed, subjects, clips, fps):
     plans = wild_plans(seed=seed, subjects=subjects, clips_per_subject=clips, fps=fps)
-    assert wild_plans(seed=seed, subjects=subjects + 1, clips_per_subject=clips, fps=fps)[0].clip_id == plans[0].clip_id
+    assert (
+        wild_plans(seed=seed, subjects=subjects + 1, clips_per_subject=clips, fps=fps)[0].clip_id == plans[0].clip_id
+    )
     for plan in plans:
         assert len(plan.times) == FRAMES and plan.times[0] == 0 and np.all(np.diff(plan.times) > 0)
         assert plan.kind == "acting" or not plan.aus
