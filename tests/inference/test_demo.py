@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from aullm_hf.commands.main import main
+from aullm_hf.inference import AUDetector
 from aullm_hf.inference.demo.analysis import Demo, DemoError, Limits, check_upload, table_csv
 from aullm_hf.inference.demo.page import build_page, forget, page_head, result_html
 from support.videos import noise, write_video
@@ -92,9 +93,8 @@ def test_a_recording_has_a_timeline_and_its_clearest_window_is_explained(demo, r
     assert len(analysis.named) == len(analysis.rows) * len(demo.detector.labels)
     assert (analysis.aus["clip"] == analysis.clip.clip).all()
     page = result_html(analysis)
-    assert (
-        "read in windows of 0.5 s" in page and page.count("<img") == 2 + 3
-    )  # face, strip, timeline, muscles, attention
+    assert "About the clip: lasts 6.0 s and was read in windows of 0.5 s." in page
+    assert page.count("<img") == 4 and "channels" not in page  # the face, where, over time, the muscles
     assert all("alt='" in image for image in re.findall(r"<img[^>]*>", page))
 
 
@@ -154,6 +154,12 @@ def test_nothing_sent_nothing_chosen_and_gone_already(demo, tmp_path):
         demo.analyse_upload(tmp_path / "gone.mp4", cropped=True)
     with pytest.raises(DemoError, match="Choose one of the examples"):
         demo.analyse_example("../../etc/passwd")
+
+
+def test_what_the_visitor_says_of_a_clip_is_not_asked_again(model, processor, clip):
+    with pytest.warns(UserWarning, match="nothing says whether these clips are"):
+        demo = Demo(AUDetector(model, processor=processor))  # as the command makes it
+    assert demo.takes_crops and demo.analyse_upload(clip, cropped=True).remarks == []
 
 
 def test_a_clip_without_a_face_is_told_so(make_face_detector, tmp_path):

@@ -28,7 +28,17 @@ pytestmark = pytest.mark.slow
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
          "--disable-background-networking", "--disable-component-update", "--use-fake-ui-for-media-stream",
          "--use-fake-device-for-media-stream")  # fmt: skip
-PHONE, DESK = (375, 812), (1100, 900)
+PHONE, DESK = (375, 812), (1280, 900)
+
+
+# What stands in the clip's frame and reaches beyond it, so that a part of it cannot be seen.
+INSIDE_CLIP = """
+const frame = document.querySelector('#clip').getBoundingClientRect();
+return [...document.querySelectorAll('#clip button, #clip video')].filter(e => e.checkVisibility()).filter(e => {
+  const r = e.getBoundingClientRect();
+  return r.bottom > frame.bottom + 1 || r.right > frame.right + 1;
+}).map(e => e.outerHTML.slice(0, 80));
+"""
 
 
 class Visitor:
@@ -61,8 +71,8 @@ class Visitor:
         """The first true thing `what` gives; the page's state where it never does."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if found := what():
-                return found
+            if value := what():
+                return value
             time.sleep(0.1)
         self.picture("never")
         raise AssertionError(
@@ -201,6 +211,8 @@ def test_upload_a_clip_see_named_aus_download_the_table(visit, served, clip, che
     visitor.find("#clip input[type=file]").send_keys(str(clip))
     visitor.until(lambda: visitor.driver.find_elements("css selector", "#clip video"))
     assert uploads(served[1])
+    assert visitor.run(INSIDE_CLIP) == [], "what the clip's frame holds is cut off"
+    visitor.picture("loaded")
     visitor.click("#send")
     visitor.find("#download")
     visitor.picture("uploaded")
@@ -211,7 +223,8 @@ def test_upload_a_clip_see_named_aus_download_the_table(visit, served, clip, che
         assert f"{label} {name}" in table and f"{row[f'p_{label}']:.2f}" in table
     assert "zygomaticus major" in table
     pictures = visitor.run("return [...document.querySelectorAll('#result img')].map(i => [i.alt, i.naturalWidth])")
-    assert len(pictures) == 4 and all(alt and width > 100 for alt, width in pictures)
+    assert len(pictures) == 3 and all(alt and width > 100 for alt, width in pictures)
+    assert min(visitor.run("return [...document.querySelectorAll('#result img.picture')].map(i => i.width)")) >= 345
     visitor.click("#download")
     got = visitor.downloaded()
     np.testing.assert_allclose(got["probability"], [row[f"p_{label}"] for label in detector.labels], rtol=1e-6)
@@ -256,6 +269,7 @@ def test_a_bad_upload_is_answered_in_words(visit, served, tmp_path):
     visitor.until(lambda: "There is no clip yet" in visitor.text("[role=alert].au-error"))
     visitor.find("#clip input[type=file]").send_keys(str(path))
     visitor.until(lambda: uploads(served[1]))
+    visitor.until(lambda: not visitor.driver.find_elements("css selector", ".au-error"))  # there is a clip now
     time.sleep(1)  # until the page knows what was sent
     visitor.click("#send")
     visitor.until(lambda: "is no readable video" in visitor.text("[role=alert].au-error"))

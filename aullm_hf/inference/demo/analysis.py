@@ -6,6 +6,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from ..reading.cropping import ReadClip
 from ..results import name_aus
 from ..training_note import training_note
 
-NARROW = 4.3  # inches: at a phone's width the smallest letters of a picture are still 9 pixels high
+NARROW = 3.6  # inches: on a phone, where a picture is 350 pixels wide, letters of 8 points have 11 pixels
 
 
 class DemoError(ValueError):
@@ -66,20 +67,23 @@ class Demo:
     def __init__(self, detector: AUDetector, limits: Limits | None = None):
         self.detector, self.limits = detector, limits or Limits()
         self.takes_crops = (detector.processor.face or {"face": "none"})["face"] == "none"  # as it was trained
-        self._readers = {self.takes_crops: detector}
+        self._readers: dict[bool, AUDetector] = {}  # what a visitor says of a clip -> its reader
         self._lock = Lock()
 
     def _reader(self, cropped: bool) -> AUDetector:
+        """The detector for clips of which a visitor has said whether they are cropped."""
         with self._lock:
             if cropped not in self._readers:
-                other = AUDetector(
-                    self.detector.model,
-                    processor=self.detector.processor,
-                    device=self.detector.device,
-                    face="none" if cropped else "align",
-                )
-                other.name, other.revision = self.detector.name, self.detector.revision
-                self._readers[cropped] = other
+                with catch_warnings():
+                    simplefilter("ignore")  # they are remarks of the page
+                    reader = AUDetector(
+                        self.detector.model,
+                        processor=self.detector.processor,
+                        device=self.detector.device,
+                        face="none" if cropped else "align",
+                    )
+                reader.name, reader.revision = self.detector.name, self.detector.revision
+                self._readers[cropped] = reader
             return self._readers[cropped]
 
     def analyse_upload(self, path: str | Path | None, *, cropped: bool) -> Analysis:
@@ -125,8 +129,8 @@ def analysis_of(detector: AUDetector, clips: list[ReadClip], name: str) -> Analy
     if same_face.sum() > 1 and rows.loc[same_face, "start"].notna().all():
         pictures["timeline"] = timeline(rows[same_face], title=note, width=NARROW)
     named = name_aus(rows)
-    warnings = [detector.warning, *(each.warning for each in clips)]
-    remarks = list(dict.fromkeys(filter(None, warnings)))
+    of_clips = [f"about the clip: {each.warning}" for each in clips if each.warning]
+    remarks = list(dict.fromkeys([*filter(None, [detector.warning]), *of_clips]))
     if failed := sum(bool(each.reason) for each in clips):
         reasons = "; ".join(dict.fromkeys(each.reason for each in clips if each.reason))
         remarks.append(f"{failed} of {len(clips)} windows could not be read: {reasons}")

@@ -1,4 +1,4 @@
-"""The page itself: Gradio around `demo.py`.
+"""The page itself: Gradio around `analysis.py`.
 
 Pictures, the table and its download are part of the page's answer, not files: the one thing that is ever written is
 the upload, which is deleted as soon as it has been analysed. Nothing is fetched from anywhere but this server.
@@ -37,13 +37,13 @@ HEADINGS = {
     "timeline": "Over time",
     "face": "The muscles",
     "relations": "How the AUs relate",
-    "attention": "Attention over time",
-}
+}  # without the attention over channels of the network, which have no names: `aullm explain` draws it
 
 CSS = """
 .gradio-container {max-width: 860px !important; margin: 0 auto !important;}
 :focus-visible, .gradio-container input[type=radio]:focus-visible, .gradio-container button:focus-visible {
   outline: 3px solid #D55E00 !important; outline-offset: 2px !important;}
+.gradio-container button[role=tab].selected {color: var(--body-text-color) !important; font-weight: 650;}
 .au-note {border-left: 4px solid #E69F00; background: var(--background-fill-secondary); padding: .6em .9em;
   margin: .3em 0; border-radius: 4px;}
 .au-error {border-left: 4px solid #D55E00; background: var(--background-fill-secondary); padding: .6em .9em;
@@ -52,7 +52,7 @@ CSS = """
 #result .au-result h3 {font-size: 1.05em; margin: 1.4em 0 .3em; font-weight: 600;}
 #result .au-result p {margin: .3em 0;}
 #result .au-result ul {margin: .3em 0 .3em 1.1em; list-style: disc;}
-#result .au-result img.picture {display: block; width: 100%; max-width: 560px; height: auto; border-radius: 6px;}
+#result .au-result img.picture {display: block; width: 100%; max-width: 480px; height: auto; border-radius: 6px;}
 #result .au-face {display: flex; gap: 1em; align-items: center; flex-wrap: wrap;}
 #result .au-face img {width: 144px; height: 144px; border-radius: 6px;}
 #result .au-face > div {flex: 1 1 160px; min-width: 0; overflow-wrap: anywhere;}
@@ -61,7 +61,9 @@ CSS = """
 #result .au-result th {text-align: left; font-weight: 600; padding: .35em .4em;
   border-bottom: 2px solid var(--body-text-color);}
 #result .au-result td {padding: .35em .4em; border-bottom: 1px solid var(--border-color-primary); vertical-align: top;}
-#result .au-result th.number, #result .au-result td.number {text-align: right; font-variant-numeric: tabular-nums;}
+#result .au-result th.number, #result .au-result td.number {text-align: right; font-variant-numeric: tabular-nums;
+  padding-right: 1em;}
+#clip video {max-height: 276px; object-fit: contain;}
 #result .au-result tr.active td {font-weight: 650;}
 #result .au-result td .muscle {display: block; font-weight: 400; font-style: italic; font-size: .85em; opacity: .8;}
 #result a.au-download {display: inline-block; padding: .55em 1em; margin: .4em 0; border-radius: 6px; font-weight: 600;
@@ -69,16 +71,18 @@ CSS = """
 @media (max-width: 480px) {
   .gradio-container > .main {padding: 10px !important;}
   .gradio-container .html-container {padding: 2px !important;}
-  #result .au-result td, #result .au-result th {padding: .3em .25em; font-size: .875em;}
+  #result .au-result td, #result .au-result th {padding: .3em .15em; font-size: .875em;}
+  #result .au-result th.number, #result .au-result td.number {padding-right: .6em;}
 }
 """
 
 
 # The answer may lie below the fold: bring it into view, and let the keyboard go on from there.
 SHOW_RESULT = """() => {
-  const found = document.querySelector('#result [tabindex]');
-  if (found) { found.focus(); found.scrollIntoView({block: 'start'}); }
+  const answer = document.querySelector('#result [tabindex]');
+  if (answer) { answer.focus(); answer.scrollIntoView({block: 'start'}); }
 }"""
+CLEAR_RESULT = "() => ''"  # an answer goes with the question that it belongs to
 
 
 def build_page(demo: Demo):
@@ -97,7 +101,7 @@ def build_page(demo: Demo):
 
     with gr.Blocks(title="Facial Action Units", analytics_enabled=False, delete_cache=UNUSED_UPLOADS) as page:
         gr.HTML(page_head(demo))
-        with gr.Tab("Your clip"):
+        with gr.Tab("Your clip") as of_visitor:
             clip = gr.Video(
                 label="A clip of a face",
                 sources=["upload", "webcam"],
@@ -114,7 +118,7 @@ def build_page(demo: Demo):
                 "and sound is not recorded. A clip that the browser cannot play, such as .avi, can be analysed all "
                 "the same.</p>"
             )
-        with gr.Tab("An example"):
+        with gr.Tab("An example") as of_page:
             chosen = gr.Radio(names, value=names[0], label="Drawn faces, nobody's", elem_id="examples")
             try_it = gr.Button("Analyse the example", variant="primary", elem_id="try")
         result = gr.HTML("", elem_id="result")
@@ -124,6 +128,8 @@ def build_page(demo: Demo):
             try_it.click(example, chosen, result, **shared),
         ):
             done.then(None, js=SHOW_RESULT)
+        asked_anew = (clip.upload, clip.stop_recording, clip.clear, chosen.input, of_visitor.select, of_page.select)
+        gr.on(asked_anew, None, None, result, js=CLEAR_RESULT)
     return page.queue(max_size=demo.limits.waiting)
 
 
@@ -209,11 +215,11 @@ def _answer(analyse) -> str:
     try:
         return result_html(analyse())
     except DemoError as error:
-        said = str(error)
+        answer = str(error)
     except Exception:  # a visitor is told so, whoever serves the page finds the reason in the log
         logger.exception("an analysis failed")
-        said = "The analysis failed, and not through your clip. Whoever runs this page finds the reason in its log."
-    return f'<div class="au-error" role="alert" tabindex="-1">{html.escape(said)}</div>'
+        answer = "The analysis failed, and not through your clip. Whoever runs this page finds the reason in its log."
+    return f'<div class="au-error" role="alert" tabindex="-1">{html.escape(answer)}</div>'
 
 
 def page_head(demo: Demo) -> str:
@@ -232,17 +238,18 @@ def page_head(demo: Demo) -> str:
 
 
 def _sentence(note: str) -> str:
-    return f"{note[:1].upper()}{note[1:]}."
+    return f"{note[:1].upper()}{note[1:].rstrip('.')}."
 
 
 def result_html(analysis: Analysis) -> str:
     """Everything that is shown of an analysis, with its pictures and its download inside."""
     active = [row for row in analysis.aus.itertuples() if row.active]
-    found = ", ".join(f"{row.au} {row.name}" for row in active) or "No Action Unit reaches its threshold"
+    names = ", ".join(f"{row.au} {row.name}" for row in active)
+    heading = f"Active: {names}" if active else "No Action Unit reaches its threshold"
     table = f"data:text/csv;charset=utf-8;base64,{_base64(table_csv(analysis).encode())}"
     parts = [
-        f"<section class='au-result'><h2 tabindex='-1'>{html.escape(found)}</h2>",
-        *(f"<p class='au-note'>{html.escape(remark)}</p>" for remark in analysis.remarks),
+        f"<section class='au-result'><h2 tabindex='-1'>{html.escape(heading)}</h2>",
+        *(f"<p class='au-note'>{html.escape(_sentence(remark))}</p>" for remark in analysis.remarks),
         "<div class='au-face'>",
         f"<img alt='The aligned face, as the model saw it first' src='{_png_of(analysis.face)}'>",
         f"<div><strong>{html.escape(analysis.title)}</strong><br>{html.escape(_read_line(analysis))}</div></div>",
@@ -265,13 +272,13 @@ def result_html(analysis: Analysis) -> str:
 
 def _read_line(analysis: Analysis) -> str:
     clip = analysis.clip
-    said = [f"{clip.frames_read} frames"]
+    facts = [f"{clip.frames_read} frames"]
     if clip.fps:
-        said.append(f"{clip.fps:.4g} a second")
-    said.append({True: "face found", False: "no face found", None: "taken as cropped"}[clip.face_found])
+        facts.append(f"{clip.fps:.4g} a second")
+    facts.append({True: "face found", False: "no face found", None: "taken as cropped"}[clip.face_found])
     if len(analysis.rows) > 1:
-        said.append(f"the clearest of {len(analysis.rows)} windows")
-    return ", ".join(said)
+        facts.append(f"the clearest of {len(analysis.rows)} windows")
+    return ", ".join(facts)
 
 
 def _table(analysis: Analysis) -> str:

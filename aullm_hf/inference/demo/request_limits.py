@@ -70,20 +70,20 @@ def _name_of(host: str) -> str:
 
 def _stored() -> int:
     """Bytes of uploads that lie on the disk, some of which are deleted meanwhile."""
-    found = 0
+    total = 0
     for folder, _, names in os.walk(os.environ.get("GRADIO_TEMP_DIR") or ""):
         for name in names:
             with suppress(FileNotFoundError):
-                found += os.stat(os.path.join(folder, name)).st_size
-    return found
+                total += os.stat(os.path.join(folder, name)).st_size
+    return total
 
 
 async def _refuse(send: Any, status: int, why: str) -> None:
-    said = why.encode()
-    headers = {"content-type": "text/plain", "content-length": str(len(said)), "connection": "close"}
+    body = why.encode()
+    headers = {"content-type": "text/plain", "content-length": str(len(body)), "connection": "close"}
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": said})
+    await send({"type": "http.response.body", "body": body})
 
 
 __all__ = ["LOOPBACK", "RequestLimits"]

@@ -60,10 +60,11 @@ def spelled_out(label: str) -> str:
     return f"{label} {au_info(au_number(label)).name}"
 
 
-def muscle_of(label: str) -> str:
-    """'AU12' -> 'zygomaticus major'; where no single muscle acts, where to look."""
+def muscle_of(label: str, width: float | None = None) -> str:
+    """'AU12' -> 'zygomaticus major'; where no single muscle acts, where to look. Cut to `width` inches of 8 points."""
     info = au_info(au_number(label))
-    return info.muscle or f"seen at the {info.place}"
+    muscle = info.muscle or f"seen at the {info.place}"
+    return muscle if width is None else textwrap.shorten(muscle, int(width / 0.056), placeholder=" ..")
 
 
 def shade(value: float) -> str:
@@ -83,11 +84,22 @@ def wrapped(text: str, width: float, size: float) -> str:
     return "\n".join(textwrap.wrap(text, max(int((width - 0.2) * 72 / (0.53 * size)), 12)))
 
 
+def title_lines(title: str, width: float) -> list[str]:
+    """A picture's title as it is broken into lines."""
+    return [part for line in title.splitlines() for part in wrapped(line, width, 12).splitlines()]
+
+
+def title_height(title: str, width: float) -> float:
+    """Inches that a title takes above a picture."""
+    return 0.19 * len(title_lines(title, width)) + 0.1 if title else 0.0
+
+
 def set_title(figure, title: str) -> None:
     if title:
-        width = figure.get_figwidth()
-        words = "\n".join(wrapped(line, width, 12) for line in title.splitlines())
-        figure.suptitle(words, x=0.08 / width, ha="left", fontsize=11, color=INK, fontweight="bold")
+        width, height = figure.get_size_inches()
+        place = {} if figure.get_layout_engine() else {"y": 1 - 0.06 / height}  # where nothing else makes room for it
+        words = "\n".join(title_lines(title, width))
+        figure.suptitle(words, x=0.08 / width, ha="left", va="top", fontsize=11, color=INK, fontweight="bold", **place)
 
 
 def plain_axes(axes, hide: Sequence[str] = ("top", "right")) -> None:

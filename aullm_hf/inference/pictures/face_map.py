@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .drawing import INK, PAPER, SOFT, muscle_of, new_figure, on_shade, set_title, shade, spelled_out
+from .drawing import INK, PAPER, SOFT, muscle_of, new_figure, on_shade, set_title, shade, spelled_out, title_height
 
 SKIN, LINE = "#FBF7F2", "#6B6B6B"
 
@@ -93,14 +93,16 @@ def face_map(
     drawn = sorted((au for au in labels if _number(au) in MUSCLES), key=lambda au: (active[au], likely[au]))
     lines = [au for au in labels if active[au]] + [au for au in labels if not active[au]]
     listing = 0.19 * len(lines) + 0.3
-    figure = new_figure(width, 0.91 * width + listing + (0.3 if title else 0))
-    axes, words = figure.subplots(2, 1, height_ratios=[0.91 * width, listing])
+    side = max(1.5, 1.13 / (1 - 1.3 / width))  # from the middle to a margin: tags take 0.65 inch at any width
+    drawing = 2.73 * width / (2 * side)  # inches: the face is 2.73 high
+    figure = new_figure(width, drawing + listing + title_height(title, width))
+    axes, words = figure.subplots(2, 1, height_ratios=[drawing, listing])
     _face(axes)
     for au in drawn:
         _muscle(axes, MUSCLES[_number(au)], likely[au], active[au])
     _features(axes)
     _tags(axes, drawn, likely, active)
-    axes.set(xlim=(-1.5, 1.5), ylim=(-1.4, 1.33), aspect="equal")
+    axes.set(xlim=(-side, side), ylim=(-1.4, 1.33), aspect="equal")
     axes.axis("off")
     _words(words, lines, likely, active)
     set_title(figure, title)
@@ -271,16 +273,12 @@ def _words(axes, lines, likely, active) -> None:
     axes.set(xlim=(0, 1), ylim=(len(lines) + 0.6, -0.4))
     axes.axis("off")
     width = axes.figure.get_figwidth()
-    room = int((width - 2.3) / 0.052)  # letters that fit beside the name
     for row, au in enumerate(lines):
         name = spelled_out(au) + ("" if _number(au) in MUSCLES else " (not drawn)")
         axes.text(0, row, name, fontsize=8, color=INK, va="center", fontweight="bold" if active[au] else "normal")
-        muscle = muscle_of(au)
-        axes.text(2.05 / width, row, muscle if len(muscle) <= room else muscle.split(",")[0] + ", ..", fontsize=7,
-                  color=SOFT, va="center", style="italic")  # fmt: skip
-    axes.text(
-        0, len(lines) + 0.1, "darker: likelier; heavy outline and bold: active", fontsize=7.5, color=INK, va="center"
-    )
+        axes.text(2.05 / width, row, muscle_of(au, width - 2.2), fontsize=8, color=SOFT, va="center", style="italic")
+    axes.text(0, len(lines) + 0.1, "darker: likelier; heavy outline and bold: active", fontsize=8, color=INK,
+              va="center")  # fmt: skip
 
 
 __all__ = ["MUSCLES", "face_map"]

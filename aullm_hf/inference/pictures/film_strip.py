@@ -4,7 +4,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .drawing import EVIDENCE, INK, SOFT, THRESHOLD, new_figure, plain_axes, set_title, spelled_out, wrapped
+from .drawing import (
+    EVIDENCE,
+    INK,
+    SOFT,
+    THRESHOLD,
+    new_figure,
+    plain_axes,
+    set_title,
+    spelled_out,
+    title_height,
+    wrapped,
+)
 
 METHODS = {
     "attention": "attention of the AU's node in the relation graph",
@@ -31,9 +42,9 @@ def film_strip(
     """
     frames = np.asarray(frames, dtype=np.float32)
     count, names = len(frames), [None, *maps]
-    said = wrapped(f"evidence: {METHODS.get(method, method)}; outlined: at least half of the strongest", width, 8)
+    legend = wrapped(f"evidence: {METHODS.get(method, method)}; outlined: at least half of the strongest", width, 8)
     side, gap = (width - 0.16) / count, 0.26  # inches: a frame, and the words above a row
-    above, below = (0.3 if title else 0.05), 0.14 * (said.count("\n") + 1) + 0.12
+    above, below = max(title_height(title, width), 0.05), 0.14 * (legend.count("\n") + 1) + 0.12
     height = above + len(names) * (side + gap) + below
     figure = new_figure(width, height)
     figure.set_layout_engine("none")  # every place is known, and words may run over several frames
@@ -63,7 +74,7 @@ def film_strip(
             nowhere = "   (no place stands out)" if even else ""
             words = spelled_out(label) + likely + nowhere
             figure.text(0.08 / width, (top + 0.03) / height, words, fontsize=9, color=INK, fontweight="bold")
-    figure.text(0.08 / width, 0.08 / height, said, fontsize=8, color=INK)
+    figure.text(0.08 / width, 0.08 / height, legend, fontsize=8, color=INK)
     set_title(figure, title)
     return figure
 
@@ -97,12 +108,12 @@ def attention_over_time(channel_attention: np.ndarray, *, title: str = "", width
     attention = np.asarray(channel_attention, dtype=np.float32)
     steps, channels = attention.shape
     order = np.argsort(-attention.mean(axis=0), kind="stable")
-    figure = new_figure(width, 3.6 + (0.3 if title else 0))
+    figure = new_figure(width, 3.6 + title_height(title, width))
     axes = figure.subplots()
     picture = axes.imshow(attention[:, order].T, cmap="cividis", aspect="auto", interpolation="nearest")
     axes.set_xticks(range(steps), [f"{step + 2}, {step + 3}" for step in range(steps)])
     axes.set_xlabel("frames whose motion the step sees", fontsize=8, color=INK)
-    axes.set_ylabel(f"{channels} channels, ordered by their mean", fontsize=8, color=INK)
+    axes.set_ylabel(f"{channels} channels of the network, the strongest on top", fontsize=8, color=INK)
     axes.set_yticks([])
     plain_axes(axes, hide=("top", "right", "left", "bottom"))
     bar = figure.colorbar(picture, ax=axes, fraction=0.05, pad=0.02)

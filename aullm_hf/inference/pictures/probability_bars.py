@@ -14,6 +14,7 @@ from .drawing import (
     plain_axes,
     set_title,
     spelled_out,
+    title_height,
 )
 
 
@@ -22,7 +23,7 @@ def probability_bars(
 ):
     """One bar an AU, in the model's order; filled dark where it reaches its threshold (the upright mark)."""
     labels = list(probabilities)
-    figure = new_figure(width, 0.62 * len(labels) + (0.85 if title else 0.55))
+    figure = new_figure(width, 0.62 * len(labels) + 0.55 + title_height(title, width))
     axes = figure.subplots()
     for row, label in enumerate(labels):
         probability, threshold = float(probabilities[label]), float(thresholds[label])
@@ -50,7 +51,7 @@ def probability_bars(
             va="center",
             ha="right",
         )
-        axes.text(0, row - 0.28, muscle_of(label), fontsize=7, color=SOFT, va="center", style="italic")
+        axes.text(0, row - 0.28, muscle_of(label, width - 0.2), fontsize=8, color=SOFT, va="center", style="italic")
     axes.set(xlim=(0, 1), ylim=(len(labels) - 0.78, -0.7), yticks=[])
     axes.set_xlabel("probability; the upright mark is the AU's threshold", fontsize=8, color=INK)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])

@@ -18,6 +18,7 @@ from .drawing import (
     on_shade,
     set_title,
     shade,
+    title_height,
     wrapped,
 )
 
@@ -48,7 +49,7 @@ def relation_graph(
     """
     if not relations:
         raise ValueError("A relation graph needs at least one relation; this model has none between its AUs.")
-    figure = new_figure(width, 0.93 * width + (0.75 if title else 0.5))
+    figure = new_figure(width, 0.93 * width + 0.5 + title_height(title, width))
     axes = figure.subplots()
     turn = 2 * math.pi / len(labels)
     place = {au: np.array([math.sin(i * turn), math.cos(i * turn)]) for i, au in enumerate(labels)}
@@ -115,7 +116,7 @@ def _number(axes, start, end, strength) -> None:
     """Its strength beside the arrow's middle, on the side to which it bends."""
     way = end - start
     middle = (start + end) / 2 + 0.065 * np.array([way[1], -way[0]])
-    axes.text(*middle, f"{strength:.2f}", fontsize=7.5, color=INK, ha="center", va="center", zorder=6,
+    axes.text(*middle, f"{strength:.2f}", fontsize=8, color=INK, ha="center", va="center", zorder=6,
               bbox={"boxstyle": "round,pad=0.12", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85})  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from .drawing import (
     plain_axes,
     set_title,
     spelled_out,
+    title_height,
     wrapped,
 )
 
@@ -34,7 +35,7 @@ def timeline(table: pd.DataFrame, *, title: str = "", width: float = 6.5):
     labels = au_labels(table)
     spans = window_spans(table["start"].to_numpy(float), table["end"].to_numpy(float))  # (windows, 2)
     missing = table["reason"].fillna("").ne("").to_numpy()
-    figure = new_figure(width, 0.72 * len(labels) + (1.0 if title else 0.7))
+    figure = new_figure(width, 0.72 * len(labels) + 0.7 + title_height(title, width))
     panels = figure.subplots(len(labels), 1, sharex=True, squeeze=False).ravel()
     for axes, label in zip(panels, labels, strict=True):
         probability = table[f"p_{label}"].to_numpy(float)
@@ -52,10 +53,10 @@ def timeline(table: pd.DataFrame, *, title: str = "", width: float = 6.5):
         axes.plot(x, y, color=ACTIVE, linewidth=1.4, zorder=3)
         axes.set(ylim=(0, 1), yticks=[0, 1], xlim=(spans[0, 0], spans[-1, 1]))
         times = len(merged(spans[active]))
-        said = f"active {times} time{'s' * (times != 1)}" if times else "not active"
+        activity = f"active {times} time{'s' * (times != 1)}" if times else "not active"
         axes.set_title(spelled_out(label), loc="left", fontsize=8.5, color=INK, pad=2,
                        fontweight="bold" if times else "normal")  # fmt: skip
-        axes.set_title(said, loc="right", fontsize=8, color=SOFT, pad=2)
+        axes.set_title(activity, loc="right", fontsize=8, color=SOFT, pad=2)
         plain_axes(axes)
         axes.grid(axis="x", color=FAINT, linewidth=0.6)
         axes.set_axisbelow(True)

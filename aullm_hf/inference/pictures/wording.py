@@ -1,4 +1,4 @@
-"""An explanation in words: what was found, where and when, and what would have been said without it."""
+"""An explanation in words: which AU, where and when its evidence lies, and the probability without that evidence."""
 
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,9 @@ HEIGHTS, SIDES = ("upper", "middle", "lower"), ("left", "middle", "right")
 
 def sentence(evidence: "AUEvidence") -> str:
     """One AU of one clip, for a reader who knows no numbers."""
-    said = "is active" if evidence.active else "is not active"
+    state = "is active" if evidence.active else "is not active"
     parts = [
-        f"{spelled_out(evidence.au)} {said}: its probability is {evidence.probability:.2f} and its threshold "
+        f"{spelled_out(evidence.au)} {state}: its probability is {evidence.probability:.2f} and its threshold "
         f"{evidence.threshold:.2f}."
     ]
     place = whereabouts(np.asarray(evidence.cells.float().cpu()))
@@ -28,23 +28,25 @@ def sentence(evidence: "AUEvidence") -> str:
         parts.append(f"No place stands out as evidence for it ({source}).")
     else:
         parts.append(f"The evidence for it is strongest in {place} ({source}).")
-    without = evidence.probability - evidence.counterfactual
-    parts.append(_change("Without that evidence", evidence.counterfactual, without))
+        parts.append(_without(evidence.counterfactual, evidence.probability - evidence.counterfactual))
     heard = [one for one in evidence.neighbours if abs(one.effect) >= SMALL]
     if heard:
-        most = max(heard, key=lambda one: abs(one.effect))
-        did = "raised" if most.effect > 0 else "lowered"
-        parts.append(f"Of its neighbours {spelled_out(most.au)} ({most.relation}) {did} it most, by "
-                     f"{abs(most.effect):.2f}.")  # fmt: skip
+        strongest = max(heard, key=lambda one: abs(one.effect))
+        change = "raised" if strongest.effect > 0 else "lowered"
+        parts.append(f"Of its neighbours {spelled_out(strongest.au)} ({strongest.relation}) {change} it most, by "
+                     f"{abs(strongest.effect):.2f}.")  # fmt: skip
     elif evidence.neighbours:
         parts.append("None of its neighbours changed it noticeably.")
     return " ".join(parts)
 
 
-def _change(condition: str, fall: float, value: float) -> str:
+def _without(fall: float, probability: float) -> str:
+    """What the model says of the same clip without the evidence. A rise: the evidence spoke against the AU."""
     if abs(fall) < SMALL:
-        return f"{condition} it would stay where it is."
-    return f"{condition} it would {'fall' if fall > 0 else 'rise'} to {value:.2f}."
+        return "Without that evidence its probability would be the same: what is there does not decide it."
+    if fall > 0:
+        return f"Without that evidence its probability would fall to {probability:.2f}."
+    return f"What is there speaks against the AU all the same: without it its probability would be {probability:.2f}."
 
 
 def whereabouts(cells: np.ndarray) -> str | None:
