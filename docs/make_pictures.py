@@ -19,7 +19,7 @@ from aullm_hf.inference.pictures.clip_pictures import clip_pictures, explain_cli
 from aullm_hf.inference.pictures.drawing import save_figure
 
 MODEL = "runs/quickstart/folds/sub01/checkpoint"
-COLOURS = 200  # of a picture's palette: a third of the bytes, and no difference to the eye
+COLOURS = 160  # of a picture's palette: a third of the bytes, and no difference to the eye
 MARGIN = 24  # pixels between two pictures that stand side by side
 
 
