@@ -14,8 +14,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support.leftovers import isolate, snapshot
+
+# The same examples everywhere, and no deadline: a busy machine is slow now and then.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
 
 # A shell that starts a job in the background has it ignore Ctrl-C, and all that the job starts: the tests of Ctrl-C
 # would wait for nothing.

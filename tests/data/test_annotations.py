@@ -130,7 +130,7 @@ def test_any_text_gives_aus_or_an_annotation_error():
     from hypothesis import given, settings
     from hypothesis import strategies as st
 
-    @settings(max_examples=300, deadline=None, derandomize=True)
+    @settings(max_examples=300)
     @given(st.one_of(st.text(max_size=40), st.text("LRATB0123456789ABCDE+/()?k, orefAU", max_size=30)))
     def holds(cell):
         try:

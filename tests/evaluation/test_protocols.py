@@ -12,7 +12,7 @@ def two_datasets() -> dict:
     return {key: one[key] + two[key] for key in one}
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(3, 12), st.integers(1, 6))
 def test_no_test_subject_is_ever_in_train_or_inner(seed, subjects, clips):
     data = fake_dataset(subjects, clips, seed=seed)
@@ -28,7 +28,7 @@ def test_no_test_subject_is_ever_in_train_or_inner(seed, subjects, clips):
     assert sorted(tested) == list(range(len(data["subject"])))  # every clip is tested once
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 20))
 def test_fewer_training_clips_come_evenly_from_the_subjects_and_more_of_them_hold_the_fewer(seed, count):
     fold = leave_one_subject_out(fake_dataset(5, 8, seed=seed))[0]

@@ -45,7 +45,7 @@ def same(value, expected):
     return (value is None and expected is None) or value == pytest.approx(expected, abs=ROUNDED)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(tables(), st.randoms(use_true_random=False))
 def test_agrees_with_scikit_learn_and_a_brute_force_count_in_any_order(table, random):
     metrics = pytest.importorskip("sklearn.metrics")
@@ -110,7 +110,7 @@ def test_counts_pool_over_folds_before_any_f1():
     assert score_predictions(table).mean("at_0.5", "f1") == pytest.approx(0.8)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_a_weighted_resample_is_the_repeated_table(seed):
     rng = np.random.default_rng(seed)

@@ -15,7 +15,7 @@ def clips(n=40, seed=0, gap=2.0):
     return rng.normal(size=n) * 1.5 + gap * y + 1, y
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(10, 80), st.floats(0, 4))
 def test_platt_agrees_with_scikit_learn(seed, n, gap):
     calibration = pytest.importorskip("sklearn.calibration")
@@ -34,7 +34,7 @@ def test_separable_clips_stay_finite(scale):
     assert platt(np.full(10, 3.0), np.arange(10) < 4)[0] == 0  # a constant says nothing
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(4, 40))
 def test_no_threshold_beats_the_one_chosen(seed, n):
     z, y = clips(n, seed)

@@ -33,7 +33,7 @@ FRAMES = (pd.DataFrame(), pd.DataFrame({"a": [1]}), pd.Series([1]), pd.Series(["
 WRONG = (*PLAIN, *NESTED, *ARRAYS, *TENSORS, *FRAMES)
 
 TRIED = settings(
-    max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, database=None, suppress_health_check=list(HealthCheck)
 )
 _LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=4)
 MADE_UP = st.recursive(
