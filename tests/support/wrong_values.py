@@ -32,9 +32,7 @@ TENSORS = (
 FRAMES = (pd.DataFrame(), pd.DataFrame({"a": [1]}), pd.Series([1]), pd.Series(["x"]), pd.Index([1]))
 WRONG = (*PLAIN, *NESTED, *ARRAYS, *TENSORS, *FRAMES)
 
-TRIED = settings(
-    max_examples=40, database=None, suppress_health_check=list(HealthCheck)
-)
+TRIED = settings(max_examples=40, database=None, suppress_health_check=list(HealthCheck))
 _LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=4)
 MADE_UP = st.recursive(
     _LEAVES,

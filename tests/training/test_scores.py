@@ -2,21 +2,17 @@
 
 import json
 import shutil
-from importlib.util import module_from_spec, spec_from_file_location
 from io import BytesIO
 
 import numpy as np
 import pandas as pd
 import pytest
+import scores
 import yaml
 from sklearn.metrics import average_precision_score
 
 from support.fake_run import fake_run
-from support.tiny_run import ROOT, baseline_yaml
-
-SPEC = spec_from_file_location("scores_script", ROOT / "training" / "scores.py")
-SCRIPT = module_from_spec(SPEC)
-SPEC.loader.exec_module(SCRIPT)
+from support.tiny_run import baseline_yaml
 
 
 def finished_run(folder, **options):
@@ -46,7 +42,7 @@ def listed(tmp_path):
 
 def test_rows_are_an_independent_average_precision_and_name_their_command(listed, tmp_path, capsys):
     csv = tmp_path / "scores.csv"
-    assert SCRIPT.main([str(listed), "--csv", str(csv)]) == 0
+    assert scores.main([str(listed), "--csv", str(csv)]) == 0
     rows = pd.read_csv(csv)
     assert rows["method"].tolist() == ["one", "one"] and rows["seed"].tolist() == [1, 2]
     table = pd.read_parquet(tmp_path / "out" / "one-standard-4" / "predictions.parquet")
@@ -69,13 +65,13 @@ def test_rows_are_an_independent_average_precision_and_name_their_command(listed
 
 def test_scores_outlive_their_runs_and_a_run_made_again_replaces_its_rows(listed, tmp_path):
     csv = tmp_path / "scores.csv"
-    SCRIPT.main([str(listed), "--csv", str(csv)])
+    scores.main([str(listed), "--csv", str(csv)])
     first = csv.read_bytes()
     shutil.rmtree(tmp_path / "out")
-    assert SCRIPT.main([str(listed), "--csv", str(csv)]) == 0 and csv.read_bytes() == first
+    assert scores.main([str(listed), "--csv", str(csv)]) == 0 and csv.read_bytes() == first
     finished_run(tmp_path / "out" / "one-standard-4", seeds=(2,), clips=15)
     finished_run(tmp_path / "out" / "other-hard-5", seeds=(1,))
-    SCRIPT.main([str(listed), "--csv", str(csv)])
+    scores.main([str(listed), "--csv", str(csv)])
     before, after = pd.read_csv(BytesIO(first)), pd.read_csv(csv)
     assert list(zip(after["method"], after["seed"], strict=True)) == [("one", 1), ("one", 2), ("other", 1)]
     assert after["ap"][0] == before["ap"][0] and after["ap"][1] != before["ap"][1]
@@ -83,5 +79,5 @@ def test_scores_outlive_their_runs_and_a_run_made_again_replaces_its_rows(listed
 
 def test_nothing_finished_is_said(listed, tmp_path, capsys):
     shutil.rmtree(tmp_path / "out")
-    assert SCRIPT.main([str(listed), "--csv", str(tmp_path / "none.csv")]) == 1
+    assert scores.main([str(listed), "--csv", str(tmp_path / "none.csv")]) == 1
     assert "is finished" in capsys.readouterr().out and not (tmp_path / "none.csv").exists()
