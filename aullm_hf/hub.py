@@ -100,7 +100,7 @@ def push_run(
 
     Example:
         >>> from aullm_hf.hub import push_run
-        >>> push = push_run("runs/quickstart", "me/aullm-quickstart")  # doctest: +SKIP
+        >>> push = push_run("runs/quickstart", "YOU/REPOSITORY")  # doctest: +SKIP
         >>> push.branches["main"].uploaded  # doctest: +SKIP
         ['README.md', 'folds.json', 'predictions.parquet', 'results.json', 'run.json', ...]
     """

@@ -9,9 +9,9 @@ from ..data.errors import DataError
 
 FACE, FIT, ON_ERROR = ("align", "none"), ("pad", "crop"), ("raise", "skip")
 EXAMPLES = """examples:
-  aullm data check casme2 /data/CASME2               (all problems of a copy, in one run)
-  aullm data check samm /data/SAMM --json samm.json --face align
-  aullm data build casme2 /data/CASME2 --face none   (decode, crop and cache; --out also exports the clips)
+  aullm data check casme2 CASME2_FOLDER              (all problems of a copy, in one run)
+  aullm data check samm SAMM_FOLDER --json samm.json --face align
+  aullm data build casme2 CASME2_FOLDER --face none  (decode, crop and cache; --out also exports the clips)
   aullm data preview synthetic --out preview.png     (film strips of some clips)"""
 
 
@@ -100,7 +100,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from ..data.exporting import to_parquet
+    from ..data.exporting import save_clips, to_parquet
     from ..data.loading import load_clips
     from ..data.report import report_of
 
@@ -118,7 +118,7 @@ def _build(options: argparse.Namespace) -> int:
     if options.out and options.out.endswith(".parquet"):
         to_parquet(dataset, options.out)
     elif options.out:
-        dataset.save_to_disk(options.out)
+        save_clips(dataset, options.out)
     return 0
 
 

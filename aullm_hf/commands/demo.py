@@ -8,8 +8,8 @@ from . import options as shared
 
 EXAMPLES = """examples:
   aullm demo --model runs/quickstart/folds/sub01/checkpoint
-  aullm demo --model me/casme2-aullm --port 7870
-  aullm demo --model me/casme2-aullm --share          (a public address for a few days, without a login)
+  aullm demo --model YOU/REPOSITORY --port 7870
+  aullm demo --model YOU/REPOSITORY --share          (a public address for a few days, without a login)
 
 Only this machine can open the page unless --host or --share says otherwise. No clip is kept."""
 

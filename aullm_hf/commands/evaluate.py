@@ -11,7 +11,7 @@ from ..evaluation.run_folder import finished_folds, fold_damage
 DETAILS = """examples:
   aullm evaluate runs/quickstart
   aullm evaluate runs/quickstart/predictions.parquet --out report
-  aullm evaluate pulled/from/the/hub --labels casme2 --root /data/CASME2
+  aullm evaluate PULLED_FOLDER --labels casme2 --root CASME2_FOLDER
 
 Prints the table and writes results.json, tables/ (CSV, Parquet, LaTeX, Markdown, text), figures/ and the card. Where
 the run has its folds/, the tables are put together from the finished ones first. Published predictions of licensed

@@ -9,9 +9,9 @@ from ..inference.pictures.drawing import FORMATS
 from . import options as shared
 
 EXAMPLES = """examples:
-  aullm explain clip.mp4 --model me/casme2-aullm --out pictures
-  aullm explain clips/*.mp4 --model runs/quickstart/folds/sub01/checkpoint --out pictures --no_face
-  aullm explain talk.mp4 --model me/casme2-aullm --out pictures --window 0.5 --aus AU4,AU12 --format pdf
+  aullm explain CLIP.mp4 --model YOU/REPOSITORY --out pictures
+  aullm explain CLIPS_FOLDER --model runs/quickstart/folds/sub01/checkpoint --out pictures --no_face
+  aullm explain TALK.mp4 --model YOU/REPOSITORY --out pictures --window 0.5 --aus AU4,AU12 --format pdf
 
 Each clip has a folder with its pictures; explanation.json in the folder above has all numbers and sentences. The film
 strip shows the face: keep the folder as carefully as the clips.

@@ -9,8 +9,8 @@ from . import options as shared
 
 EXAMPLES = """examples:
   aullm export runs/casme2-ours/final/checkpoint exported
-  aullm export me/casme2-aullm exported --revision fold-sub01
-  aullm predict clip.mp4 --model exported
+  aullm export YOU/REPOSITORY exported --revision fold-sub01
+  aullm predict CLIP.mp4 --model exported
 
 A checkpoint of a run holds what was trained and names its base LLM, which is loaded from its own place. The exported
 one needs neither the base LLM nor this package: `AutoModel.from_pretrained("exported", trust_remote_code=True)`. Its

@@ -9,8 +9,8 @@ from ..data.errors import escape_control
 from . import options as shared
 
 EXAMPLES = """examples:
-  aullm info me/casme2-aullm
-  aullm info me/casme2-aullm --revision fold-sub01
+  aullm info YOU/REPOSITORY
+  aullm info YOU/REPOSITORY --revision fold-sub01
   aullm info runs/quickstart/folds/sub01/checkpoint --json"""
 
 

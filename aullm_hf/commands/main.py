@@ -13,11 +13,11 @@ from ..data.errors import escape_control
 
 EXAMPLES = """examples:
   aullm train quickstart                                               (a first run: no data, no network)
-  aullm data check casme2 /data/CASME2
-  aullm train casme2-ours --root /data/CASME2 --final_fit
+  aullm data check casme2 CASME2_FOLDER
+  aullm train casme2-ours --root CASME2_FOLDER --final_fit
   aullm evaluate runs/casme2-ours
-  aullm predict "talks/*.mp4" --model runs/casme2-ours/final/checkpoint --out aus.csv
-  aullm push runs/casme2-ours --repo me/casme2-aullm
+  aullm predict "TALKS/*.mp4" --model runs/casme2-ours/final/checkpoint --out aus.csv
+  aullm push runs/casme2-ours --repo YOU/REPOSITORY
 
 `aullm VERB --help` says more."""
 

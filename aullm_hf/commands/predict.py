@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from ..inference.summary import Summary
 
 EXAMPLES = """examples:
-  aullm predict /data/clips --model me/casme2-aullm --out aus.parquet
-  aullm predict clip.mp4 frames/EP01 --model runs/quickstart/folds/sub01/checkpoint --no_face
-  aullm predict "talks/*.mp4" --model me/casme2-aullm --out aus.csv --window 0.5 --stride 0.25 --faces all
-  aullm predict clips.csv --model me/casme2-aullm --out aus.json --fps 200
+  aullm predict CLIPS_FOLDER --model YOU/REPOSITORY --out aus.parquet
+  aullm predict CLIP.mp4 FRAMES_FOLDER --model runs/quickstart/folds/sub01/checkpoint --no_face
+  aullm predict "TALKS/*.mp4" --model YOU/REPOSITORY --out aus.csv --window 0.5 --stride 0.25 --faces all
+  aullm predict CLIPS.csv --model YOU/REPOSITORY --out aus.json --fps 200
 
 A clip is a video file, a folder of numbered images, or images; a folder of those, a "pattern", or a table (.csv,
 .xlsx, .parquet) with a column path and optionally start, end (seconds), onset, offset (frame numbers) and fps names

@@ -8,12 +8,12 @@ from pathlib import Path
 from ..arguments import split_names
 
 DETAILS = """examples:
-  aullm train casme2-ours --root /data/CASME2 --final_fit        (--final_fit: the model to ship, for `main`)
-  aullm push runs/casme2-ours --repo me/casme2-aullm
-  aullm predict clip.mp4 --model me/casme2-aullm
-  aullm push runs/casme2-ours --repo me/casme2-aullm --folds sub01 sub02 --no_main
+  aullm train casme2-ours --root CASME2_FOLDER --final_fit        (--final_fit: the model to ship, for `main`)
+  aullm push runs/casme2-ours --repo YOU/REPOSITORY
+  aullm predict CLIP.mp4 --model YOU/REPOSITORY
+  aullm push runs/casme2-ours --repo YOU/REPOSITORY --folds sub01 sub02 --no_main
 
-A fold's model is the revision fold-NAME: `aullm predict clip.mp4 --model me/casme2-aullm --revision fold-sub01`.
+A fold's model is the revision fold-NAME: `aullm predict CLIP.mp4 --model YOU/REPOSITORY --revision fold-sub01`.
 The repository is private unless `--public`, and refused if it holds anything else, unless `--overwrite`. A push can be
 repeated after a failure: what is there is not sent again. Log in with `hf auth login`, or set HF_TOKEN. Predictions of
 licensed data go without labels. `--push_labels`, and for licensed data `--public`, need `--right "a sentence that says

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 DETAILS = """examples:
   aullm sweep easy --jobs 2
-  aullm sweep casme2 --root /data/CASME2
+  aullm sweep casme2 --root CASME2_FOLDER
   aullm sweep easy --dry_run        (the commands; nothing is run)
   aullm sweep standard-and-hard --only LED-SSSNet "SSSNet on optical flow"      (these rows of the list)
 

@@ -5,6 +5,8 @@ by default; `push_clips` therefore looks at the licence first. It is a check, no
 `datasets.Dataset`, whose own `push_to_hub`, and any copy of an exported file, ask nobody.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..arguments import check_path
@@ -96,8 +98,29 @@ def to_parquet(dataset, path) -> Path:
     check_path("path", path, "the file to write")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    dataset.with_format(None).to_parquet(str(path))
+    with without_bars():
+        dataset.with_format(None).to_parquet(str(path))
     return path
+
+
+def save_clips(dataset, directory: str | Path) -> None:
+    """`Dataset.save_to_disk` that says nothing: at the end of a build there is nothing to wait for."""
+    with without_bars():
+        dataset.save_to_disk(str(directory))
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Around what `datasets` writes in a moment: no progress bar. The builder's own bars stay as they are."""
+    import datasets
+
+    shown = not datasets.utils.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
 
 
 def load_export(path: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..arguments import check_choice, check_flag, check_path, check_whole, shown
 from .cache import cached, fingerprint
-from .exporting import load_export
+from .exporting import load_export, save_clips
 from .faces import FaceFinder, FaceRecipe, find_face_model, model_digest
 from .published import casme, casme2, casme3, fourdme, mmew, samm, smic
 from .reading import own
@@ -196,6 +196,6 @@ def _synthetic(*, size: int, workers: int | None, cache_dir, rebuild: bool, **op
     key = fingerprint(name="synthetic", options=plain)
 
     def build(directory: Path) -> None:
-        synthetic_clips(workers=workers, **options).save_to_disk(str(directory))
+        save_clips(synthetic_clips(workers=workers, **options), directory)
 
     return cached("synthetic", key, build, cache_dir=cache_dir, rebuild=rebuild)

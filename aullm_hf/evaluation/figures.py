@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..whole_files import replacing
 from .counting import precision_recall
 from .plotting import FAINT, INK, LINE, new_figure, plain_axes
-from .run_folder import Run, read_json, replacing
+from .run_folder import Run, read_json
 from .scoring import Scores
 from .tables import About
 

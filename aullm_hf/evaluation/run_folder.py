@@ -11,10 +11,8 @@ A fold counts as finished once its `fold.json` is there, which lists the fold's 
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ import pandas as pd
 
 from ..arguments import check_path, first_few, shown
 from ..checksums import damage
+from ..whole_files import replacing
 
 _SCORED = re.compile(r"[zpy]_AU[0-9]+")
 KEYS = ("clip_id", "dataset", "subject", "fold", "seed")
@@ -253,22 +252,6 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"'{path}' is not JSON ({error}); it was cut short or edited by hand") from error
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of the file once it is whole: a killed process leaves the old one."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial
-        with partial.open("rb") as stream:  # a power cut must not leave the new name on what was never written
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _fold_order(entry: Mapping) -> tuple[int, str]:

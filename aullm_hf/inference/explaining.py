@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .output_files import replacing
+from ..whole_files import replacing
 from .pictures.clip_pictures import clip_pictures, explain_clip, strongest_windows, title_of
 from .pictures.drawing import save_figure
 from .pictures.timeline import timeline

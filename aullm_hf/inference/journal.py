@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ..version import __version__
+from ..whole_files import naming, replacing
 from .columns import column_type, column_types, value_type, with_types
 from .formats import WRITERS, plain_row
-from .output_files import OutputError, check_output_folder, naming, replacing
+from .output_files import OutputError, check_output_folder
 from .reading.clip_source import ClipSource
 from .results import name_aus
 

@@ -198,10 +198,14 @@ class CheckpointMixin:
     def _refuse_others(cls, path: Any, hub: dict[str, Any]) -> None:
         fields, _ = cls.config_class.get_config_dict(path, **hub)
         if fields.get("model_type") != cls.config_class.model_type:
-            raise ValueError(
-                f"{str(path)!r} holds a model of type {fields.get('model_type')!r}, not an AU-LLM checkpoint. To "
-                "build one around it, use AULLMForAUDetection.from_base_llm."
-            )
+            kind = str(fields.get("model_type"))
+            if kind.startswith(
+                cls.config_class.model_type
+            ):  # a sibling of this package, around which nothing is built
+                advice = "It is there to be compared with: its figures are in its run. Give a checkpoint of AU-LLM."
+            else:
+                advice = "To build one around it, use AULLMForAUDetection.from_base_llm."
+            raise ValueError(f"{str(path)!r} holds a model of type {kind!r}, not an AU-LLM checkpoint. {advice}")
 
     def save_pretrained(self, save_directory: Any, is_main_process: bool = True, **kwargs: Any) -> None:
         """Write what was trained, with the configuration and, for the detector, the code that loads it anywhere."""

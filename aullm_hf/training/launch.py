@@ -15,8 +15,8 @@ PROG = "aullm train"
 EXAMPLES = """examples:
   aullm train quickstart
   aullm train casme2-deepseek-r1-code --dry_run
-  aullm train casme2-deepseek-r1-code --root /data/CASME2
-  accelerate launch -m aullm_hf.training --config casme2-deepseek-r1-code --root /data/CASME2
+  aullm train casme2-deepseek-r1-code --root CASME2_FOLDER
+  accelerate launch -m aullm_hf.training --config casme2-deepseek-r1-code --root CASME2_FOLDER
   accelerate launch --num_processes 4 -m aullm_hf.training --config .. --fold_parallel
   aullm train .. --fold_shard 3/26          (a job array; or --folds sub01 sub02)
   aullm train .. --final_fit                (also train the model to publish)

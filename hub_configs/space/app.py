@@ -9,7 +9,7 @@ import os
 def main() -> None:
     model = os.environ.get("AULLM_MODEL")
     if not model:
-        raise SystemExit("AULLM_MODEL is not set; give this Space the variable AULLM_MODEL, such as me/casme2-aullm.")
+        raise SystemExit("AULLM_MODEL is not set; give this Space the variable AULLM_MODEL, such as YOU/REPOSITORY.")
     from aullm_hf.inference import AUDetector
     from aullm_hf.inference.demo.analysis import Demo, Limits
     from aullm_hf.inference.demo.page import launch

@@ -120,4 +120,4 @@ def test_what_is_known_adds_up():
 def test_help_has_commands_to_copy(capsys):
     with pytest.raises(SystemExit):
         data(["--help"])
-    assert "check casme2 /data/CASME2" in capsys.readouterr().out
+    assert "check casme2 CASME2_FOLDER" in capsys.readouterr().out

@@ -1,10 +1,12 @@
 """Out of the cache and back; and licensed faces only to private repositories."""
 
+import datasets
 import numpy as np
 import pytest
 
 from aullm_hf import load_clips
 from aullm_hf.data import DataError, LicenceError, push_clips, report_of, to_parquet
+from aullm_hf.data.exporting import save_clips
 
 
 @pytest.fixture
@@ -25,6 +27,17 @@ def test_an_export_comes_back_the_same(clips, tmp_path, form):
     for row, old in zip(back, clips, strict=True):
         assert {name: row[name] for name in row if name != "frames"} == {n: old[n] for n in old if n != "frames"}
         np.testing.assert_array_equal(row["frames"], old["frames"])
+
+
+@pytest.mark.parametrize("form", ["parquet", "folder"])
+def test_an_export_draws_no_bar_and_leaves_those_of_others(clips, tmp_path, capfd, form):
+    datasets.enable_progress_bars()
+    try:
+        to_parquet(clips, tmp_path / "out") if form == "parquet" else save_clips(clips, tmp_path / "out")
+        assert not datasets.utils.are_progress_bars_disabled()
+    finally:
+        datasets.disable_progress_bars()
+    assert (tmp_path / "out").exists() and capfd.readouterr().err == ""
 
 
 def test_a_saved_folder_keeps_its_report(clips, tmp_path):

@@ -107,6 +107,12 @@ def test_names_that_are_not_runnable_are_in_capitals():
             assert not re.search(r"(^|[\s\"'=])(/my/|/data/|/path/to|me/[a-z])", text), f"{page.name}: {text[:80]}"
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "aullm_hf/commands").glob("*.py")), ids=lambda file: file.stem)
+def test_the_help_of_a_command_has_such_names_too(file):
+    for line in re.findall(r"^ +(?:aullm|accelerate) .*", file.read_text(), flags=re.MULTILINE):
+        assert not re.search(r"(^|[\s\"'=])(/my/|/data/|/path/to|me/[a-z]|[a-z/*]+\.(mp4|avi)\b)", line), line
+
+
 def test_citations_are_whole():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert cited["cff-version"] == "1.2.0" and cited["authors"] and cited["license"] == "Apache-2.0"

@@ -290,7 +290,7 @@ def test_a_port_that_is_taken_is_told(tmp_path, capsys):
 def test_the_help_shows_an_example(capsys):
     with pytest.raises(SystemExit):
         main(["demo", "--help"])
-    assert "aullm demo --model me/casme2-aullm --port 7870" in capsys.readouterr().out
+    assert "aullm demo --model YOU/REPOSITORY --port 7870" in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------- Space

@@ -109,7 +109,7 @@ def test_the_help_shows_an_example(capsys):
     with pytest.raises(SystemExit) as ended:
         explain("--help")
     assert ended.value.code == 0
-    assert "aullm explain clip.mp4 --model me/casme2-aullm --out pictures" in capsys.readouterr().out
+    assert "aullm explain CLIP.mp4 --model YOU/REPOSITORY --out pictures" in capsys.readouterr().out
 
 
 # -------------------------------------------------------------------------- words

@@ -1,9 +1,11 @@
 """What people name in the place of a model: every command says in one line what is wrong with it, and ends with 2."""
 
+import json
 import shutil
 
 import pytest
 
+from aullm_hf.baselines import BaselineConfig
 from aullm_hf.commands.main import main
 from aullm_hf.inference import AUDetector
 
@@ -24,7 +26,11 @@ def place(tmp_path, checkpoint, monkeypatch):
     weights = (checkpoint / "model.safetensors").read_bytes()
     (tmp_path / "cut" / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     (tmp_path / "headless" / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
-    for name, config in (("torn", "{"), ("bert", '{"model_type": "bert"}')):
+    for name, config in (
+        ("torn", "{"),
+        ("bert", '{"model_type": "bert"}'),
+        ("baseline", json.dumps(BaselineConfig(architecture="sssnet").to_dict())),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(config)
     (tmp_path / "empty").mkdir()
@@ -43,6 +49,7 @@ WRONG = {
     "me/unheard-of": "no repository of that name in the cache; the Hub was not asked, because HF_HUB_OFFLINE is set",
     "torn": "the checkpoint 'torn' could not be read: ",
     "bert": "'bert' holds a model of type 'bert', not an AU-LLM checkpoint",
+    "baseline": "'baseline' holds a model of type 'aullm-baseline', not an AU-LLM checkpoint",
     "cut": "the checkpoint 'cut' could not be read: ",
     "headless": "the checkpoint 'headless' could not be read: ",
 }
@@ -58,6 +65,15 @@ def test_every_command_says_in_one_line_what_is_wrong(named, place, capsys):
         assert all(not line or "Loading weights" in line for line in before)  # of the LLM, which was whole
         assert named not in ("cut", "headless") or ("damaged" in said and "again" in said)
     assert not (place / "aus.csv").exists() and not (place / "pictures").exists()
+
+
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_nothing_is_built_around_a_baseline(command, place, capsys):
+    assert main([command, *COMMANDS[command], "baseline"]) == 2
+    err = capsys.readouterr().err
+    assert "It is there to be compared with: its figures are in its run." in err and "from_base_llm" not in err
+    assert main([command, *COMMANDS[command], "bert"]) == 2
+    assert "use AULLMForAUDetection.from_base_llm" in capsys.readouterr().err
 
 
 def test_a_folder_has_no_revisions(checkpoint, capsys):

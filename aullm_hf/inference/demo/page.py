@@ -44,6 +44,7 @@ CSS = """
 :focus-visible, .gradio-container input[type=radio]:focus-visible, .gradio-container button:focus-visible {
   outline: 3px solid #D55E00 !important; outline-offset: 2px !important;}
 .gradio-container button[role=tab].selected {color: var(--body-text-color) !important; font-weight: 650;}
+.gradio-container .or {color: inherit !important;}
 .au-note {border-left: 4px solid #E69F00; background: var(--background-fill-secondary); padding: .6em .9em;
   margin: .3em 0; border-radius: 4px;}
 .au-error {border-left: 4px solid #D55E00; background: var(--background-fill-secondary); padding: .6em .9em;
@@ -65,7 +66,8 @@ CSS = """
   padding-right: 1em;}
 #clip video {max-height: 276px; object-fit: contain;}
 #result .au-result tr.active td {font-weight: 650;}
-#result .au-result td .muscle {display: block; font-weight: 400; font-style: italic; font-size: .85em; opacity: .8;}
+#result .au-result td .muscle {display: block; font-weight: 400; font-style: italic;
+  font-size: max(.85em, 12px); opacity: .8;}
 #result a.au-download {display: inline-block; padding: .55em 1em; margin: .4em 0; border-radius: 6px; font-weight: 600;
   background: #0072B2; color: #FFFFFF !important; text-decoration: none;}
 @media (max-width: 480px) {

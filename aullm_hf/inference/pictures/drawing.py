@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...data.facs import au_info
-from ..output_files import naming, replacing
+from ...whole_files import replacing
 
 INK, SOFT, FAINT, PAPER = "#1A1A1A", "#5F5F5F", "#D9D9D9", "#FFFFFF"
 ACTIVE, QUIET = "#0072B2", "#CFE4F2"  # an AU that is active, one that is not
@@ -41,12 +41,10 @@ def save_figure(figure, path: str | Path, dpi: int = 150) -> Path:
     undated = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
     import matplotlib
 
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     # Text stays text in a vector file, and the ids in it do not change from one run to the next.
     settings = {"svg.fonttype": "none", "svg.hashsalt": "aullm", "pdf.fonttype": 42}
     with _saving, matplotlib.rc_context(settings), replacing(path) as part:
-        figure.savefig(part, dpi=dpi, metadata=undated[path.suffix.lower()])
+        figure.savefig(part, format=path.suffix.lower()[1:], dpi=dpi, metadata=undated[path.suffix.lower()])
     return path
 
 
