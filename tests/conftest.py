@@ -7,6 +7,7 @@ os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import gc
 import logging
 import signal
 import socket
@@ -26,6 +27,20 @@ settings.load_profile("suite")
 # would wait for nothing.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Half a million objects come with the libraries and stay: the collector would look at all of them again and again.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.enable()
+    gc.freeze()
+
+
+# A killed process loses nothing that it wrote; only a machine without power does, which no test tries. A training
+# of one second would wait for the disk most of its time.
+os.fsync = lambda _: None
 
 
 @pytest.hookimpl(trylast=True)

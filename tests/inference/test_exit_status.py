@@ -12,9 +12,8 @@ import pytest
 
 from aullm_hf.commands.main import main
 from aullm_hf.inference import journal
+from support import processes
 from support.videos import noise, write_video
-
-AULLM = [sys.executable, "-m", "aullm_hf"]
 
 
 @pytest.fixture(scope="module")
@@ -149,11 +148,10 @@ def test_a_full_disk_leaves_no_cut_picture(clip, checkpoint, tmp_path, capsys, m
 
 def test_a_closed_pipe_is_no_error(checkpoint, tmp_path):
     clips = [str(write_video(tmp_path / f"{at}.mkv", noise(6, 32, 32))) for at in range(3)]
-    command = [*AULLM, "predict", *clips, "--model", str(checkpoint), "--no_face"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = processes.Started(processes.aullm, "predict", *clips, "--model", str(checkpoint), "--no_face")
     process.stdout.close()
     said = process.stderr.read()
-    assert process.wait(timeout=120) == 0 and "ipe" not in said and "Traceback" not in said
+    assert process.wait(120) == 0 and "ipe" not in said and "Traceback" not in said
 
 
 # -------------------------------------------------------------------- chatter
@@ -162,18 +160,17 @@ def test_a_closed_pipe_is_no_error(checkpoint, tmp_path):
 def test_libraries_do_not_talk(checkpoint, face_checkpoint, face_model, clip):
     """Neither in commands nor in Python: OpenCV warns of its own settings, transformers draws a bar per model."""
     code = (
+        "import sys\n"
         "from aullm_hf.inference import AUDetector\n"
         f"AUDetector({str(face_checkpoint)!r}, face_model={str(face_model)!r})\n"
         "from aullm_hf.model import AULLMForAUDetection\n"
         f"AULLMForAUDetection.from_pretrained({str(checkpoint)!r})\n"
+        "from aullm_hf.commands.main import main\n"
+        f"sys.exit(main(['predict', {str(clip)!r}, '--model', {str(checkpoint)!r}, '--face', 'none']))\n"
     )
-    for command in (
-        [sys.executable, "-c", code],
-        [*AULLM, "predict", str(clip), "--model", str(checkpoint), "--face", "none"],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        assert "Loading weights" not in done.stderr and "WARN" not in done.stderr and "engine" not in done.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "Loading weights" not in done.stderr and "WARN" not in done.stderr and "engine" not in done.stderr
 
 
 def test_a_callers_own_hook_for_bars_is_put_back():

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from aullm_hf.commands.main import main
+from support import processes
 from support.videos import moving, noise, write_folder, write_video
 
 AULLM = [sys.executable, "-m", "aullm_hf"]
@@ -148,18 +149,18 @@ def test_a_stopped_run_keeps_its_rows_and_goes_on(tmp_path, checkpoint, capsys):
         write_video(tmp_path / "clips" / f"{at}.mkv", noise(8, 32, 32, seed=at))
     out = tmp_path / "aus.csv"
     journal = tmp_path / "aus.csv.journal.jsonl"
-    command = [*AULLM, "predict", str(tmp_path / "clips"), "--model", str(checkpoint), "--out", str(out),
+    command = ["predict", str(tmp_path / "clips"), "--model", str(checkpoint), "--out", str(out),
                "--batch_size", "1", "--workers", "1"]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = processes.Started(processes.aullm, *command)
     while not (journal.exists() and journal.read_bytes().count(b"\n") > 2):
         assert process.poll() is None
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "of 400 sources are kept in" in said and not out.exists()
+    os.kill(process.pid, signal.SIGINT)
+    said = process.stderr.read()
+    assert process.wait(60) == 130 and "of 400 sources are kept in" in said and not out.exists()
     kept = journal.read_bytes().count(b"\n") - 1
     assert 2 <= kept < 400
-    assert main(command[len(AULLM) :]) == 0
+    assert main(command) == 0
     assert f"{kept} sources had rows already" in capsys.readouterr().err
     assert pd.read_csv(out)["source"].map(os.path.basename).tolist() == [f"{at}.mkv" for at in range(400)]
 

@@ -1,9 +1,6 @@
 """The shared pass against reading every clip alone, word by word."""
 
 import copy
-import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -15,6 +12,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from aullm_hf.model.prompting import Prompt, cheapest_packing, compile_prompt, tree_mask
 from aullm_hf.tiny_llm import build_tiny_llm
+from support import processes
 from support.tiny import CHECKPOINTING, FAMILIES, LAYOUTS, clips, labels, tiny_config, tiny_llm, tiny_model
 
 
@@ -253,14 +251,14 @@ def test_threads_share_one_model():
 
 
 DDP = """
-import os, sys, torch, torch.distributed as dist
-sys.path.insert(0, {tests!r})
+import os, torch, torch.distributed as dist
 from support.tiny import tiny_model, clips, labels
+rank = int(os.environ["RANK"])
 torch.set_num_threads(1)
 model = tiny_model(clips_per_sequence=2)  # eval mode: batch norm's statistics stand still
 alone = tiny_model(clips_per_sequence=1)
-dist.init_process_group("gloo")  # after building: only the first of several processes writes the tiny LLM
-rank = dist.get_rank()
+meeting = "file://" + os.environ["MEETING"]
+dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)  # after building: each has its own LLM
 wrapped = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=False)
 x, y = clips(8), labels(8)
 wrapped(x[rank * 4 : rank * 4 + 4], labels=y[rank * 4 : rank * 4 + 4]).loss.backward()
@@ -277,24 +275,12 @@ dist.destroy_process_group()
 
 
 def test_two_processes_equal_one(tmp_path):
-    script = tmp_path / "ddp.py"
-    script.write_text(DDP.format(tests=os.path.dirname(os.path.dirname(__file__))))
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc_per_node=2",
-            "--master_port=0",
-            "--standalone",
-            script,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)},  # torchrun leaves a folder of logs
-    )
-    assert "EQUAL" in done.stdout, done.stderr[-2000:]
+    both = [
+        processes.Started(processes.python, DDP, environment={"RANK": str(rank), "MEETING": str(tmp_path / "meeting")})
+        for rank in (0, 1)
+    ]
+    done = [process.finish() for process in both]
+    assert done[0].stdout.strip() == "EQUAL" and [one.returncode for one in done] == [0, 0], done[0].stderr[-2000:]
 
 
 # -------------------------------------------------------------------- ways in which a kept prefix could go stale

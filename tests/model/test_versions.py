@@ -2,8 +2,6 @@
 
 import configparser
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ from transformers.utils import logging
 
 from aullm_hf.model import AULLMVideoProcessor
 from aullm_hf.model.versions import TESTED, warn_if_untested
+from support import processes
 from support.tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +48,9 @@ STRANGER = """
 import sys
 from transformers import AutoModel, AutoProcessor
 sys.modules["transformers"].__version__ = "9.9.9"
-AutoProcessor.from_pretrained(sys.argv[1], trust_remote_code=True)
-AutoModel.from_pretrained(sys.argv[1], trust_remote_code=True)
+AutoProcessor.from_pretrained({0!r}, trust_remote_code=True)
+AutoModel.from_pretrained({0!r}, trust_remote_code=True)
+assert "aullm_hf" not in sys.modules, "it was not the code that travels with the checkpoint"
 """
 
 
@@ -58,11 +58,7 @@ def test_remote_code_says_it_in_one_line(tmp_path):
     model = tiny_model()
     model.save_pretrained(tmp_path / "fold")
     AULLMVideoProcessor.for_config(model.config).save_pretrained(tmp_path / "fold")
-    done = subprocess.run(
-        [sys.executable, "-c", STRANGER, str(tmp_path / "fold")],
-        capture_output=True,
-        text=True,
-        env={"HF_HOME": str(tmp_path / "home"), "PATH": "", "HF_HUB_OFFLINE": "1"},
-    )
+    done = processes.run(processes.python, STRANGER.format(str(tmp_path / "fold")))
+    assert done.returncode == 0, done.stderr
     lines = [line for line in done.stderr.splitlines() if "9.9.9 is unknown" in line]
     assert len(lines) == 1, done.stderr

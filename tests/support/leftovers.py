@@ -18,6 +18,7 @@ OF_THE_HOME = ("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_CACHE
 
 
 CACHES = ("gradio",)  # folders that libraries keep among the temporary files of a user
+OF_PROCESSES = "pymp-"  # the socket of tests/support/processes.py's server: gone with this process
 
 
 def isolate(folder: Path) -> None:
@@ -54,7 +55,8 @@ def _inside(folder: Path) -> Iterator[Path]:
 
 
 def _temporary() -> Iterator[Path]:
-    return (path for path in _inside(Path(tempfile.gettempdir())) if path.name not in CACHES)
+    found = _inside(Path(tempfile.gettempdir()))
+    return (path for path in found if path.name not in CACHES and not path.name.startswith(OF_PROCESSES))
 
 
 def _of_the_checkout() -> Iterator[Path]:

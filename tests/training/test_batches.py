@@ -1,9 +1,6 @@
 """Batches agree with the processor, and what is drawn depends on nothing but what it is drawn for."""
 
-import subprocess
-import sys
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +12,7 @@ from aullm_hf.training.batches import Augmentation, Batches
 from aullm_hf.training.clips import Clips, Resident, clips_of, storage_device
 from aullm_hf.training.sampling import ClipSampler, balanced_weights
 from aullm_hf.training.uniforms import uniforms
+from support import processes
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +177,7 @@ def test_everything_happens_where_the_frames_are_and_nothing_waits():
 
     The device is one of Python's own; no accelerator is needed, and none is measured.
     """
-    command = [sys.executable, "-c", ELSEWHERE]
-    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    done = processes.run(processes.python, ELSEWHERE)
     assert done.returncode == 0, done.stderr[-2000:]
 
 

@@ -152,9 +152,10 @@ def test_the_rate_is_the_median_of_products(monkeypatch):
 # -------------------------------------------------------------------- the tables
 
 
-def test_the_clock_s_parts_are_the_step(pair):
+def test_the_clock_s_parts_are_the_step(pair, monkeypatch):
     import time
 
+    monkeypatch.setattr(time, "perf_counter", time.process_time)  # whatever else the machine does meanwhile
     clips, clock = random_clips(2, 32, 8, frames=8), StepClock()
     pair.train(True)
     step = package_step(pair, clips, clock)
@@ -202,7 +203,9 @@ def test_the_rows_of_a_step(tmp_path, capsys):
         assert sum(row["s package"] for row in parts) == pytest.approx(whole["s package"])
 
 
-def test_the_rows_of_inference(tmp_path, capsys):
+def test_the_rows_of_inference(tmp_path, capsys, monkeypatch):
+    for name, value in {"SIDE": 32, "FRAMES": 8}.items():
+        monkeypatch.setattr(f"benchmarks.inference.{name}", value)
     tables = tables_of("inference", tmp_path, capsys)
     (llm,), (folders,) = tables["inference, the LLM's pass"], tables["inference, from folders"]
     assert llm["phase"] == "inference" and llm["tokens package"] == 6

@@ -24,7 +24,7 @@ from benchmarks.reference import ReferenceDetector, load_causal
 from benchmarks.shapes import SHAPES, causal_llm
 
 LOAD = """
-import json, sys, time
+import json, os, sys, time
 import torch
 from benchmarks.reference import ReferenceDetector, load_causal
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
@@ -35,8 +35,15 @@ def memory(which):  # VmRSS now, VmHWM at its highest (getrusage would count the
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(which))
 
 folder, measured = sys.argv[1], {{}}
+for script in {scripts!r}:
+    if not os.fork():  # a process that has everything imported and nothing loaded
+        break
+    if os.wait()[1]:
+        sys.exit("loading failed")
+else:
+    sys.exit()
 before, start = memory("VmRSS"), time.perf_counter()
-{load}
+exec(script["load"])
 measured["seconds"], peak = time.perf_counter() - start, memory("VmHWM")
 weights = sum(p.numel() * p.element_size() for p in model.parameters())
 size = model.config.image_size
@@ -44,8 +51,8 @@ with torch.no_grad():
     model(torch.rand(1, 6, 1, size, size))
 measured |= {{"weights_mb": weights / 2**20, "peak_over_weights": (peak - before) / weights,
              "peak_with_first_forward_over_weights": (memory("VmHWM") - before) / weights}}
-{after}
-print(json.dumps(measured))
+exec(script["after"])
+print(json.dumps(measured), flush=True)
 """
 PACKAGE = {
     "load": 'model = AULLMForAUDetection.from_pretrained(f"{folder}/fold")',
@@ -75,15 +82,15 @@ def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
     return {"saving and loading": rows, "what loading promises": [promised]}
 
 
-def in_fresh_process(script: dict[str, str], folder: Path) -> dict:
-    """What the loading script measured."""
+def in_fresh_processes(scripts: dict[str, dict[str, str]], folder: Path) -> dict[str, dict]:
+    """What each loading script measured, in a process of its own."""
     here = str(Path(__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])}
-    command = [sys.executable, "-c", LOAD.format(**script), str(folder)]
+    command = [sys.executable, "-c", LOAD.format(scripts=list(scripts.values())), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"the process that loads failed: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    return dict(zip(scripts, map(json.loads, done.stdout.strip().splitlines()[-len(scripts) :]), strict=True))
 
 
 def write_base(folder: Path, shape: str, dtype: str) -> Path:
@@ -103,7 +110,7 @@ def saving_and_loading(shape: str, dtype: str) -> tuple[list[dict], dict]:
         config = AULLMConfig()
         trained, wanted, package = save_package(config, base, folder / "fold")
         save = {"reference": save_reference(trained, base, folder / "reference.pt"), "package": package}
-        loaded = {"reference": in_fresh_process(REFERENCE, folder), "package": in_fresh_process(PACKAGE, folder)}
+        loaded = in_fresh_processes({"reference": REFERENCE, "package": PACKAGE}, folder)
         written = (folder / "fold" / "model.safetensors").stat().st_size
         size = {"reference": (folder / "reference.pt").stat().st_size, "package": written}
     setting = {"shape": shape, "dtype": dtype}
