@@ -173,10 +173,15 @@ class FaceFinder:
         return self._located(gray, faces[0]) if faces else None
 
     def find_rough(self, image: np.ndarray, min_score: float = 0.6) -> Face | None:
-        """As `find`, but with points only as exact as one look gives them; large faces are found at little cost."""
+        """The largest face, with points only as exact as one look gives them.
+
+        A face that fills much of the image is found in a small look, at a tenth of what `find` costs; only where there
+        is none, and a larger look could show more, that is taken.
+        """
         gray = to_gray(image)
-        faces = self._look(gray, _whole(gray), _QUICK, min_score, fitted=True) or self._search(gray, min_score)
-        return max(faces, key=lambda face: face.box[2] * face.box[3], default=None)
+        sides = sorted({_QUICK, max(_QUICK, min(max(gray.shape), _CANVAS))})
+        looks = (self._look(gray, _whole(gray), side, min_score, fitted=True) for side in sides)
+        return max(next(filter(None, looks), []), key=lambda face: face.box[2] * face.box[3], default=None)
 
     def find_all(self, image: np.ndarray, min_score: float = 0.6) -> list[Face]:
         """Every face of a gray or RGB image, once; the first is the one that `find` gives."""

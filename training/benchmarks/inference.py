@@ -55,7 +55,8 @@ def folders_row(pair: Pair, batch: int, repeats: int) -> dict:
     """Two batches of clips, each a folder of frames."""
     pair.train(False)
     processor = AULLMVideoProcessor.for_config(pair.package.config, face=FaceRecipe("none").to_dict())
-    detector = AUDetector(pair.package, processor=processor, device=str(pair.device), window=0, batch_size=batch)
+    options = {"device": str(pair.device), "face": "none", "window": 0, "batch_size": batch}
+    detector = AUDetector(pair.package, processor=processor, **options)
     with TemporaryDirectory() as folder:
         clips = write_clips(Path(folder), clips=2 * batch, frames=FRAMES, width=SIDE, height=SIDE, form="folder")
         passes = {
