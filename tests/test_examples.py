@@ -20,6 +20,7 @@ OF_ROOMS = {
         "frames_only",
     ),
     "aullm_hf.inference": ("AUDetector", "name_aus", "explain_clips"),
+    "aullm_hf.evaluation": ("score_spotting",),
     "aullm_hf.model.pipeline_aullm": ("AUDetectionPipeline",),
 }  # fmt: skip
 METHODS = ("from_base_llm", "from_pretrained", "forward", "explain", "merge_and_export")

@@ -5,6 +5,7 @@ from .protocols import Fold, cross_domain, inner_holdout, leave_one_dataset_out,
 from .report import write_report
 from .run_folder import Run, assemble_run, read_run, write_table
 from .scoring import ORACLE_GRID, Scores, score_predictions
+from .spotting import score_spotting
 from .thresholds import Calibration, fit_calibration
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "leave_one_subject_out",
     "read_run",
     "score_predictions",
+    "score_spotting",
     "subject_keys",
     "without_labels",
     "write_report",
