@@ -7,6 +7,7 @@ from importlib import import_module
 
 _HOME_OF = {
     "load_clips": ".loading",
+    "load_intervals": ".published.long_videos",
     "Report": ".report",
     "report_of": ".report",
     "push_clips": ".exporting",
