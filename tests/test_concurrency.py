@@ -43,7 +43,7 @@ def test_processes_that_build_the_same_data_set(name, processes, tmp_path):
     assert len([one for one in left if not one.endswith(".lock")]) == 1, left  # no half-built folder
 
 
-@pytest.fixture(scope="module", params=[{}, {"projector": "mge", "graph": True}], ids=["AU-LLM", "AULLM++"])
+@pytest.fixture(scope="module", params=[{}, {"mge": True, "graph": True}], ids=["AU-LLM", "AULLM++"])
 def model(request):
     return tiny_model(**request.param)
 

@@ -17,7 +17,7 @@ torch.set_num_threads(int(sys.argv[1]))
 sys.path.insert(0, "tests")
 from support.tiny import clips, labels, tiny_model
 found = []
-for fields in ({}, {"projector": "mge", "graph": True, "ccr_weight": 1.0}):
+for fields in ({}, {"mge": True, "graph": True, "ccr_weight": 1.0}):
     model = tiny_model(**fields)
     with torch.no_grad():
         found.append(model(clips(5)).logits)

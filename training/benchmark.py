@@ -3,7 +3,7 @@ part of its own, how far a model agrees with another tool on real footage.
 
     python training/benchmark.py llm                                                     # tiny, to try it
     python training/benchmark.py llm --shape 0.5b --dtype bfloat16 --batch 32 128
-    python training/benchmark.py step --shape 1.5b --dtype bfloat16 --batch 32 --projector efp mge
+    python training/benchmark.py step --shape 1.5b --dtype bfloat16 --batch 32 --projector efp linear
     python training/benchmark.py loso --subjects 3 --clips_per_subject 4 --epochs 1
     python training/benchmark.py footage VIDEOS --table blendshapes.csv --model CHECKPOINT
     python training/benchmark.py PART --help                                             # more on a part

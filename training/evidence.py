@@ -7,9 +7,9 @@ r"""Is the evidence evidence? A model's maps against the true place of each AU's
 
 Clips that show one AU alone are drawn of people whom no run has seen, so it is known where the face moved. An AU's
 region is where it moves the face by at least a quarter of its peak; a map without knowledge would have the region's
-share of the picture inside it. Per AU, the table has how many times that share is inside the region: of the gate's map
-and of the AU's own attention (for AU-LLM: Grad-CAM). It also has in how many clips the probability of the shown AU
-falls most when each AU's own evidence is removed (`model.explain`'s counterfactual effect).
+share of the picture inside it. Per AU, the table has how many times that share of the AU's own map is inside the
+region (the map of its node; for models without a graph Grad-CAM). It also has in how many clips the probability of the
+shown AU falls most when each AU's own evidence is removed (`model.explain`'s counterfactual effect).
 """
 
 import argparse
@@ -50,7 +50,7 @@ def judge_au(model: AULLMForAUDetection, processor: AULLMVideoProcessor, au: int
     label, size = f"AU{au}", model.config.image_size
     frames = draw_clips(plans, size=size)
     pixels = torch.cat([processor(clip)["pixel_values"] for clip in frames])
-    shares: dict[str, list[float]] = {"area": [], "gate": [], "attention": [], "largest": [], "probability": []}
+    shares: dict[str, list[float]] = {"area": [], "inside": [], "largest": [], "probability": []}
     for plan, clip in zip(plans, pixels, strict=True):
         motion = motion_map(plan, au, size=size)
         region = torch.from_numpy(motion >= REGION * motion.max())
@@ -58,15 +58,12 @@ def judge_au(model: AULLMForAUDetection, processor: AULLMVideoProcessor, au: int
         effects = {one.au: one.counterfactual for one in explained.evidence}
         own = next(one for one in explained.evidence if one.au == label)
         shares["area"].append(float(region.float().mean()))
-        shares["attention"].append(_inside(own.cells, region))
-        if explained.gate is not None:
-            shares["gate"].append(_inside(explained.gate, region))
+        shares["inside"].append(_inside(own.cells, region))
         others = max((effect for name, effect in effects.items() if name != label), default=0.0)
         shares["largest"].append(float(effects[label] > others))
         shares["probability"].append(own.probability)
-    means = {name: float(np.mean(values)) if values else None for name, values in shares.items()}
-    ratio = {f"{name}_ratio": means[name] and means[name] / means["area"] for name in ("gate", "attention")}
-    return {"au": au, "clips": len(plans), "method": own.method, **means, **ratio}
+    means = {name: float(np.mean(values)) for name, values in shares.items()}
+    return {"au": au, "clips": len(plans), "method": own.method, **means, "ratio": means["inside"] / means["area"]}
 
 
 def _inside(cells: torch.Tensor, region: torch.Tensor) -> float:
@@ -77,26 +74,19 @@ def _inside(cells: torch.Tensor, region: torch.Tensor) -> float:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown, with a summary."""
-
-    def times(value: float | None) -> str:
-        return "-" if value is None else f"{value:.1f} x"
-
     lines = [
         "SYNTHETIC clips of one AU each, of unseen people. Shares of a map inside the AU's true region.",
         "",
-        "| AU | clips | p | area | gate inside | attention inside | effect largest for this AU |",
-        "|---|---|---|---|---|---|---|",
+        f"| AU | clips | p | area | {rows[0]['method']} inside | effect largest for this AU |",
+        "|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {au_name(row['au'])} | {row['clips']} | {row['probability']:.2f} | {row['area']:.1%} | "
-        f"{times(row['gate_ratio'])} | {times(row['attention_ratio'])} | {row['largest']:.0%} |"
+        f"{row['ratio']:.1f} x | {row['largest']:.0%} |"
         for row in rows
     ]
-    for name in ("gate", "attention"):
-        ratios = [row[f"{name}_ratio"] for row in rows if row[f"{name}_ratio"] is not None]
-        if ratios:
-            enough = sum(ratio >= ENOUGH for ratio in ratios)
-            lines += ["", f"{name}: at least {ENOUGH:g} times the area's share for {enough} of {len(ratios)} AUs."]
+    enough = sum(row["ratio"] >= ENOUGH for row in rows)
+    lines += ["", f"{rows[0]['method']}: at least {ENOUGH:g} times the area's share for {enough} of {len(rows)} AUs."]
     clips = sum(row["clips"] for row in rows)
     hits = sum(row["clips"] * row["largest"] for row in rows)
     return "\n".join([*lines, "", f"effect: largest for the shown AU in {hits / clips:.0%} of {clips} clips."])

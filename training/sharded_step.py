@@ -57,7 +57,7 @@ def train_step(
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llm", required=True, help="a Hub name or a folder")
-    parser.add_argument("--projector", default="mge")
+    parser.add_argument("--projector", default="linear")
     parser.add_argument("--batch", type=int, default=8, help="clips per device and step")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rate", type=float, default=1e-3)

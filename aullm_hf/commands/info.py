@@ -73,6 +73,7 @@ def _facts_of(model: str, revision: str | None) -> dict[str, Any]:
             "inside": config.save_base_weights,
         },
         "projector": config.projector,
+        "mge": config.mge,
         "graph": config.graph,
         "prompt": config.prompt_template,
         "parameters_in_checkpoint": parameters,
@@ -114,7 +115,8 @@ def text_of(facts: dict[str, Any]) -> str:
     )
     lora = llm["lora"]
     lines.append(f"LoRA: rank {lora['r']} on {', '.join(lora['target_modules'])}" if lora else "LoRA: none")
-    lines.append(f"Projector: {facts['projector']}{', with a graph of AU relations' if facts['graph'] else ''}")
+    modules = ["multi-granularity evidence"] * facts["mge"] + ["a graph of AU relations"] * facts["graph"]
+    lines.append(f"Projector: {facts['projector']}{', with ' if modules else ''}{' and '.join(modules)}")
     lines.append(f"Prompt: {facts['prompt']}")
     if facts["parameters_in_checkpoint"]:
         megabytes = facts["bytes_in_checkpoint"] / 1e6

@@ -37,7 +37,7 @@ _CAPTIONS = {
 }
 _AULLM = "AU-LLM: a 3D-CNN over a learned temporal filter, projected into a frozen large language model with LoRA"
 _MODULES = {  # of AULLM++, and the field of the model section that has them
-    "multi-granularity evidence (MGE-EFP)": lambda model: model.get("projector") == "mge",
+    "multi-granularity evidence (MGE)": lambda model: bool(model.get("mge")),
     "a graph of AU relations (R-AUGNN)": lambda model: bool(model.get("graph")),
     "counterfactual consistency (CCR)": lambda model: bool(model.get("ccr_weight")),
 }
@@ -198,7 +198,7 @@ def _kind(info: Mapping) -> str:
     if not modules:
         return _AULLM
     name = "AULLM++" if len(modules) == len(_MODULES) else "AU-LLM with part of AULLM++"
-    own = "whose sizes, equations and settings are this project's own"
+    own = "whose parts follow its authors' drawing, and whose sizes, equations and settings are this project's own"
     return f"{name} (our reconstruction): {_AULLM}, with {_joined(modules)}, {own}"
 
 

@@ -1,7 +1,7 @@
 """The 3D-CNN of AU-LLM: a small 3D SSSNet with squeeze-and-excitation over its channels, step by step in time.
 
-Two maps leave it: F_mid, where the motion is, and F_high, what it amounts to. Every size follows from the
-configuration. The dropout of F_mid is left to the model, which may weigh the map first.
+Its map with the channel attention, x_att, pooled, is F_mid, where the motion is; F_high is what that amounts to.
+Every size follows from the configuration. Pooling and dropout are left to the model, which may fuse x_att first.
 
 The first convolution and its pooling look at one frame at a time, so they run in two dimensions with time in the
 batch: the same sums, for which CPUs have a fast kernel in bfloat16 and none in three dimensions. The second
@@ -13,7 +13,6 @@ from torch import nn
 from torch.nn import functional
 
 from .configuration_aullm import AULLMConfig
-from .dropout import PairedDropout
 
 
 class SqueezeExcitation(nn.Module):
@@ -31,7 +30,9 @@ class SqueezeExcitation(nn.Module):
 
 
 class MotionBackbone(nn.Module):
-    """(B, channels, T-1, H, W) motion -> F_mid (B, C, T', H', W') and the channel attention (B, T-2, C)."""
+    """(B, channels, T-1, H, W) motion -> x_att (B, C, T-2, H", W"), the map with channel attention, and the attention
+    (B, T-2, C). `pool2` makes F_mid (B, C, T', H', W') of it.
+    """
 
     def __init__(self, config: AULLMConfig):
         super().__init__()
@@ -48,8 +49,7 @@ class MotionBackbone(nn.Module):
     def forward(self, motion: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         low = self.drop1(self.norm1(self._each_frame(motion)))  # (B, 32, 5, 20, 20)
         mid = self.norm2(self.conv2(low).relu())  # (B, 64, 4, 18, 18)
-        mid, attention = self.attention(mid)
-        return self.pool2(mid), attention  # (B, 64, 2, 9, 9), (B, 4, 64)
+        return self.attention(mid)  # (B, 64, 4, 18, 18), (B, 4, 64)
 
     def _each_frame(self, motion: torch.Tensor) -> torch.Tensor:
         """`pool1(conv1(motion).relu())`: rectified maxima are maxima of rectified values, for a ninth of the work."""
@@ -65,7 +65,7 @@ class HighLevelHead(nn.Module):
     def __init__(self, config: AULLMConfig):
         super().__init__()
         self.linear = nn.Linear(config.mid_features, config.high_dim)
-        self.drop = PairedDropout(config.vision_dropout)
+        self.drop = nn.Dropout(config.vision_dropout)
 
     def forward(self, f_mid: torch.Tensor) -> torch.Tensor:
         return self.drop(self.linear(f_mid.flatten(1)).relu())  # (B, 256)

@@ -90,7 +90,6 @@ LAYOUT = Rule(
     "that wrote it, or with its own code: trust_remote_code=True",
     lambda value: value == STATE_DICT_LAYOUT,
 )
-GRIDS = Rule("a list of whole numbers such as [9, 3, 1]", lambda value: value != [] and all(map(is_whole, value)))
 DECODER = Rule("a dictionary or configuration of a decoder", _is_json)
 SEGMENTS = Rule(
     "a list of slot names, and of token ids in lists of at least one", lambda value: all(map(_is_segment, value))

@@ -17,7 +17,6 @@ from .config_rules import (
     CALIBRATION,
     DECODER,
     EXPONENT,
-    GRIDS,
     LABELS,
     LAYOUT,
     LORA,
@@ -168,7 +167,7 @@ class AULLMConfig(AUDetectorConfig):
 
     Example:
         >>> from aullm_hf import AULLMConfig
-        >>> config = AULLMConfig(aus=[1, 2, 4], projector="mge", graph=True)
+        >>> config = AULLMConfig(aus=[1, 2, 4], mge=True, graph=True)
         >>> config.labels
         ['AU1', 'AU2', 'AU4']
         >>> config.prompt_template
@@ -188,7 +187,7 @@ class AULLMConfig(AUDetectorConfig):
     vision_dropout: Number = setting(0.3, "dropout of F_mid and F_high", 0, 0.999)
 
     # Projector
-    projector: Literal["efp", "high", "mid", "linear", "prompt", "mge"] = setting("efp", "what makes the visual token")
+    projector: Literal["efp", "high", "mid", "linear", "prompt"] = setting("efp", "what makes the visual token")
     projector_hidden: int | None = setting(None, "hidden width; None: half of what goes in and out", 1, 1 << 20)
     projector_dropout: Number = setting(0.3, "dropout between the projector's layers", 0, 0.999)
     projector_activation: Literal["none", "relu", "sigmoid", "gelu"] = setting("none", "the paper's: sigmoid")
@@ -200,14 +199,12 @@ class AULLMConfig(AUDetectorConfig):
         "state", "the LLM's last state, the clip's tokens, or both"
     )
 
-    # Evidence (AULLM++: the projector 'mge')
-    evidence_gate: bool | None = setting(None, "whether F_mid's cells are gated; None: with 'mge' or CCR")
-    evidence_grids: list | None = setting(None, "sides of the granularities; None: from F_mid's own to 1", rule=GRIDS)
-    evidence_width: int = setting(128, "width of the cross-attention", 1, 1 << 16)
-    evidence_heads: int = setting(4, "heads of the cross-attention", 1, 1 << 16)
+    # Evidence (AULLM++: MGE)
+    mge: bool = setting(False, "whether the 3D-CNN's map is read at several granularities")
 
     # Relations (AULLM++: R-AUGNN)
     graph: bool = setting(False, "whether there is a graph of AUs, with a token of its own")
+    nodes: Literal["cells", "chunk"] = setting("cells", "made by attention over cells, or by projection")
     graph_width: int = setting(64, "width of a node", 1, 1 << 16)
     graph_layers: int = setting(2, "rounds of attention between neighbours", 1, 64)
     graph_heads: int = setting(4, "heads of a node's attention", 1, 1 << 16)
@@ -218,9 +215,8 @@ class AULLMConfig(AUDetectorConfig):
 
     # Counterfactuals (AULLM++: CCR, training only)
     ccr_weight: Number = setting(0.0, "weight of the counterfactual losses; 0: off, at no cost", 0)
-    ccr_fraction: Number = setting(0.25, "share of a batch's clips that is intervened on", 0, 1)
-    ccr_cells: Number = setting(0.2, "share of F_mid's cells that an intervention replaces", 0, 1)
-    ccr_margin: Number = setting(0.3, "share of its probability that an AU loses with its evidence", 0, 1)
+    ccr_fraction: Number = setting(0.25, "share of a batch's clips in which an AU is flipped", 0, 1)
+    ccr_margin: Number = setting(1.0, "how far the logit of a flipped AU has to move", 0)
 
     # Language model
     llm_name_or_path: str | None = setting(None, "folder or Hub name of the frozen LLM")
@@ -250,8 +246,6 @@ class AULLMConfig(AUDetectorConfig):
             self.prompt_template = (DEDUCTION_TEXT if self.graph else TASK_TEXT) + slots
         elif self.projector == "prompt" and not slots_of(self.prompt_template):
             self.prompt_template += "{prompt}"  # text alone: the learned tokens follow it
-        if self.evidence_gate is None:  # settled once: a model trained with a gate keeps it
-            self.evidence_gate = self.projector == "mge" or self.ccr_weight != 0
         if self.graph and self.prior_edges is None and self.prior != "given":
             self.prior_edges = facs_edges(self.aus)
         if self.prior == "facs" and self.prior_edges not in (None, facs_edges(self.aus)):
@@ -265,11 +259,16 @@ class AULLMConfig(AUDetectorConfig):
         return {"led": 1, "flow": 3, "both": 4}[self.motion]
 
     @property
+    def attended_shape(self) -> tuple[int, int, int, int]:
+        """x_att's (channels, time, height, width), as the backbone's kernels and its first pooling leave it."""
+        side = (self.image_size - 4) // 3 - 2
+        return self.backbone_channels[1], self.num_frames - 2, side, side
+
+    @property
     def mid_shape(self) -> tuple[int, int, int, int]:
-        """F_mid's (channels, time, height, width), as the backbone's kernels and poolings leave it."""
-        time = (self.num_frames - 2) // 2
-        side = ((self.image_size - 4) // 3 - 2) // 2
-        return self.backbone_channels[1], time, side, side
+        """F_mid's: x_att's, pooled by two."""
+        channels, *cells = self.attended_shape
+        return channels, *(size // 2 for size in cells)
 
     @property
     def mid_features(self) -> int:
@@ -295,12 +294,6 @@ class AULLMConfig(AUDetectorConfig):
         return ("instruction", "content") if self.graph else ("visual",)
 
     @property
-    def grids(self) -> list[int]:
-        """Sides of the granularities at which F_mid is read, the finest first."""
-        side = self.mid_shape[2]
-        return self.evidence_grids or sorted({side, max(side // 3, 1), 1}, reverse=True)
-
-    @property
     def projector_input(self) -> int:
         return self.uses_mid * self.mid_features + self.uses_high * self.high_dim
 
@@ -313,20 +306,15 @@ class AULLMConfig(AUDetectorConfig):
     # ---------------------------------------------------------------- fields that must go together
 
     def validate_sizes(self) -> None:
-        channels, _, side, _ = self.mid_shape
+        channels = self.backbone_channels[1]
         if self.se_reduction > channels:
             self.refuse("se_reduction", f"a whole number from 1 to {channels}, the last of backbone_channels")
-        for part in ("evidence", "graph"):
-            width = getattr(self, f"{part}_width")
-            if width % getattr(self, f"{part}_heads"):
-                self.refuse(f"{part}_heads", f"a divisor of {part}_width, {width}")
-        if max(self.grids) > side:
-            self.refuse("evidence_grids", f"whole numbers from 1 to {side}, the side of F_mid")
+        if self.graph_width % self.graph_heads:
+            self.refuse("graph_heads", f"a divisor of graph_width, {self.graph_width}")
 
-    def validate_evidence(self) -> None:
-        needs = "the projector 'mge'" if self.projector == "mge" else "ccr_weight above 0" if self.ccr_weight else None
-        if needs and not self.evidence_gate:
-            self.refuse("evidence_gate", f"True, or left out: {needs} needs it (a trained model keeps what it has)")
+    def validate_counterfactuals(self) -> None:
+        if self.ccr_weight and not self.graph:
+            self.refuse("ccr_weight", "0 where there is no graph, in which CCR flips AUs (graph=True)")
         if self.ccr_weight and not self.ccr_fraction:
             self.refuse("ccr_fraction", "above 0 while ccr_weight is")
 

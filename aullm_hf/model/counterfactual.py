@@ -1,67 +1,75 @@
-"""CCR: what must change, and what must not, when parts of a clip's evidence are replaced. Training only.
+"""CCR: AUs are flipped in the graph, and the instruction token alone changes. Training only.
 
-Two interventions on F_mid's finest cells, ranked by the evidence gate:
-
-- background: the cells with the lowest gates come from another clip; the prediction must not change.
-- evidence: the cells with the highest gates become what other clips hold there on average; the AUs must fade.
-
-Everything after F_mid is computed anew for the intervened clips, in the same pass as for the factual ones, with the
-same noise of dropout. The gate is too where the evidence goes, since its pattern alone would tell what was there; with
-another background it stays, since the question is what its closed cells let through.
+As AULLM++'s authors draw it: T_v and the prompt stay, the same LLM reads the token of the flipped graph. What flips
+and what consistency means is ours. In some clips of a batch one AU's node becomes that of another clip, which shows
+the AU the other way. Its logit must move towards the flipped label by a margin; AUs that no path of the prior joins to
+it must keep their probability; joined ones are free. The factual prediction is the measure, and gets no gradient here.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
 
-def intervene(
-    f_mid: torch.Tensor, gate: torch.Tensor, fraction: float, share: float, running_mean: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, C, T', H', W') and gates (B, T', H', W') -> F_mid of B + 2n clips, and which clip each stems from (B + 2n).
+@dataclass
+class Flips:
+    """Which nodes are replaced: in the clip `owner` that of `au`, by the one of the clip `donor`; each (n).
 
-    n = ceil(fraction B) clips, drawn at random, are intervened on: rows B .. B + n - 1 have another background, the
-    last n have lost their evidence. `share` of the cells is replaced each time. `running_mean` (C, T', H', W') stands
-    for the others where a batch holds one clip.
+    `counts` (n) is False for a flip without a donor that shows the AU the other way: it has no part in the losses.
     """
-    batch = len(f_mid)
-    count = math.ceil(fraction * batch - 1e-9)  # not one more for a rounding error
-    chosen = torch.randperm(batch, device=f_mid.device)[:count]
-    content = f_mid.detach()
-    if batch == 1:
-        another = average = running_mean[None].to(f_mid.dtype)
-    else:
-        step = torch.randint(1, batch, (count,), device=f_mid.device)
-        another = content[(chosen + step) % batch]
-        average = (content.sum(dim=0) - content[chosen]) / (batch - 1)
-    own, weights = f_mid[chosen], gate.detach()[chosen].flatten(1)  # (n, C, T', H', W'), (n, cells)
-    cells = max(round(share * weights.shape[1]), 1)
-    changed = []
-    for largest, replacement in ((False, another), (True, average)):
-        ranked = weights.topk(cells, dim=1, largest=largest).indices
-        mask = torch.zeros_like(weights, dtype=torch.bool).scatter_(1, ranked, True)
-        changed.append(torch.where(mask.view(count, 1, *f_mid.shape[2:]), replacement, own))
-    owner = torch.cat([torch.arange(batch, device=f_mid.device), chosen, chosen])
-    return torch.cat([f_mid, *changed]), owner
+
+    owner: torch.Tensor
+    au: torch.Tensor
+    donor: torch.Tensor
+    counts: torch.Tensor
+
+    def rows(self, batch: int) -> torch.Tensor:
+        """For each row of factual and flipped clips (B + n) the clip that it stems from."""
+        return torch.cat([torch.arange(batch, device=self.owner.device), self.owner])
 
 
-def invariance_loss(factual: torch.Tensor, counterfactual: torch.Tensor) -> torch.Tensor:
-    """Symmetric Kullback-Leibler divergence of the AUs' Bernoullis, from logits (n, n_AU): summed over AUs, mean over
-    clips.
+def draw_flips(labels: torch.Tensor, fraction: float) -> Flips:
+    """One AU in each of ceil(fraction B) clips, at random among those that the batch (B, n_AU) shows both ways.
+
+    Their number does not depend on the labels: nothing is asked of an accelerator.
     """
-    factual, counterfactual = factual.float(), counterfactual.float()
-    gap = factual.sigmoid() - counterfactual.sigmoid()
-    return (gap * (factual - counterfactual)).sum(dim=-1).mean()  # both directions at once
+    active, device = labels > 0.5, labels.device
+    both_ways = active.any(dim=0) & ~active.all(dim=0)  # (n_AU)
+    count = math.ceil(fraction * len(labels) - 1e-9)  # not one more for a rounding error
+    owner = torch.randperm(len(labels), device=device)[:count]
+    au = _one_of(both_ways.expand(count, -1))
+    donor = _one_of(active[:, au].T != active[owner, au][:, None])
+    return Flips(owner, au, donor, both_ways[au])
 
 
-def evidence_loss(
-    factual: torch.Tensor, counterfactual: torch.Tensor, labels: torch.Tensor, margin: float
+def _one_of(allowed: torch.Tensor) -> torch.Tensor:
+    """In each row of (n, m) the place of a True, drawn at random; any place where there is none."""
+    return (torch.rand(allowed.shape, device=allowed.device) + allowed).argmax(dim=1)
+
+
+def flip_loss(
+    factual: torch.Tensor, flipped: torch.Tensor, labels: torch.Tensor, flips: Flips, margin: float
 ) -> torch.Tensor:
-    """Mean over active AUs of max(0, m p - (p - p_cf)): without its evidence an AU keeps at most (1 - m) of p."""
-    p = factual.float().sigmoid().detach()
-    shortfall = functional.relu(margin * p - (p - counterfactual.float().sigmoid()))
-    return (shortfall * labels).sum() / labels.sum().clamp(min=1)
+    """Mean over flips of max(0, margin - shift): how far the flipped AU's logit falls short of its shift."""
+    before = factual.float().detach()[flips.owner, flips.au]
+    shift = flipped.float().gather(1, flips.au[:, None]).squeeze(1) - before
+    towards = 1 - 2 * labels[flips.owner, flips.au].float()  # up where the AU is absent
+    return _mean(functional.relu(margin - towards * shift), flips)
 
 
-__all__ = ["evidence_loss", "intervene", "invariance_loss"]
+def consistency_loss(factual: torch.Tensor, flipped: torch.Tensor, flips: Flips, joined: torch.Tensor) -> torch.Tensor:
+    """Symmetric Kullback-Leibler divergence of the AUs' Bernoullis, summed over the AUs that the flipped one is not
+    `joined` (n_AU, n_AU) to, mean over flips.
+    """
+    before, after = factual.float().detach()[flips.owner], flipped.float()
+    gap = (before.sigmoid() - after.sigmoid()) * (before - after)  # both directions at once
+    return _mean((gap * ~joined[flips.au]).sum(dim=1), flips)
+
+
+def _mean(losses: torch.Tensor, flips: Flips) -> torch.Tensor:
+    return (losses * flips.counts).sum() / flips.counts.sum().clamp(min=1)
+
+
+__all__ = ["Flips", "consistency_loss", "draw_flips", "flip_loss"]

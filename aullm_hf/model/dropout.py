@@ -19,26 +19,8 @@ class PairedDropout(nn.Dropout):
         if self.owner is None or not self.training or self.p == 0:
             return super().forward(values)
         rows = values.flatten(0, self.owner.ndim - 1)
-        noise = functional.dropout(torch.ones_like(self._noisy(rows)), self.p)
+        noise = functional.dropout(torch.ones_like(rows), self.p)
         return (rows * noise[self.owner.flatten().to(noise.device)]).view_as(values)
-
-    @staticmethod
-    def _noisy(rows: torch.Tensor) -> torch.Tensor:
-        """What gets a draw of its own: every value."""
-        return rows
-
-
-class PairedDropout3d(PairedDropout):
-    """The same for whole channels of (B, C, T, H, W)."""
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        if self.owner is None:
-            return functional.dropout3d(values, self.p, self.training)
-        return super().forward(values)
-
-    @staticmethod
-    def _noisy(rows: torch.Tensor) -> torch.Tensor:
-        return rows[:, :, :1, :1, :1]
 
 
 def share_noise(module: nn.Module, owner: torch.Tensor | None) -> None:
@@ -48,4 +30,4 @@ def share_noise(module: nn.Module, owner: torch.Tensor | None) -> None:
             part.owner = owner
 
 
-__all__ = ["PairedDropout", "PairedDropout3d", "share_noise"]
+__all__ = ["PairedDropout", "share_noise"]

@@ -1,9 +1,12 @@
-"""F_mid as evidence: how far each of its cells counts, and the cells as vectors with a learned position.
+"""MGE: x_att, the 3D-CNN's map with its channel attention, at several granularities; and what a prediction rests on.
+
+As AULLM++'s authors draw it, four branches stand on x_att, two with kernels of a middle size, a global one and a
+Laplacian; a harmonisation layer follows, a gate weighs the branches, and x_att itself goes into the sum. Kernels,
+norm, gate and start are ours: a fresh block gives x_att back, so what it changes it has learned.
 
 A cell is one position of F_mid in time and space. `pixel_map` says which pixels it covers.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +16,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_aullm import AULLMConfig
 
-HALF_OPEN, SLOPE = math.log(2.0), 4.0  # a fresh gate is half open at twice the clip's noise
-MEAN_MOMENTUM = 0.1  # of the running mean of F_mid, as batch norm's
+BRANCHES = ("3 x 3", "5 x 5", "global", "Laplacian")
 
 
 @dataclass
@@ -23,10 +25,10 @@ class EvidenceOutput(ModelOutput):
 
     tokens (B, slots, d): the projector's, and before it the graph's.
     channel_attention (B, T-2, C): of the 3D-CNN, for each time step.
-    mid_map (B, C, T', H', W'): F_mid as the gate left it.
-    gates (B, T', H', W'): of F_mid's cells, in (0, 1).
-    content_attention (B, T', H', W'): of the projector to the cells; sums to 1.
-    au_attention (B, n_AU, T', H', W'): of each AU's node to the cells; sums to 1.
+    mid_map (B, C, T', H', W'): F_mid.
+    branch_weights (B, 4): MGE's gate over its branches (`BRANCHES`); sums to 1.
+    branch_shares (B, 4, T', H', W'): each branch's share of the fused map; the rest is x_att's own.
+    au_attention (B, n_AU, T', H', W'): where each AU's node has its evidence from; sums to 1.
     relation_strengths (B, n_AU, n_AU, relations): of each node to the others; rows sum to 1.
     aux_logits (B, n_AU): of each node, after it has attended to the others.
     evidence_logits (B, n_AU): of each AU's own evidence alone.
@@ -35,81 +37,60 @@ class EvidenceOutput(ModelOutput):
     tokens: torch.Tensor | None = None
     channel_attention: torch.Tensor | None = None
     mid_map: torch.Tensor | None = None
-    gates: torch.Tensor | None = None
-    content_attention: torch.Tensor | None = None
+    branch_weights: torch.Tensor | None = None
+    branch_shares: torch.Tensor | None = None
     au_attention: torch.Tensor | None = None
     relation_strengths: torch.Tensor | None = None
     aux_logits: torch.Tensor | None = None
     evidence_logits: torch.Tensor | None = None
 
 
-class EvidenceGate(nn.Module):
-    """How far each finest cell counts, in (0, 1): by how much it differs from the rest of its clip.
+class Harmonisation(nn.Sequential):
+    """A norm over each frame, and a mix of its channels: what makes the branches comparable."""
 
-    What every cell of a clip holds alike, and the noise around it, is background: a cell's difference from the clip's
-    typical cell (its median, channel by channel, with learned weights) is measured in units of the median difference.
-    A gate that was free to use the cells in any way closed the strong ones: a small gate on a large value works too.
+    def __init__(self, channels: int):
+        super().__init__(nn.GroupNorm(1, channels), nn.Conv2d(channels, channels, kernel_size=1))
 
-    It also keeps the running mean of F_mid, which stands for "another clip" where a batch of CCR has one only.
+
+class MultiGranularityEvidence(nn.Module):
+    """x_att (B, C, T, H, W) -> x_fused of the same shape, the gate (B, 4) and the branches' shares (B, 4, T', H', W').
+
+    Each branch looks at one frame of the map at a time, so time goes with the batch.
     """
 
     def __init__(self, config: AULLMConfig):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(config.mid_shape[0]))  # of each channel, through a softmax
-        self.threshold = nn.Parameter(torch.zeros(()))  # the logarithm of the difference at which it is half open
-        self.slope = nn.Parameter(torch.zeros(()))
-        self.register_buffer("mean", torch.zeros(config.mid_shape))
+        channels = config.mid_shape[0]
+        self.meso3 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, groups=channels, bias=False)
+        self.meso5 = nn.Conv2d(channels, channels, kernel_size=5, padding=2, groups=channels, bias=False)
+        self.gain = nn.Parameter(torch.ones(channels))  # of the Laplacian
+        self.harmonise = nn.ModuleList(Harmonisation(channels) for _ in BRANCHES)
+        self.gate = nn.Linear(len(BRANCHES) * channels, len(BRANCHES))
+        self.scale = nn.Parameter(torch.zeros(channels))  # of all that is added to x_att
 
     def reset_parameters(self) -> None:
-        init.zeros_(self.weight)
-        init.constant_(self.threshold, HALF_OPEN)
-        init.constant_(self.slope, SLOPE)
-        init.zeros_(self.mean)
+        init.ones_(self.gain)
+        init.zeros_(self.scale)
 
-    def forward(self, f_mid: torch.Tensor) -> torch.Tensor:
-        cells = f_mid.float().flatten(2)  # (B, C, N)
-        apart = cells - typical(cells)
-        difference = (apart.square() * self.weight.softmax(dim=0)[:, None]).sum(dim=1).add(1e-8).sqrt()  # (B, N)
-        gate = (self.slope * ((difference / typical(difference)).log() - self.threshold)).sigmoid()
-        return gate.unflatten(1, f_mid.shape[2:])  # (B, T', H', W'), float32: rounded, the strongest would tie at 1
+    def forward(self, x_att: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        frames = x_att.transpose(1, 2).flatten(0, 1)  # (B T, C, H, W)
+        context = frames.mean(dim=(2, 3), keepdim=True).expand_as(frames)
+        looks = (self.meso3(frames), self.meso5(frames), context, laplacian(frames) * self.gain[:, None, None])
+        maps = torch.stack([part(look) for part, look in zip(self.harmonise, looks, strict=True)], dim=1)
+        maps = maps.unflatten(0, (len(x_att), -1)).permute(0, 2, 3, 1, 4, 5)  # (B, 4, C, T, H, W)
+        weights = self.gate(maps.abs().mean(dim=(3, 4, 5)).flatten(1)).softmax(dim=-1)  # (B, 4)
+        parts = maps * weights[..., None, None, None, None] * self.scale[:, None, None, None]
+        with torch.no_grad():
+            sizes = torch.cat([x_att[:, None], parts], dim=1).norm(dim=2)  # (B, 5, T, H, W)
+            shares = sizes[:, 1:] / sizes.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        return x_att + parts.sum(dim=1), weights, functional.avg_pool3d(shares, 2)
 
-    def remember(self, f_mid: torch.Tensor) -> None:
-        """Let the running mean follow these clips."""
-        self.mean += MEAN_MOMENTUM * (f_mid.detach().mean(dim=0) - self.mean)
 
-
-class EvidenceCells(nn.Module):
-    """F_mid at several granularities, as evidence vectors: each cell's content, and its learned position."""
-
-    def __init__(self, config: AULLMConfig, width: int, grids: list[int]):
-        super().__init__()
-        channels, self.time, self.side, _ = config.mid_shape
-        self.grids = grids
-        self.content = nn.Linear(channels, width, bias=False)  # without a bias a closed cell is zero
-        self.place = nn.Parameter(torch.zeros(self.time * sum(grid**2 for grid in grids), width))
-
-    def reset_parameters(self) -> None:
-        init.normal_(self.place, std=0.5)
-
-    def forward(self, f_mid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, C, T', H', W') -> contents (B, N, w) and places (N, w); N counts the cells of all granularities."""
-        pooled = [
-            functional.adaptive_avg_pool3d(f_mid, (self.time, grid, grid)).flatten(2)  # (B, C, T' grid^2)
-            for grid in self.grids
-        ]
-        return self.content(torch.cat(pooled, dim=2).transpose(1, 2)), self.place
-
-    def on_finest(self, weights: torch.Tensor) -> torch.Tensor:
-        """Weights of all cells (B, N) -> where they lie (B, T', H', W'): a coarse cell's is spread over its area."""
-        every = torch.eye(self.side**2, dtype=weights.dtype, device=weights.device).view(-1, 1, self.side, self.side)
-        total, start = 0, 0
-        for grid in self.grids:
-            count = self.time * grid**2
-            share = functional.adaptive_avg_pool2d(every, grid).flatten(1)  # (cells, grid^2): columns sum to 1
-            coarse = weights[:, start : start + count].unflatten(1, (self.time, grid**2))
-            start += count
-            total = total + (coarse @ share.T).unflatten(2, (self.side, self.side))
-        return total
+def laplacian(frames: torch.Tensor) -> torch.Tensor:
+    """(.., H, W) -> the sum of a value's four neighbours minus four times itself; the edge is repeated outside."""
+    around = functional.pad(frames, (1, 1, 1, 1), mode="replicate")
+    rows, columns = around[..., 1:-1], around[..., 1:-1, :]
+    return rows[..., :-2, :] + rows[..., 2:, :] + columns[..., :-2] + columns[..., 2:] - 4 * frames
 
 
 def typical(values: torch.Tensor) -> torch.Tensor:
@@ -134,4 +115,4 @@ def pixel_map(cells: torch.Tensor, image_size: int) -> torch.Tensor:
     return cells
 
 
-__all__ = ["EvidenceCells", "EvidenceGate", "EvidenceOutput", "pixel_map", "typical"]
+__all__ = ["BRANCHES", "EvidenceOutput", "MultiGranularityEvidence", "laplacian", "pixel_map", "typical"]

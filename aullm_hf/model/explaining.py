@@ -1,7 +1,7 @@
 """Why: where the evidence for each AU lies, what other AUs added to it, and what would be predicted without either.
 
-Evidence is what the model has: the attention of the AU's own node (R-AUGNN), the evidence gate (MGE-EFP or CCR), or,
-where it has neither, Grad-CAM on F_mid (Selvaraju et al., 2017). The counterfactuals are answers of the model, not of
+Evidence is where the AU's own node (R-AUGNN) has it from, or, without a graph, Grad-CAM on F_mid (Selvaraju et al.,
+2017). The counterfactuals are answers of the model, not of
 its parts: each asks it again about a clip that holds, where the evidence was, what it holds elsewhere (the median of
 its cells, which the few that move do not change), or about a graph without the edge.
 """
@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from .arguments import check_pixel_values, shown
-from .evidence import EvidenceOutput, pixel_map, typical
+from .evidence import BRANCHES, EvidenceOutput, pixel_map, typical
 from .graph import RELATIONS
+
+METHODS = {"cells": "attention", "chunk": "contribution"}  # by the configuration's `nodes`
+REMOVED = 0.2  # share of the cells that is taken away to see what the probability is without the evidence
 
 
 @dataclass
@@ -36,7 +40,7 @@ class AUEvidence:
     threshold: float
     active: bool
     cells: torch.Tensor  # (T', H', W'), not negative, sums to 1: where the evidence lies
-    method: str  # "attention", "gate" or "grad-cam"
+    method: str  # "attention", "contribution" or "grad-cam"
     neighbours: list[Neighbour]
     counterfactual: float  # how far the probability falls when the evidence is removed
 
@@ -49,7 +53,7 @@ class ClipExplanation:
     probabilities: dict[str, float]
     thresholds: dict[str, float]
     evidence: list[AUEvidence]
-    gate: torch.Tensor | None  # (T', H', W') in (0, 1)
+    granularity: dict[str, tuple[float, torch.Tensor]]  # of MGE: branch -> weight, and share of the map (T', H', W')
     channel_attention: torch.Tensor  # (T-2, C)
     strengths: torch.Tensor | None  # (n_AU, n_AU): attention of the row's AU to the column's; rows sum to 1
     relations: list[tuple[str, str, str]]  # the prior: two AUs and their relation
@@ -74,9 +78,8 @@ def _explain_clip(model: Any, pixel_values: torch.Tensor, wanted: list[str] | st
     config, body = model.config, model.model
     labels = config.labels
     with torch.no_grad():
-        f_mid, channel_attention = body.encode_frames(pixel_values)
-        gate = body.compute_gate(f_mid)
-        output = body.run_llm(f_mid, gate)
+        x_att, channel_attention = body.encode_frames(pixel_values)
+        output = body.run_llm(x_att)
         p = model.probabilities(model.classify(output.last_hidden_state))[0]
     active = [bool(p[i] >= config.thresholds[label]) for i, label in enumerate(labels)]
     if wanted == "active":
@@ -84,9 +87,9 @@ def _explain_clip(model: Any, pixel_values: torch.Tensor, wanted: list[str] | st
     else:
         chosen = [i for i, label in enumerate(labels) if wanted == "all" or label in wanted]
     evidence = output.evidence
-    cells, method = _locate(model, f_mid, evidence, chosen)
+    cells, method = _locate(model, x_att, evidence, chosen)
     edges = _edges(body.graph, chosen)
-    falls = p[[*chosen, *(i for i, _ in edges)]] - _counterfactuals(model, f_mid, cells, chosen, edges)
+    falls = p[[*chosen, *(i for i, _ in edges)]] - _counterfactuals(model, x_att, cells, chosen, edges)
     strengths = None if body.graph is None else evidence.relation_strengths[0].sum(dim=-1)
     neighbours: dict[int, list[Neighbour]] = {i: [] for i in chosen}
     for (i, j), effect in zip(edges, falls[len(chosen) :].tolist(), strict=True):
@@ -109,32 +112,35 @@ def _explain_clip(model: Any, pixel_values: torch.Tensor, wanted: list[str] | st
             )
             for row, i in enumerate(chosen)
         ],
-        gate=None if gate is None else gate[0],
+        granularity=_granularity(evidence),
         channel_attention=channel_attention[0],
         strengths=strengths,
         relations=[(f"AU{a}", f"AU{b}", kind) for a, b, kind in config.prior_edges or ()],
     )
 
 
-def _locate(model, f_mid, evidence: EvidenceOutput, chosen: list[int]) -> tuple[torch.Tensor, str]:
+def _granularity(evidence: EvidenceOutput) -> dict[str, tuple[float, torch.Tensor]]:
+    if evidence.branch_weights is None:
+        return {}
+    weights = evidence.branch_weights[0].tolist()
+    return dict(zip(BRANCHES, zip(weights, evidence.branch_shares[0], strict=True), strict=True))
+
+
+def _locate(model, x_att, evidence: EvidenceOutput, chosen: list[int]) -> tuple[torch.Tensor, str]:
     """Where the evidence of each chosen AU lies, (chosen, T', H', W'), and how that is known."""
-    gates = evidence.gates
     if evidence.au_attention is not None:
-        cells, method = evidence.au_attention[0, chosen], "attention"
-        cells = cells if gates is None else cells * gates  # a closed cell adds nothing
-    elif gates is not None:
-        cells, method = gates.expand(len(chosen), -1, -1, -1), "gate"
+        cells, method = evidence.au_attention[0, chosen], METHODS[model.config.nodes]
     else:
-        cells, method = _grad_cam(model, f_mid, chosen), "grad-cam"
+        cells, method = _grad_cam(model, x_att, chosen), "grad-cam"
     total = cells.sum(dim=(1, 2, 3), keepdim=True)
-    even = torch.full_like(cells, 1 / cells[0].numel())  # Grad-CAM may be zero everywhere
+    even = torch.full_like(cells, 1 / cells[0].numel())  # a map may be zero everywhere
     return torch.where(total > 0, cells / total.clamp(min=1e-12), even), method
 
 
-def _grad_cam(model, f_mid: torch.Tensor, chosen: list[int]) -> torch.Tensor:
+def _grad_cam(model, x_att: torch.Tensor, chosen: list[int]) -> torch.Tensor:
     with torch.inference_mode(False), torch.enable_grad():
-        f_mid = f_mid.detach().clone().requires_grad_()
-        logits = model.classify(model.model.run_llm(f_mid).last_hidden_state)[0]
+        output = model.model.run_llm(x_att.detach().clone().requires_grad_())
+        logits, f_mid = model.classify(output.last_hidden_state)[0], output.evidence.mid_map
         slopes = torch.stack([torch.autograd.grad(logits[i], f_mid, retain_graph=True)[0][0] for i in chosen])
     weights = slopes.mean(dim=(3, 4), keepdim=True)  # (chosen, C, T', 1, 1)
     return (weights * f_mid.detach()).sum(dim=1).relu()
@@ -149,22 +155,30 @@ def _edges(graph, chosen: list[int]) -> list[tuple[int, int]]:
 
 
 @torch.no_grad()
-def _counterfactuals(model, f_mid, cells, chosen, edges) -> torch.Tensor:
+def _counterfactuals(model, x_att, cells, chosen, edges) -> torch.Tensor:
     """Probabilities of the chosen AUs without their evidence, then without each edge; one LLM pass."""
-    body, config = model.model, model.config
-    count = max(round(config.ccr_cells * cells[0].numel()), 1)
+    body = model.model
+    count = max(round(REMOVED * cells[0].numel()), 1)
     ranked = cells.flatten(1).topk(count, dim=1).indices
-    gone = torch.zeros_like(cells.flatten(1), dtype=torch.bool).scatter_(1, ranked, True).view_as(cells)
-    elsewhere = typical(f_mid.flatten(3))[..., None]  # (1, C, T', 1, 1)
-    rows = torch.cat([torch.where(gone[:, None], elsewhere, f_mid), f_mid.expand(len(edges), -1, -1, -1, -1)])
-    gates = body.compute_gate(rows)  # anew: the pattern of the gate would tell what was there
+    gone = torch.zeros_like(cells.flatten(1)).scatter_(1, ranked, 1.0).view_as(cells)
+    gone = under_cells(gone[:, None], x_att.shape[2:]).bool()
+    elsewhere = typical(x_att.flatten(3))[..., None]  # (1, C, T, 1, 1)
+    rows = torch.cat([torch.where(gone, elsewhere, x_att), x_att.expand(len(edges), -1, -1, -1, -1)])
     prior = None
     if body.graph is not None:
         whole = [body.graph.prior] * len(chosen)
         prior = torch.stack([*whole, *(body.graph.prior_without(i, j) for i, j in edges)])
-    p = model.probabilities(model.classify(body.run_llm(rows, gates, prior=prior).last_hidden_state))
+    p = model.probabilities(model.classify(body.run_llm(rows, prior=prior).last_hidden_state))
     affected = torch.tensor([*chosen, *(i for i, _ in edges)], device=p.device)
     return p.gather(1, affected[:, None]).squeeze(1)
+
+
+def under_cells(cells: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """A map over F_mid's cells (.., T', H', W') -> over the map of `shape` that was pooled by two; 0 where cut off."""
+    for dim in (-3, -2, -1):
+        cells = cells.repeat_interleave(2, dim=dim)
+    cut = [shape[dim] - cells.shape[dim] for dim in (-1, -2, -3)]
+    return functional.pad(cells, [pad for size in cut for pad in (0, size)])
 
 
 class ExplainMixin:

@@ -1,10 +1,10 @@
-"""AU-LLM (arXiv 2507.21778) and AULLM++ (arXiv 2603.08387; its modules are our design under its names).
+"""AU-LLM (arXiv 2507.21778) and AULLM++ (arXiv 2603.08387), our reconstruction from its abstract and drawing.
 
 frames -> temporal filter, or optical flow (ours) -> 3D-CNN -> projector -> one token in the prompt of a frozen,
-LoRA-tuned LLM -> its last state -> one linear layer -> a logit per AU. AULLM++ gates the 3D-CNN's map (evidence.py),
-looks at it at several granularities (projectors.py), adds a graph of AUs with a token of its own (graph.py), and in
-training asks what would be predicted without the evidence (counterfactual.py). Loading is in checkpointing.py. Unlike
-AU-LLM's code, the loss follows the paper's formula, and the text is read once for the whole batch (prompting.py).
+LoRA-tuned LLM -> its last state -> one linear layer -> a logit per AU. AULLM++ looks at the 3D-CNN's map at several
+granularities (evidence.py), adds a graph of AUs with a token of its own (graph.py), and in training asks what would be
+predicted of a flipped AU (counterfactual.py). Loading is in checkpointing.py. Unlike AU-LLM's code, the loss follows
+the paper's formula, and the text is read once for the whole batch (prompting.py).
 """
 
 import copy
@@ -22,20 +22,20 @@ from .arguments import check_pixel_values
 from .backbone import HighLevelHead, MotionBackbone
 from .checkpointing import CheckpointMixin, frozen_keys, seeded_start
 from .configuration_aullm import AULLMConfig
-from .counterfactual import evidence_loss, intervene, invariance_loss
+from .counterfactual import Flips, consistency_loss, draw_flips, flip_loss
 from .detector import AUDetectorMixin
-from .dropout import PairedDropout3d, share_noise
-from .evidence import EvidenceCells, EvidenceGate, EvidenceOutput
+from .dropout import share_noise
+from .evidence import EvidenceOutput, MultiGranularityEvidence
 from .explaining import ExplainMixin
 from .flow import OpticalFlow
-from .graph import RelationGraph, RelationLayer, prior_mask
+from .graph import CellNodes, ChunkNodes, RelationGraph, RelationLayer, prior_mask
 from .head import Classifier, head_features
 from .led import TemporalFilter
-from .projectors import PROJECTORS, MultiGranularityProjector, PromptTokens
+from .projectors import PROJECTORS, PromptTokens
 from .prompting import Prompt
 
-_INITIALISE_THEMSELVES = (TemporalFilter, OpticalFlow, PromptTokens, EvidenceGate, EvidenceCells, RelationGraph,
-                          RelationLayer)  # fmt: skip
+_INITIALISE_THEMSELVES = (TemporalFilter, OpticalFlow, PromptTokens, MultiGranularityEvidence, RelationGraph,
+                          RelationLayer, CellNodes, ChunkNodes)  # fmt: skip
 
 
 @dataclass
@@ -79,12 +79,12 @@ class AULLMPreTrainedModel(CheckpointMixin, PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, _INITIALISE_THEMSELVES):
             module.reset_parameters()
-        elif isinstance(module, (nn.Linear, nn.Conv3d)):
+        elif isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d)):
             init.kaiming_uniform_(module.weight, a=math.sqrt(5))
             bound = 1 / math.sqrt(module.weight[0].numel())
             if module.bias is not None:
                 init.uniform_(module.bias, -bound, bound)
-        elif isinstance(module, (nn.LayerNorm, nn.BatchNorm3d)):
+        elif isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.BatchNorm3d)):
             init.ones_(module.weight)
             init.zeros_(module.bias)
             if isinstance(module, nn.BatchNorm3d):
@@ -100,11 +100,15 @@ class AULLMPreTrainedModel(CheckpointMixin, PreTrainedModel):
         """Give everything that is trained a fresh start, determined by `seed` alone; the frozen LLM stays as it is."""
         body = self.base_model
         frozen = {id(module) for module in body.llm.modules()}
+        evidence = [] if body.mge is None else list(body.mge.modules())
+        late = frozen | {id(module) for module in (body, *evidence)}
         with seeded_start(self, seed):
             for module in self.modules():
-                if id(module) not in frozen and module is not body:
+                if id(module) not in late:
                     self._init_weights(module)
-            reset_lora(body.llm)  # last, so that the rest starts alike with and without adapters
+            reset_lora(body.llm)  # late, so that the rest starts alike with and without adapters
+            for module in evidence:  # last, so that all else does with and without MGE
+                self._init_weights(module)
 
     def set_prior(self, edges: list[list]) -> None:
         """Other relations between the AUs than those the graph was made with."""
@@ -141,8 +145,8 @@ class AULLMModel(AULLMPreTrainedModel):
         self.led = TemporalFilter(config) if config.motion != "flow" else None
         self.flow = OpticalFlow(config) if config.motion != "led" else None
         self.backbone = MotionBackbone(config)
-        self.gate = EvidenceGate(config) if config.evidence_gate else None
-        self.mid_drop = PairedDropout3d(config.vision_dropout)
+        self.mge = MultiGranularityEvidence(config) if config.mge else None
+        self.mid_drop = nn.Dropout3d(config.vision_dropout)
         self.high = HighLevelHead(config) if config.uses_high else None
         self.projector = PROJECTORS[config.projector](config)
         self.graph = RelationGraph(config) if config.graph else None
@@ -168,86 +172,75 @@ class AULLMModel(AULLMPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         output_evidence: bool | None = None,
+        flips: Flips | None = None,
     ) -> AULLMModelOutput:
-        """pixel_values (B, T, 1, H, W), as the processor makes them."""
-        f_mid, channel_attention = self.encode_frames(pixel_values)
-        gates = self.compute_gate(f_mid)
+        """pixel_values (B, T, 1, H, W), as the processor makes them; `flips` adds rows of clips with a flipped AU."""
+        x_att, channel_attention = self.encode_frames(pixel_values)
         output = self.run_llm(
-            f_mid,
-            gates,
+            x_att,
+            flips=flips,
             output_hidden_states=_or(output_hidden_states, self.config.output_hidden_states),
             output_attentions=_or(output_attentions, self.config.output_attentions),
         )
+        output.evidence.channel_attention = channel_attention
         if not output_evidence:
             return AULLMModelOutput(output.last_hidden_state, output.hidden_states, output.attentions)
-        output.evidence.channel_attention, output.evidence.mid_map = channel_attention, _gated(f_mid, gates)
         return output
 
     def encode_frames(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clips -> F_mid (B, C, T', H', W') and the channel attention (B, T-2, C)."""
+        """Clips -> x_att (B, C, T-2, H", W"), the 3D-CNN's map, and its channel attention (B, T-2, C)."""
         check_pixel_values(self.config, pixel_values)
         led = [self.led(pixel_values)[:, 1:].transpose(1, 2)] if self.led is not None else []  # (B, 1, T-1, H, W)
         flow = [self.flow(pixel_values)] if self.flow is not None else []  # (B, 3, T-1, H, W)
         return self.backbone(torch.cat(led + flow, dim=1).to(self.backbone.conv1.weight.dtype))
 
-    def compute_gate(self, f_mid: torch.Tensor) -> torch.Tensor | None:
-        """How far each cell of F_mid counts, (B, T', H', W'); None for a model without a gate."""
-        return None if self.gate is None else self.gate(f_mid)
-
     def run_llm(
         self,
-        f_mid: torch.Tensor,
-        gates: torch.Tensor | None = None,
+        x_att: torch.Tensor,
         *,
-        owner: torch.Tensor | None = None,
+        flips: Flips | None = None,
         prior: torch.Tensor | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
     ) -> AULLMModelOutput:
-        """F_mid and its gates -> the tokens -> the LLM's last state, with the evidence that arose on the way.
+        """x_att (B, C, T-2, H", W") -> the tokens -> the LLM's last state, with the evidence that arose on the way.
 
         Args:
-            f_mid: (B, C, T', H', W'); rows may be counterfactual.
-            gates: (B, T', H', W').
-            owner: (B), for each row the row whose noise of dropout it shares.
+            x_att: the 3D-CNN's map.
+            flips: AUs to flip in the graph; a row of the last state for each follows those of the clips.
             prior: (B, n, n, relations) in place of the graph's.
         """
-        if owner is not None or self.mid_drop.owner is not None:
-            for part in (self.mid_drop, self.high, self.projector, self.graph):
-                if part is not None:
-                    share_noise(part, owner)
-        f_mid = _gated(self.mid_drop(f_mid), gates)
+        evidence, owner, fused = EvidenceOutput(), None if flips is None else flips.rows(len(x_att)), x_att
+        if self.mge is not None:
+            fused, evidence.branch_weights, evidence.branch_shares = self.mge(x_att)
+        evidence.mid_map = self.backbone.pool2(fused)  # F_mid (B, C, T', H', W')
+        f_mid = self.mid_drop(evidence.mid_map)
         f_high = self.high(f_mid) if self.high is not None else None  # (B, 256)
-        slots, content_attention = self._project(f_mid, f_high)
-        evidence = EvidenceOutput(gates=gates, content_attention=content_attention)
+        features = [f_mid.flatten(1)] * self.config.uses_mid + [f_high] * self.config.uses_high
+        if isinstance(self.projector, PromptTokens):
+            slots = {"prompt": self.projector()}  # (n, d)
+        else:
+            slots = {"visual": self.projector(torch.cat(features, dim=1))}  # (B, d)
         if self.graph is not None:
-            graph = self.graph(f_mid, f_high, prior)
-            slots = {"content": slots["visual"], "instruction": graph.token}
+            share_noise(self.graph, owner)
+            graph, content = self.graph(x_att, prior, flips), slots["visual"]
+            if flips is not None:
+                content = torch.cat([content, content.detach()[flips.owner]])
+            slots = {"content": content, "instruction": graph.token}
             evidence.au_attention, evidence.relation_strengths = graph.attention, graph.strengths
-            evidence.aux_logits, evidence.evidence_logits = graph.logits, graph.evidence_logits
+            evidence.aux_logits, evidence.evidence_logits = graph.logits[: len(x_att)], graph.evidence_logits
         if "prompt" not in slots:
             evidence.tokens = torch.stack(list(slots.values()), dim=1)  # (B, slots, d)
         if self.config.head_reads == "token":
             return AULLMModelOutput(head_features(None, evidence.tokens), evidence=evidence)
-        llm = self.prompt(self.llm, slots, len(f_mid), output_hidden_states, output_attentions, owner)
+        rows = len(x_att) if owner is None else len(owner)
+        llm = self.prompt(self.llm, slots, rows, output_hidden_states, output_attentions, owner)
         last = llm.last_hidden_state.to(f_mid.device)  # (B, d)
         if "prompt" in slots:
             last = torch.cat([last.to(f_high.dtype), f_high], dim=1)
         elif self.config.head_reads == "both":
             last = head_features(last, evidence.tokens)
         return AULLMModelOutput(last, llm.hidden_states, llm.attentions, evidence)
-
-    def _project(
-        self, f_mid: torch.Tensor, f_high: torch.Tensor | None
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
-        """The projector's tokens by slot and, where it attends to cells, to which."""
-        if isinstance(self.projector, PromptTokens):
-            return {"prompt": self.projector()}, None
-        if isinstance(self.projector, MultiGranularityProjector):
-            token, attention = self.projector(f_mid, f_high)
-            return {"visual": token}, attention
-        features = [f_mid.flatten(1)] * self.config.uses_mid + [f_high] * self.config.uses_high
-        return {"visual": self.projector(torch.cat(features, dim=1))}, None  # (B, d)
 
 
 class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
@@ -315,22 +308,30 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
             >>> output.logits.shape, output.loss.ndim, output.evidence.tokens.shape
             (torch.Size([2, 3]), 0, torch.Size([2, 1, 64]))
         """
+        flips = None
         if labels is not None and self.training and self.config.ccr_weight:
             if output_evidence or output_hidden_states or output_attentions:
                 raise ValueError(
                     "A training pass with CCR (ccr_weight above 0) returns loss, logits and loss_parts only. Ask for "
                     "evidence, hidden states or attentions in eval mode, or without labels."
                 )
-            return self._train_with_counterfactuals(pixel_values, labels)
+            flips = draw_flips(labels, self.config.ccr_fraction)
         body = self.model(
             pixel_values,
             output_hidden_states=output_hidden_states,
             output_attentions=output_attentions,
             output_evidence=output_evidence or (labels is not None and self.model.graph is not None),
+            flips=flips,
             return_dict=True,
         )
-        logits = self.classify(body.last_hidden_state)  # (B, n_AU)
-        loss, parts = (None, None) if labels is None else _sum(self._loss_terms(logits, labels, body.evidence))
+        logits = self.classify(body.last_hidden_state)  # (B, n_AU), and in training the flipped clips' after them
+        logits, flipped = logits[: len(pixel_values)], logits[len(pixel_values) :]
+        loss, parts = None, None
+        if labels is not None:
+            terms = self._loss_terms(logits, labels, body.evidence)
+            if flips is not None:
+                terms |= self._flip_terms(logits, flipped, labels, flips)
+            loss, parts = _sum(terms)
         return AUDetectionOutput(
             loss=loss,
             logits=logits,
@@ -354,31 +355,12 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
             terms["auxiliary"] = self.config.aux_weight * nodes
         return terms
 
-    def _train_with_counterfactuals(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> AUDetectionOutput:
-        """One pass over the clips and over what some of them would be with another background, or without evidence."""
-        config, body, batch = self.config, self.model, len(pixel_values)
-        f_mid, _ = body.encode_frames(pixel_values)
-        gates = body.compute_gate(f_mid)
-        rows, owner = intervene(f_mid, gates, config.ccr_fraction, config.ccr_cells, body.gate.mean)
-        body.gate.remember(f_mid)
-        count = (len(owner) - batch) // 2
-        # Another background leaves the gate as it was; without the evidence it is computed anew, or it would tell.
-        gates = torch.cat([gates[owner[:-count]], body.compute_gate(rows[-count:])])
-        output = body.run_llm(rows, gates, owner=owner)
-        logits = self.classify(output.last_hidden_state)  # (B + 2n, n_AU)
-        factual, background, removed = logits.split([batch, count, count])
-        chosen, evidence = owner[-count:], output.evidence
-        if body.graph is not None:
-            evidence = EvidenceOutput(
-                aux_logits=evidence.aux_logits[:batch], evidence_logits=evidence.evidence_logits[:batch]
-            )
-        terms = self._loss_terms(factual, labels, evidence)
-        terms["invariance"] = config.ccr_weight * invariance_loss(factual[chosen], background)
-        terms["evidence"] = config.ccr_weight * evidence_loss(
-            factual[chosen], removed, labels[chosen], config.ccr_margin
-        )
-        loss, parts = _sum(terms)
-        return AUDetectionOutput(loss=loss, logits=factual, loss_parts=parts)
+    def _flip_terms(self, factual, flipped, labels: torch.Tensor, flips: Flips) -> dict[str, torch.Tensor]:
+        weight, joined = self.config.ccr_weight, self.model.graph.joined()
+        return {
+            "flip": weight * flip_loss(factual, flipped, labels, flips, self.config.ccr_margin),
+            "consistency": weight * consistency_loss(factual, flipped, flips, joined),
+        }
 
 
 def _sum(terms: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
@@ -389,10 +371,6 @@ def _sum(terms: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.
 
 def _or(asked: bool | None, otherwise: bool | None) -> bool:
     return bool(otherwise if asked is None else asked)
-
-
-def _gated(f_mid: torch.Tensor, gates: torch.Tensor | None) -> torch.Tensor:
-    return f_mid if gates is None else f_mid * gates[:, None].to(f_mid.dtype)
 
 
 __all__ = ["AUDetectionOutput", "AULLMForAUDetection", "AULLMModel", "AULLMModelOutput", "AULLMPreTrainedModel",

@@ -19,7 +19,7 @@ def group_of(name: str) -> str:
         "model.flow.": "led",
         "model.backbone.": "vision",
         "model.high.": "vision",
-        "model.gate.": "projector",
+        "model.mge.": "vision",
         "model.projector.": "projector",
         "model.graph.": "graph",
         "classifier.": "head",

@@ -27,7 +27,7 @@ _NOT_CHOSEN = {
     "thresholds", "llm_fingerprint", "text_config", "prompt_segments", "prompt_source", "architecture",
 }  # fmt: skip
 # Fields that are lists or mappings: one word of YAML on the command line.
-STRUCTURED = {"lora", "backbone_channels", "evidence_grids", "prior_edges", "resnet_widths", "tiny_llm"}
+STRUCTURED = {"lora", "backbone_channels", "prior_edges", "resnet_widths", "tiny_llm"}
 # Fields that change where and how a run is computed or shown, not what comes out.
 _WITHOUT_EFFECT = {
     "root", "output_dir", "run_name", "project", "report_to", "disable_tqdm", "log_level", "log_level_replica",

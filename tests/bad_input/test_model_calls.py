@@ -14,7 +14,7 @@ from support.refusals import outcome
 from support.tiny import clips, labels, tiny_config, tiny_llm, tiny_model
 from support.wrong_values import TRIED, WRONG, wrong_values
 
-MODELS = {"AU-LLM": tiny_model(), "AULLM++": tiny_model(projector="mge", graph=True)}
+MODELS = {"AU-LLM": tiny_model(), "AULLM++": tiny_model(mge=True, graph=True)}
 X, Y = clips(2), labels(2)
 LLM, CONFIG = tiny_llm(), AULLMConfig()
 FIELDS = [one.name for one in fields(AULLMConfig) if "help" in one.metadata]
@@ -49,7 +49,6 @@ def test_configuration(name, value):
         assert AULLMConfig.from_dict(config.to_dict()).to_dict() == config.to_dict()
 
     others = {
-        "ccr_weight": "evidence_gate",
         "aus": "id2label",
         "backbone_channels": "se_reduction",
     }  # the fields that a value of this one contradicts

@@ -116,11 +116,11 @@ def test_a_missing_template_says_where_it_should_be(tmp_path):
     ("model", "named", "unnamed"),
     [
         ({}, ["AU-LLM: a 3D-CNN"], ["AULLM++", "our reconstruction"]),
-        ({"projector": "mge"}, ["AU-LLM with part of AULLM++ (our reconstruction)", "MGE-EFP"], ["R-AUGNN", "CCR"]),
-        ({"graph": True, "ccr_weight": 0.1}, ["R-AUGNN", "CCR", "our reconstruction"], ["MGE-EFP"]),
+        ({"mge": True}, ["AU-LLM with part of AULLM++ (our reconstruction)", "MGE"], ["R-AUGNN", "CCR"]),
+        ({"graph": True, "ccr_weight": 0.1}, ["R-AUGNN", "CCR", "our reconstruction"], ["MGE"]),
         (
-            {"projector": "mge", "graph": True, "ccr_weight": 0.1},
-            ["AULLM++ (our reconstruction): AU-LLM", "MGE-EFP", "R-AUGNN", "CCR", "settings are this project's own"],
+            {"mge": True, "graph": True, "ccr_weight": 0.1},
+            ["AULLM++ (our reconstruction): AU-LLM", "MGE", "R-AUGNN", "CCR", "settings are this project's own"],
             ["part of"],
         ),
     ],

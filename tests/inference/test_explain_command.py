@@ -81,10 +81,11 @@ def test_of_a_recording_the_clearest_windows_are_explained_and_all_are_in_its_ti
 
 
 def test_a_graph_model_tells_whom_each_au_heard(tmp_path):
-    model = tiny_model(projector="mge", graph=True, prompt_template="{content}{instruction} AUs:")
+    model = tiny_model(mge=True, graph=True, prompt_template="{content}{instruction} AUs:")
     detector = AUDetector(model, processor=AULLMVideoProcessor.for_config(model.config))
     (record,) = explain_clips(detector, [np.stack(noise(12, 32, 32))], tmp_path, aus="all")["clips"]
-    assert "relations.png" in record["pictures"]
+    assert {"relations.png", "granularity.png"} <= set(record["pictures"])
+    assert sum(record["granularity"].values()) == pytest.approx(1, abs=1e-5)
     heard = {au["au"]: {(one["au"], one["relation"]) for one in au["neighbours"]} for au in record["aus"]}
     assert heard["AU1"] == {("AU4", "co-occurring and opposing")} and heard["AU12"] == set()
     assert all(0 <= one["strength"] <= 1 for au in record["aus"] for one in au["neighbours"])

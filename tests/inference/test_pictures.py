@@ -75,7 +75,7 @@ def windows(probabilities, start=0.0, length=0.5, stride=0.25, missing=()) -> pd
 @pytest.mark.parametrize("graph", [True, False])
 def test_a_clip_has_every_picture_that_its_model_can_give(graph):
     pictures = clip_pictures(FRAMES, explanation(graph=graph), span=(0.0, 0.25), title="clip 7")
-    assert set(pictures) == set(PICTURES) - (set() if graph else {"relations"})
+    assert set(pictures) == set(PICTURES) - (set() if graph else {"granularity", "relations"})
     assert all("clip 7" in texts(figure) for figure in pictures.values())
 
 
@@ -86,7 +86,7 @@ def test_pictures_of_a_real_explanation(make_detector):
     row = detector.rows([clip]).iloc[0]
     assert frames.shape == (detector.model.config.num_frames, 32, 32) and frames.dtype == np.uint8
     assert why.probabilities == pytest.approx({label: row[f"p_{label}"] for label in detector.labels}, abs=1e-5)
-    assert set(clip_pictures(frames, why)) == set(PICTURES) - {"relations"}
+    assert set(clip_pictures(frames, why)) == set(PICTURES) - {"granularity", "relations"}
 
 
 @pytest.mark.parametrize("ending", [".png", ".pdf", ".svg"])

@@ -1,8 +1,11 @@
 """Explanations: each number is what the model says when it is asked the other way."""
 
+import numpy as np
 import pytest
 import torch
 
+from aullm_hf.model.evidence import BRANCHES
+from aullm_hf.model.explaining import REMOVED
 from aullm_hf.model.graph import RELATIONS
 from support.tiny import SUBSETS, clips, tiny_model
 
@@ -10,8 +13,9 @@ KINDS = {
     "AU-LLM": ({}, "grad-cam"),
     "mid only": ({"projector": "mid"}, "grad-cam"),
     "prompt learning": ({"projector": "prompt"}, "grad-cam"),
-    "mge": (SUBSETS["mge"], "gate"),
+    "mge": (SUBSETS["mge"], "grad-cam"),
     "graph": (SUBSETS["graph"], "attention"),
+    "chunk": ({"graph": True, "nodes": "chunk"}, "contribution"),
     "all": (SUBSETS["mge+graph+ccr"], "attention"),
 }
 AUS = [1, 2, 4, 12]
@@ -39,9 +43,10 @@ def test_an_explanation_says_what_the_model_says(kind):
             assert one.method == method and one.cells.shape == model.config.mid_shape[1:]
             assert one.cells.min() >= 0 and one.cells.sum() == pytest.approx(1, abs=1e-4)
             assert one.active == (one.probability >= one.threshold) and one.probability == clip.probabilities[one.au]
-        if out.evidence.gates is not None:
-            torch.testing.assert_close(clip.gate, out.evidence.gates[row], atol=1e-5, rtol=1e-5)
-        assert (clip.gate is None) == (not model.config.evidence_gate)
+        assert list(clip.granularity) == list(BRANCHES) * model.config.mge
+        for at, (weight, share) in enumerate(clip.granularity.values()):
+            assert weight == pytest.approx(out.evidence.branch_weights[row, at].item(), abs=1e-5)
+            torch.testing.assert_close(share, out.evidence.branch_shares[row, at], atol=1e-5, rtol=1e-5)
         assert (clip.strengths is None) == (not model.config.graph)
 
 
@@ -50,17 +55,20 @@ def test_the_counterfactual_is_the_answer_to_a_clip_that_holds_there_what_it_hol
     x = clips(1)
     body = model.model
     with torch.no_grad():
-        f_mid = body.encode_frames(x)[0]
-        elsewhere = f_mid.flatten(3).median(dim=3, keepdim=True).values.expand(-1, -1, -1, f_mid[0, 0, 0].numel())
+        x_att = body.encode_frames(x)[0]
+        elsewhere = x_att.flatten(3).median(dim=3).values
         for index, one in enumerate(model.explain(x, "all")[0].evidence):
-            count = round(model.config.ccr_cells * one.cells.numel())
+            count = round(REMOVED * one.cells.numel())
             order = one.cells.flatten().argsort(descending=True, stable=True)
             if one.cells.flatten()[order[count - 1]] == one.cells.flatten()[order[count]]:
                 continue  # a tie: either cell would do
-            changed = f_mid.clone()
-            changed.flatten(2)[..., order[:count]] = elsewhere.flatten(2)[..., order[:count]]
-            reading = body.run_llm(changed, body.compute_gate(changed))
-            without = model.probabilities(model.classify(reading.last_hidden_state))[0, index]
+            changed = x_att.clone()
+            for at in order[:count].tolist():
+                time, row, column = np.unravel_index(at, one.cells.shape)
+                for step in (2 * time, 2 * time + 1):
+                    block = changed[:, :, step, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+                    block.copy_(elsewhere[:, :, step, None, None].expand_as(block))
+            without = model.probabilities(model.classify(body.run_llm(changed).last_hidden_state))[0, index]
             assert one.counterfactual == pytest.approx(one.probability - without.item(), abs=1e-5)
 
 
@@ -114,7 +122,7 @@ def test_explaining_asks_for_what_it_needs_and_works_without_gradients():
 
 
 def test_explaining_leaves_the_model_as_it_was():
-    model = tiny_model(projector="mge", graph=True, ccr_weight=1.0).train()
+    model = tiny_model(mge=True, graph=True, ccr_weight=1.0).train()
     model.model.backbone.eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.explain(clips(2), "all")

@@ -1,7 +1,10 @@
 """The AU graph: a prior with sources, messages along its edges and no others, the same for every order of AUs."""
 
 import copy
+import itertools
+import math
 import re
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -12,7 +15,8 @@ from hypothesis import strategies as st
 
 from aullm_hf.data.facs import AUS
 from aullm_hf.model import AULLMForAUDetection
-from aullm_hf.model.graph import RELATIONS, RelationLayer, prior_mask
+from aullm_hf.model.counterfactual import Flips
+from aullm_hf.model.graph import NODES, PATTERNS, RELATIONS, RelationLayer, prior_mask
 from aullm_hf.model.relation_prior import FACS_PRIOR, edges_from_labels, facs_edges
 from support.tiny import clips, tiny_config, tiny_model
 
@@ -108,7 +112,7 @@ def test_one_layer_hears_along_edges_only_in_value_and_in_gradient(edges, seed):
     mask = prior_mask(edges, range(5))
     torch.manual_seed(seed)
     nodes = torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
-    out, strengths = _layer()(nodes, mask)
+    out, _, strengths = _layer()(nodes, mask, torch.zeros(5, 5, 3))
     heard = mask.any(dim=-1)
     for i in range(5):
         (slope,) = torch.autograd.grad(out[:, i].sum(), nodes, retain_graph=True)
@@ -120,7 +124,7 @@ def test_one_layer_hears_along_edges_only_in_value_and_in_gradient(edges, seed):
 def test_a_layer_is_what_its_formula_says():
     """Edge by edge, against a plain loop."""
     layer, mask = _layer(), prior_mask([(0, 1, "co-occurring"), (0, 1, "opposing"), (1, 2, "opposing")], range(4))
-    nodes = torch.randn(1, 4, 8, dtype=torch.float64)
+    nodes, before = torch.randn(1, 4, 8, dtype=torch.float64), torch.randn(1, 2, 4, 4, 3, dtype=torch.float64)
     heard = layer.norm(nodes)[0]
     q, k = layer.query(heard).view(4, 2, 4), layer.key(heard).view(4, 2, 4)
     v, r = layer.value(heard).view(4, 3, 2, 4), layer.relation.view(3, 2, 4)
@@ -128,22 +132,107 @@ def test_a_layer_is_what_its_formula_says():
     for i in range(4):
         for head in range(2):
             edges = [(j, kind) for j in range(4) for kind in range(3) if mask[i, j, kind]]
-            scores = torch.stack([q[i, head] @ (k[j, head] + r[kind, head]) / 2 for j, kind in edges])
+            scores = torch.stack(
+                [before[0, head, i, j, kind] + q[i, head] @ (k[j, head] + r[kind, head]) / 2 for j, kind in edges]
+            )
             for share, (j, kind) in zip(scores.softmax(0), edges, strict=True):
                 message[i, head] += share * v[j, kind, head]
     expected = nodes[0] + layer.out(message.view(4, 8))
     expected = expected + layer.feed(layer.feed_norm(expected))
-    torch.testing.assert_close(layer(nodes, mask)[0][0], expected)
+    out, after, _ = layer(nodes, mask, before)
+    torch.testing.assert_close(out[0], expected)
+    again = layer(nodes, mask, torch.zeros_like(before))[1]
+    torch.testing.assert_close(after, before + again, msg="scores add up from round to round")
+
+
+@pytest.mark.parametrize("nodes", ["cells", "chunk"])
+def test_nodes_are_what_their_formula_says(nodes):
+    """AU by AU and cell by cell in NumPy; where a node has its evidence from is a share of the cells."""
+    config = tiny_config(nodes=nodes, graph=True, image_size=37)
+    torch.manual_seed(0)
+    part = NODES[nodes](config).double()
+    for parameter in part.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    x = torch.randn(2, *config.attended_shape, dtype=torch.float64)
+    made, own, where = (tensor.detach().numpy() for tensor in part(x))
+    value = {name: parameter.detach().numpy() for name, parameter in part.named_parameters()}
+    cut = x.numpy()[..., :8, :8].reshape(2, 8, 2, 2, 4, 2, 4, 2)  # 9 x 9 by twos: the last row and column fall off
+    for b, k in itertools.product(range(2), range(3)):
+        if nodes == "cells":
+            cells = cut[b].max(axis=(2, 4, 6)).reshape(8, -1).T @ value["content.weight"].T  # (N, w)
+            scores = (cells * value["wanted"][k]).sum(axis=1)
+            share = np.exp(scores) / np.exp(scores).sum()
+            amount = np.log(np.exp(scores).mean())
+            node = share @ cells + amount * value["found"][k]
+            logit = amount * value["scale"][k] + value["shift"][k]
+        else:
+            node, added = np.zeros(16), np.zeros(config.attended_shape[1:])
+            for p in range(PATTERNS):
+                weighted = value["pattern"][k, p] * x[b].numpy()  # (C, T, H, W)
+                node += weighted.sum(axis=(1, 2, 3)) @ value["project"][p]
+                added += np.tensordot(value["project"][p] @ value["direction"][k], weighted, 1)
+            logit = node @ value["direction"][k] + value["shift"][k]
+            assert added.sum() == pytest.approx(logit - value["shift"][k]), "cells add up to the logit"
+            share = np.maximum(added, 0)[:, :8, :8].reshape(2, 2, 4, 2, 4, 2).mean(axis=(1, 3, 5)).ravel()
+            share = share / share.sum()
+        np.testing.assert_allclose(made[b, k], node, atol=1e-10)
+        np.testing.assert_allclose(own[b, k], logit, atol=1e-10)
+        np.testing.assert_allclose(where[b, k].ravel(), share, atol=1e-10)
+
+
+def test_pooling_is_what_its_formula_says_and_knows_degree_and_belief():
+    graph = tiny_model(graph=True, aus=[1, 2, 4, 12]).double().model.graph
+    nodes, logits = torch.randn(2, 4, 16, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
+    degree = {0: 3, 1: 3, 2: 4, 3: 0}  # 1-2 together; 1-4 and 2-4 together and against; 12 has nobody
+    weight = torch.nn.init.normal_(graph.share).detach()
+    for b in range(2):
+        rows, scores = [], []
+        for k in range(4):
+            belief = 1 / (1 + math.exp(-logits[b, k]))
+            about = torch.cat([nodes[b, k], torch.tensor([math.log(1 + degree[k]), belief], dtype=torch.float64)])
+            scores.append(math.exp((weight @ about).item()))
+            rows.append(torch.cat([nodes[b, k], belief * graph.believed[k]]))
+        expected = sum(row * score for row, score in zip(rows, scores, strict=True)) / sum(scores)
+        torch.testing.assert_close(graph._pool(nodes, logits, graph.prior)[b], expected)
+
+
+@settings(max_examples=15, deadline=None)
+@given(edge_lists, st.integers(1, 3), st.integers(0, 4), st.integers(0, 1000))
+def test_a_flip_reaches_nodes_on_paths_of_so_many_edges_and_no_others(edges, rounds, au, seed):
+    """Beliefs of nodes that no path of at most `graph_layers` edges joins to the flipped one keep every bit."""
+    aus = [1, 2, 4, 7, 12]
+    model = _graph_model(rounds)
+    given_edges = [[aus[i], aus[j], kind] for i, j, kind in edges]
+    model.set_prior(given_edges)
+    graph = model.model.graph
+    torch.manual_seed(seed)
+    x = torch.rand(3, *model.config.attended_shape)
+    near = {au}
+    for _ in range(rounds):
+        near |= {j for i, j, _ in edges if i in near} | {i for i, j, _ in edges if j in near}
+    assert set(graph.joined()[au].nonzero().flatten().tolist()) == near
+    same, other = (Flips(*torch.tensor([[0], [au], [donor], [1]])) for donor in (0, 1))
+    with torch.no_grad():
+        kept, flipped = graph(x, flips=same), graph(x, flips=other)
+    moved = (kept.logits[3] != flipped.logits[3]).nonzero().flatten().tolist()
+    assert set(moved) == near
+    assert torch.equal(kept.logits[:3], flipped.logits[:3]) and torch.equal(kept.token[:3], flipped.token[:3])
+    torch.testing.assert_close(kept.token[3], kept.token[0], atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(flipped.token[3], flipped.token[0], atol=1e-6)
+
+
+@cache
+def _graph_model(rounds: int):
+    return tiny_model(graph=True, aus=[1, 2, 4, 7, 12], graph_layers=rounds)
 
 
 def test_without_an_edge_nothing_of_the_neighbour_arrives_where_no_other_path_remains():
     model = tiny_model(graph=True, aus=[1, 2, 12], prior_edges=[[1, 2, "co-occurring"]], prior="given").double()
     graph = model.model.graph
-    f_mid = torch.rand(2, *model.config.mid_shape, dtype=torch.float64)
-    f_high = torch.rand(2, model.config.high_dim, dtype=torch.float64)
+    x_att = torch.rand(2, *model.config.attended_shape, dtype=torch.float64)
 
     def logit_of_1_by_node(prior):
-        (slope,) = torch.autograd.grad(graph(f_mid, f_high, prior).logits[:, 0].sum(), graph.embedding)
+        (slope,) = torch.autograd.grad(graph(x_att, prior).logits[:, 0].sum(), graph.embedding)
         return slope.abs().sum(dim=1) > 0
 
     assert logit_of_1_by_node(None).tolist() == [True, True, False]
@@ -152,14 +241,19 @@ def test_without_an_edge_nothing_of_the_neighbour_arrives_where_no_other_path_re
     assert graph.prior[0, 1].any(), "the graph's own prior stays"
 
 
-def test_permuting_aus_permutes_the_logits():
+@pytest.mark.parametrize("nodes", ["cells", "chunk"])
+def test_permuting_aus_permutes_the_logits(nodes):
     aus, order = [1, 2, 4, 12, 17], [3, 0, 4, 2, 1]
-    model = tiny_model(graph=True, projector="mge", aus=aus)
+    model = tiny_model(graph=True, mge=True, nodes=nodes, aus=aus)
+    torch.nn.init.normal_(model.model.graph.strength)
     state = copy.deepcopy(model.state_dict())
-    own = ("embedding", "wanted", "found", "scale", "shift", "mix", "head")  # the graph's rows, one an AU
-    for name in [*(f"model.graph.{name}" for name in own), "classifier.weight", "classifier.bias"]:
-        state[name] = state[name][order]
-    state["model.graph.prior"] = state["model.graph.prior"][order][:, order]
+    shared = ("content", "project", "layers", "norm", "share", "readout", "strength", "prior")
+    for name in state:  # one row per AU
+        part = name.removeprefix("model.graph.").removeprefix("nodes.").split(".")[0]
+        if name.startswith("classifier.") or (name.startswith("model.graph.") and part not in shared):
+            state[name] = state[name][order]
+    for name in ("model.graph.prior", "model.graph.strength"):
+        state[name] = state[name][order][:, order]
     x = clips(3)
     with torch.no_grad():
         before = model(x, output_evidence=True)

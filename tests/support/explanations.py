@@ -2,6 +2,7 @@
 
 import torch
 
+from aullm_hf.model.evidence import BRANCHES
 from aullm_hf.model.explaining import AUEvidence, ClipExplanation, Neighbour
 
 AUS = ("AU1", "AU2", "AU4", "AU6", "AU7", "AU9", "AU12", "AU14", "AU15", "AU17", "AU23", "AU25")
@@ -48,7 +49,9 @@ def explanation(labels=AUS, graph: bool = True) -> ClipExplanation:
             evidence(au, peak(0, 2, 3 + at), neighbours=[], method="attention" if graph else "grad-cam")
             for at, au in enumerate(labels[:3])
         ],
-        gate=None,
+        granularity={name: (0.25, torch.rand(2, 9, 9, generator=generator) / 10) for name in BRANCHES}
+        if graph
+        else {},
         channel_attention=torch.rand(4, 64, generator=generator),
         strengths=heard / heard.sum(dim=1, keepdim=True) if graph else None,
         relations=[edge for edge in RELATIONS if {edge[0], edge[1]} <= set(labels)] if graph else [],

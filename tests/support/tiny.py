@@ -14,12 +14,13 @@ from aullm_hf.tiny_llm import build_tiny_llm
 
 FAMILIES = ("qwen2", "llama", "gemma", "gemma3")
 PROJECTORS = ("efp", "high", "mid", "linear", "prompt")
-# Every subset of AULLM++'s modules that has one, on AU-LLM's projector where its own is not taken.
-MODULES = {"mge": {"projector": "mge"}, "graph": {"graph": True}, "ccr": {"ccr_weight": 1.0}}
+# Every subset of AULLM++'s modules that has one; CCR flips AUs in the graph, so it comes with it.
+MODULES = {"mge": {"mge": True}, "graph": {"graph": True}, "ccr": {"ccr_weight": 1.0}}
 SUBSETS = {
     "+".join(chosen): {field: value for name in chosen for field, value in MODULES[name].items()}
     for count in (1, 2, 3)
     for chosen in itertools.combinations(MODULES, count)
+    if "graph" in chosen or "ccr" not in chosen
 }
 # The name that transformers has for it; before 5.23 the second.
 CHECKPOINTING = next(
@@ -56,7 +57,6 @@ def tiny_config(**fields) -> AULLMConfig:
         "projector_dropout": 0.0,
         "graph_dropout": 0.0,
         "graph_width": 16,
-        "evidence_width": 16,
         "lora": {"r": 4, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": ["q_proj", "v_proj"]},
     }
     return AULLMConfig(**{**defaults, **fields})

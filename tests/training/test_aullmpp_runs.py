@@ -16,8 +16,8 @@ AUS = [1, 4, 12]
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    modules = {"projector": "mge", "graph": True, "ccr_weight": 0.5, "prior": "train"}
-    sizes = {"graph_width": 8, "evidence_width": 8, "prompt_template": "AUs:{instruction}{content}"}
+    modules = {"mge": True, "graph": True, "ccr_weight": 0.5, "prior": "train"}
+    sizes = {"graph_width": 8, "prompt_template": "AUs:{instruction}{content}"}
     return tiny_yaml(
         tmp_path_factory.mktemp("aullmpp"),
         model={**modules, **sizes},
@@ -33,7 +33,7 @@ def run(config):
 
 
 def test_the_loss_is_logged_term_by_term(run):
-    terms = {"loss_detection", "loss_auxiliary", "loss_invariance", "loss_evidence"}
+    terms = {"loss_detection", "loss_auxiliary", "loss_flip", "loss_consistency"}
     for log in run.glob("folds/*/log.json"):
         entries = json.loads(log.read_text())
         assert entries
@@ -62,11 +62,11 @@ def test_rates_reach_the_modules(config):
     from aullm_hf.training.model import build_model
     from aullm_hf.training.optimizer import parameter_groups
 
-    settings = load_run_config(config, ["--graph_learning_rate", "0.02", "--projector_learning_rate", "0.03"])
+    settings = load_run_config(config, ["--graph_learning_rate", "0.02", "--vision_learning_rate", "0.03"])
     model = build_model(settings.model, AUS, config.parent / "rates", 1)
     rates = {}
     for group in parameter_groups(model.trained_parameters(), settings.training):
         rates |= {id(parameter): group["lr"] for parameter in group["params"]}
     names = {name: rates[id(parameter)] for name, parameter in model.trained_parameters().items()}
     assert {rate for name, rate in names.items() if name.startswith("model.graph.")} == {0.02}
-    assert {rate for name, rate in names.items() if name.startswith(("model.projector.", "model.gate."))} == {0.03}
+    assert {rate for name, rate in names.items() if name.startswith(("model.backbone.", "model.mge."))} == {0.03}

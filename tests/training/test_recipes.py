@@ -24,7 +24,7 @@ KINDS = [
     "samm-ours",
     "casme2-ours-flow",
     "casme2-aullmpp",
-    "casme2-aullmpp-inside",
+    "casme2-aullmpp-paper",
     "casme2-aullmpp-mge-graph",
     "casme2-baseline-flow-svm",
     "casme2-baseline-lbp-top-svm",

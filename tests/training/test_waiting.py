@@ -30,7 +30,7 @@ LORA = {"r": 4, "lora_alpha": 8, "lora_dropout": 0.1, "target_modules": ["q_proj
 ITS_MASK = {"__bool__": 1, "_local_scalar_dense": 1}
 MODELS = {
     "AU-LLM": ({"lora": LORA}, {}),
-    "AULLM++": ({"projector": "mge", "graph": True, "ccr_weight": 1.0, "ccr_fraction": 0.5}, {}),
+    "AULLM++": ({"mge": True, "graph": True, "ccr_weight": 1.0, "ccr_fraction": 0.5}, {}),
     "the paper's layout": ({"prompt_template": "{visual} AUs:"}, ITS_MASK),
     "prompt learning": ({"projector": "prompt", "prompt_template": "AUs:{prompt}"}, ITS_MASK),
 }

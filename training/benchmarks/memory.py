@@ -27,7 +27,7 @@ TEXT = 9  # tokens of the default prompt
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=32, help="clips per device and step")
-    parser.add_argument("--projector", choices=("efp", "mid", "high", "linear", "mge"), default="efp")
+    parser.add_argument("--projector", choices=("efp", "mid", "high", "linear"), default="efp")
     parser.add_argument("--devices", type=int, default=8, help="GPUs that share the LLM's layers")
 
 

@@ -24,7 +24,7 @@ from benchmarks.timing import median_seconds
 TEXT = 9  # tokens of either default template
 # Without dropout, whose noise CCR pairs by the batch of its own model: here the adapters are everybody's.
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"]}
-PLUS = {"projector": "mge", "graph": True}
+PLUS = {"mge": True, "graph": True}
 KINDS = {
     "AU-LLM, EFP": {},
     "AULLM++, CCR off": PLUS,

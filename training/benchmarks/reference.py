@@ -25,10 +25,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, Trainin
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
 from aullm_hf.model.adapters import freeze_llm, inject_lora
 from aullm_hf.model.backbone import HighLevelHead, SqueezeExcitation
-from aullm_hf.model.evidence import EvidenceGate
 from aullm_hf.model.led import TemporalFilter
 from aullm_hf.model.losses import configured_loss
-from aullm_hf.model.projectors import PROJECTORS, MultiGranularityProjector
+from aullm_hf.model.projectors import PROJECTORS
 from aullm_hf.training.clips import Clips
 
 
@@ -83,7 +82,6 @@ class ReferenceDetector(nn.Module):
         self.config, self.llm = config, llm
         self.led = LoopedFilter(config)
         self.backbone = PlainBackbone(config)
-        self.gate = EvidenceGate(config) if config.evidence_gate else None
         self.drop = nn.Dropout3d(config.vision_dropout)
         self.high = HighLevelHead(config) if config.uses_high else None
         self.projector = PROJECTORS[config.projector](config)
@@ -104,11 +102,7 @@ class ReferenceDetector(nn.Module):
         """(B, T, 1, H, W) -> one token per clip (B, d)."""
         motion = self.led(pixel_values)[:, 1:].transpose(1, 2)
         f_mid = self.drop(self.backbone(motion))
-        if self.gate is not None:
-            f_mid = f_mid * self.gate(f_mid)[:, None]
         f_high = self.high(f_mid) if self.high is not None else None
-        if isinstance(self.projector, MultiGranularityProjector):
-            return self.projector(f_mid, f_high)[0]
         levels = [f_mid.flatten(1)] * self.config.uses_mid + [f_high] * self.config.uses_high
         return self.projector(torch.cat(levels, dim=1))
 

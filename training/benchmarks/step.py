@@ -1,7 +1,7 @@
 r"""A whole training step and its parts, by the reference and by the package, with every projector around one LLM.
 
     python training/benchmark.py step                                                       # tiny, to try it
-    python training/benchmark.py step --shape 1.5b --dtype bfloat16 --batch 32 128 --projector efp mge
+    python training/benchmark.py step --shape 1.5b --dtype bfloat16 --batch 32 128 --projector efp linear
 
 A step is a batch, forward, backward and Adam with L2, on clips of noise. A batch that would not fit is taken in parts
 by the reference; its row says so.
@@ -34,7 +34,7 @@ FRAMES = 67  # of a usual clip of CASME II
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shape_arguments(parser)
     add_prompt_arguments(parser)
-    parser.add_argument("--projector", nargs="+", choices=("efp", "mge"), default=["efp"])
+    parser.add_argument("--projector", nargs="+", choices=("efp", "linear"), default=["efp"])
 
 
 def measure(args: argparse.Namespace) -> dict[str, list[dict]]:

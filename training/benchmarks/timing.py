@@ -47,7 +47,7 @@ class StepClock:
     """How long each part of a training step takes, forward and backward together, measured from inside the step.
 
     Parts follow each other, so a part ends where the next begins: forward when a module has given its output, backward
-    when that output has got its gradient. Their sum is the step. What lies between the 3D-CNN and the token (gate,
+    when that output has got its gradient. Their sum is the step. What lies between the 3D-CNN and the token (MGE,
     dropout, F_high) counts as projector.
     """
 

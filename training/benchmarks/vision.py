@@ -62,7 +62,7 @@ class VisionPart(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         f_mid, _ = self.backbone(self.led(pixels)[:, 1:].transpose(1, 2))
-        return self.high(f_mid)
+        return self.high(self.backbone.pool2(f_mid))
 
 
 def training_pass(module: nn.Module, inputs: tuple[torch.Tensor, ...], bf16: bool) -> Callable[[], None]:
@@ -166,16 +166,13 @@ def kinds_of_parts(shapes: list[str], batch: int, device: str) -> dict[str, dict
     }
     for shape in shapes:
         config = detector_config(shape, "float32", 1)
-        mge = detector_config(shape, "float32", 1, projector="mge")
         f_mid = torch.randn(batch, *config.mid_shape, device=device)
         f_high = torch.randn(batch, config.high_dim, device=device)
         both = torch.cat([f_mid.flatten(1), f_high], dim=1)
-        efp, several = PROJECTORS["efp"](config).to(device), PROJECTORS["mge"](mge).to(device)
+        efp = PROJECTORS["efp"](config).to(device)
         parts[f"projector, d = {config.text_config.hidden_size}"] = {
             "EFP float32": training_pass(efp, (both,), False),
             "EFP bf16": training_pass(efp, (both,), True),
-            "MGE-EFP float32": training_pass(several, (f_mid, f_high), False),
-            "MGE-EFP bf16": training_pass(several, (f_mid, f_high), True),
         }
         parts[f"Adam on EFP, d = {config.text_config.hidden_size}"] = optimizers(config, device)
     parts["a batch"] = drawing(config, batch, device)

@@ -7,6 +7,7 @@ import numpy as np
 
 from .face_map import face_map
 from .film_strip import attention_over_time, film_strip
+from .granularity import granularity
 from .probability_bars import probability_bars
 from .relation_graph import relation_graph
 
@@ -22,6 +23,7 @@ PICTURES = {  # name -> what a person who does not see it is told
     "face": "A drawn face with the muscles of the Action Units, darker the likelier",
     "film_strip": "The frames the model read, and over them where the evidence for each Action Unit lies",
     "attention": "Which channels of the network were attended to, step by step in time",
+    "granularity": "At which granularity the network read the clip, and where",
     "relations": "Which Action Units listened to which others, and how much",
 }
 
@@ -46,7 +48,7 @@ def clip_pictures(
     title: str = "",
     width: float | None = None,
 ) -> dict:
-    """Name -> Figure: the keys of PICTURES, without "relations" where the model has none.
+    """Name -> Figure: the keys of PICTURES, without "granularity" and "relations" where the model has none.
 
     Args:
         frames: (T, H, W), as `explain_clip` gives them.
@@ -56,9 +58,12 @@ def clip_pictures(
     """
     from ...model.explaining import pixel_map
 
+    def on_pixels(cells):
+        return pixel_map(cells.float().cpu(), frames.shape[-1]).numpy()
+
     size = {} if width is None else {"width": width}
     likely, thresholds = explanation.probabilities, explanation.thresholds
-    maps = {one.au: pixel_map(one.cells.float().cpu(), frames.shape[-1]).numpy() for one in explanation.evidence}
+    maps = {one.au: on_pixels(one.cells) for one in explanation.evidence}
     times = None if span is None else np.linspace(*span, len(frames))
     pictures = {
         "probabilities": probability_bars(likely, thresholds, title=title, **size),
@@ -68,6 +73,9 @@ def clip_pictures(
         ),
         "attention": attention_over_time(explanation.channel_attention.float().cpu().numpy(), title=title, **size),
     }
+    if explanation.granularity:
+        branches = {name: (weight, on_pixels(share)) for name, (weight, share) in explanation.granularity.items()}
+        pictures["granularity"] = granularity(frames, branches, title=title, **size)
     if explanation.relations:
         strengths = None if explanation.strengths is None else explanation.strengths.float().cpu().numpy()
         pictures["relations"] = relation_graph(

@@ -19,7 +19,7 @@ from .drawing import (
 
 METHODS = {
     "attention": "attention of the AU's node in the relation graph",
-    "gate": "evidence gate, the same for every AU",
+    "contribution": "contribution to the AU's node in the relation graph",
     "grad-cam": "Grad-CAM",
 }
 HALF = 0.5  # of an AU's strongest evidence: what is outlined
@@ -64,7 +64,7 @@ def film_strip(
             )
             axes.imshow(frames[at], cmap="gray", vmin=low, vmax=max(high, low + 1), interpolation="bicubic")
             if strength is not None and not even:
-                _overlay(axes, strength[at])
+                lay_over(axes, strength[at])
             axes.axis("off")
             if label is None:
                 when = f"{at + 1}" if times is None else f"{times[at]:.2f} s"
@@ -79,7 +79,7 @@ def film_strip(
     return figure
 
 
-def _overlay(axes, strength: np.ndarray) -> None:
+def lay_over(axes, strength: np.ndarray) -> None:
     """Strength (H, W) in 0..1 as a veil over the face, with a line at half."""
     veil = np.empty((*strength.shape, 4), dtype=np.float32)
     veil[..., :3] = [int(EVIDENCE[at : at + 2], 16) / 255 for at in (1, 3, 5)]
@@ -124,4 +124,4 @@ def attention_over_time(channel_attention: np.ndarray, *, title: str = "", width
     return figure
 
 
-__all__ = ["METHODS", "attention_over_time", "film_strip", "on_frames"]
+__all__ = ["METHODS", "attention_over_time", "film_strip", "lay_over", "on_frames"]

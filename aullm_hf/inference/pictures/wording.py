@@ -100,8 +100,9 @@ def entry(evidence: "AUEvidence") -> dict:
 
 
 def entries(explanation: "ClipExplanation") -> dict:
-    """A clip's probabilities and thresholds, and what is known of the AUs that were explained."""
+    """A clip's probabilities and thresholds, its granularity, and what is known of the AUs that were explained."""
     return {
+        "granularity": {name: round(weight, 6) for name, (weight, _) in explanation.granularity.items()},
         "probabilities": {label: round(explanation.probabilities[label], 6) for label in explanation.labels},
         "thresholds": {label: round(explanation.thresholds[label], 6) for label in explanation.labels},
         "aus": [entry(one) for one in explanation.evidence],
