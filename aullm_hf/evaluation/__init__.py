@@ -1,7 +1,15 @@
 """Folds, thresholds, figures, tables and cards: everything that works from a run's tables and needs no model."""
 
 from .labels import is_licensed, join_labels, labels_fingerprint, without_labels
-from .protocols import Fold, cross_domain, inner_holdout, leave_one_dataset_out, leave_one_subject_out, subject_keys
+from .protocols import (
+    Fold,
+    cross_domain,
+    holdout,
+    inner_holdout,
+    leave_one_dataset_out,
+    leave_one_subject_out,
+    subject_keys,
+)
 from .report import write_report
 from .run_folder import Run, assemble_run, read_run, write_table
 from .scoring import ORACLE_GRID, Scores, score_predictions
@@ -17,6 +25,7 @@ __all__ = [
     "assemble_run",
     "cross_domain",
     "fit_calibration",
+    "holdout",
     "inner_holdout",
     "is_licensed",
     "join_labels",

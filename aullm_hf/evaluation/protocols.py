@@ -207,6 +207,29 @@ def leave_one_dataset_out(
     return _with_inner(folds, dataset, inner, inner_fraction, seed, aus)
 
 
+def holdout(
+    dataset: Any,
+    *,
+    test_fraction: float = 0.1,
+    inner: str = "holdout",
+    inner_fraction: float = 0.2,
+    seed: int = 0,
+    aus: Sequence[int] | None = None,
+) -> list[Fold]:
+    """One fold in all, called `holdout`: it tests on a share of the subjects, drawn with the seed, at least one."""
+    _check_arguments(dataset, inner, inner_fraction, seed, aus)
+    check_number("test_fraction", test_fraction, 0, 1)
+    keys = subject_keys(dataset)
+    subjects = sorted(set(keys))
+    if len(subjects) < 2:
+        raise ValueError(f"held-out subjects need at least 2 subjects, got {len(subjects)}: {first_few(subjects)}")
+    size = min(max(1, round(test_fraction * len(subjects))), len(subjects) - 1)
+    tested = set(np.random.default_rng([seed, 0x7E57]).permutation(subjects)[:size].tolist())
+    test = tuple(row for row, key in enumerate(keys) if key in tested)
+    train = tuple(row for row, key in enumerate(keys) if key not in tested)
+    return _with_inner([Fold("holdout", tuple(keys), train, test)], dataset, inner, inner_fraction, seed, aus)
+
+
 def inner_holdout(
     fold: Fold, dataset: Any, *, fraction: float = 0.2, seed: int = 0, aus: Sequence[int] | None = None
 ) -> Fold:

@@ -19,6 +19,7 @@ PROTOCOLS = {
     "loso": "leave-one-subject-out",
     "cross_domain": "cross-domain",
     "leave_one_dataset_out": "leave-one-data-set-out",
+    "holdout": "held-out subjects",
 }
 _COLUMN = {"oracle": "oracle (upper bound)", "always_absent": "floor: always absent"}
 _COLUMN["always_present"] = "floor: always present"

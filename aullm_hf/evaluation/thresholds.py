@@ -92,11 +92,14 @@ def fit_calibration(
     *,
     subjects: Sequence[str],
     seen_subjects: Iterable[str] = (),
+    false_alarms: float | None = None,
 ) -> Calibration:
     """Fit on the inner held-out clips: logits and labels (N, n_AU), `subjects` the key of each row.
 
     `seen_subjects` are those that the fold's model trained on; the inner ones are added. An AU with fewer than 3
     positive clips, without an absent one, or that the model ranks no better than chance, keeps a = 1, b = 0 and 0.5.
+
+    With `false_alarms`, thresholds are raised until at most that share of the clips without any AU has an active one.
     """
     logits, labels = _matrix("logits", logits), _matrix("labels", labels)
     for name, given in (("aus", aus), ("subjects", subjects), ("seen_subjects", seen_subjects)):
@@ -120,6 +123,8 @@ def fit_calibration(
         fitted[au] = (a, b, threshold)
         if reason:
             flagged[au] = reason
+    if false_alarms is not None:
+        fitted = _with_few_false_alarms(fitted, logits[~labels.any(axis=1)], false_alarms)
     return Calibration(
         scale={au: a for au, (a, _, _) in fitted.items()},
         shift={au: b for au, (_, b, _) in fitted.items()},
@@ -155,6 +160,25 @@ def _fit_one(z: np.ndarray, y: np.ndarray) -> tuple[float, float, float, str]:
     if a <= 0:
         return 1.0, 0.0, 0.5, "ranked no better than chance on the inner clips"
     return a, b, best_threshold(sigmoid(a * z + b), y), ""
+
+
+def _with_few_false_alarms(
+    fitted: Mapping[str, tuple[float, float, float]], logits: np.ndarray, share: float
+) -> dict[str, tuple[float, float, float]]:
+    """(a, b, threshold) per AU, thresholds raised where needed; logits of the clips without any AU.
+
+    Every AU is allowed the same share of these clips, the largest with which all AUs together keep to `share`.
+    """
+    if not len(logits):
+        raise ValueError("false_alarms needs inner clips without any AU to choose thresholds on; there is none")
+    scale, shift, thresholds = np.array(list(fitted.values())).T
+    p = sigmoid(scale * logits + shift)  # (N, n_AU)
+    ranked = np.sort(p, axis=0)[::-1]
+    for allowed in range(int(share * len(p)), -1, -1):  # of the clips, for each AU
+        raised = np.maximum(thresholds, np.nextafter(ranked[allowed], 2)) if allowed < len(p) else thresholds
+        if (p >= raised).any(axis=1).mean() <= share:
+            break
+    return {au: (a, b, float(t)) for (au, (a, b, _)), t in zip(fitted.items(), raised.clip(max=1), strict=True)}
 
 
 def platt(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:

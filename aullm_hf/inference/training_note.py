@@ -14,6 +14,8 @@ def training_note(training_data: str | None, *, brief: bool = False) -> str:
         note = f"a control experiment{named}: means nothing on any face"
     elif "partly SYNTHETIC" in data:
         note = f"trained partly on drawn faces{named}"
+    elif "(wild), SYNTHETIC" in data:
+        note = f"trained on drawn faces alone{named}, on no labelled micro-expression: no evidence about a person"
     elif "SYNTHETIC" in data:
         note = f"trained on drawn faces{named}: means nothing on real ones"
     else:

@@ -66,9 +66,12 @@ def check_within(name: str, value: torch.Tensor, low: float, high: float, allowe
 
 
 def check_pixel_values(config: Any, pixel_values: Any) -> None:
-    """Clips (B, T, 1, H, W) of the sizes of an AULLMConfig."""
+    """Clips (B, T, 1, H, W) of the sizes of an AULLMConfig, or of a model of flow their motion (B, T-1, 3, H, W)."""
     expected = (config.num_frames, 1, config.image_size, config.image_size)
-    if not isinstance(pixel_values, torch.Tensor) or pixel_values.ndim != 5 or pixel_values.shape[1:] != expected:
+    shapes = [expected]
+    if config.motion == "flow":  # computed before, once for all epochs of a training
+        shapes.append((config.num_frames - 1, 3, *expected[2:]))
+    if not isinstance(pixel_values, torch.Tensor) or pixel_values.ndim != 5 or pixel_values.shape[1:] not in shapes:
         got = tuple(pixel_values.shape) if isinstance(pixel_values, torch.Tensor) else type(pixel_values).__name__
         raise ValueError(
             f"pixel_values is {got}; expected a tensor (clips, {', '.join(map(str, expected))}): frames, one gray "

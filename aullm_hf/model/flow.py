@@ -25,7 +25,7 @@ PADDING = 8  # pixels around a frame: the last rows and columns would move where
 
 
 class OpticalFlow(nn.Module):
-    """(B, T, 1, H, W) frames -> (B, 3, T-1, H, W): u, v in pixels and strain, compressed."""
+    """(B, T, 1, H, W) frames, or their `face_motion` -> (B, 3, T-1, H, W): u, v in pixels and strain, compressed."""
 
     channels = 3
 
@@ -41,7 +41,7 @@ class OpticalFlow(nn.Module):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         with torch.autocast(frames.device.type, enabled=False):
             frames = frames.float()
-            motion = face_motion(frames)  # (B, T-1, 3, H, W)
+            motion = frames if frames.shape[2] == self.channels else face_motion(frames)  # (B, T-1, 3, H, W)
             scale = self.log_scale.exp()[:, None, None]
             return (motion / scale).asinh().transpose(1, 2)
 

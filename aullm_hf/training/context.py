@@ -8,6 +8,7 @@ from torch import nn
 
 from .batches import Views
 from .clips import Clips, Resident
+from .motion import Motions
 from .settings import DataSettings, TrainSettings
 
 
@@ -27,6 +28,8 @@ class RunContext:
         logs: folder of TensorBoard's files.
         resident: the clips where batches are made of them; None: on the CPU.
         views: what a baseline sees of the clips, where that is the same in every step.
+        motions: the optical flow of the clips, where a model reads nothing else and it is the same in every step.
+        false_alarms: the largest share of inner clips without any AU in which one may be active; None: no limit.
         batch_parts: in how many parts each batch is taken, where memory is too small for the whole.
     """
 
@@ -41,6 +44,8 @@ class RunContext:
     logs: Path
     resident: Resident | None = None
     views: Views | None = None
+    motions: Motions | None = None
+    false_alarms: float | None = None
     batch_parts: int = 1
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..data import DataError, aus_of, load_clips, report_of
 from ..data.cache import code_fingerprint
+from ..data.faces import FaceRecipe
 from ..data.loading import read_raw_dataset
 from ..data.reading.records import Policies
 from ..data.synthetic import RELEASE, VERSION
@@ -108,6 +109,8 @@ def load_run_data(settings: DataSettings, size: int) -> RunData:
     if settings.labels == "shuffled":
         clips = shuffle_labels(clips, settings.clips_seed)
         releases.append("SHUFFLED over all clips, as a control")
+    if not faces and settings.difficulty == "wild":  # drawn as real clips are once their faces are aligned
+        faces = [FaceRecipe(size=size).to_dict()]
     return RunData(clips, "; ".join(releases), fingerprint, face=faces[0] if faces else None)
 
 

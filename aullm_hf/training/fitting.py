@@ -17,6 +17,7 @@ from .batches import Augmentation, Batches, Views
 from .checkpoints import drop_checkpoints, is_sealed, newest_checkpoint, replace_folder, seal
 from .context import RunContext
 from .model import logits_of
+from .motion import Motions
 from .nonfinite import NotFinite
 from .settings import TrainSettings
 from .signals import STOPPER
@@ -43,7 +44,7 @@ class Fitted:
     """A trained model, which predicts until the next training begins."""
 
     model: nn.Module
-    batches: Batches | Views
+    batches: Batches | Views | Motions
     batch_size: int
     log: list[dict] = field(default_factory=list)  # one entry per logged step
     autocast: Callable = nullcontext
@@ -98,10 +99,12 @@ def _settings_of(context: RunContext, task: Task, work: Path) -> TrainSettings:
     return settings
 
 
-def _batches_of(context: RunContext, task: Task) -> Batches | Views:
+def _batches_of(context: RunContext, task: Task) -> Batches | Views | Motions:
+    training = context.training
     if context.views is not None:
         return context.views
-    training = context.training
+    if context.motions is not None:
+        return context.motions.drawing(seed=task.seed, fold=task.key, flip=training.augment_flip)
     return Batches(
         context.clips,
         context.processor,

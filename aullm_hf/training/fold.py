@@ -108,7 +108,9 @@ def _calibrate(context: RunContext, fold: Fold, fitted: Fitted) -> tuple[Calibra
     z = fitted.predict(fold.inner)
     keys = [fold.subject_of_row[row] for row in fold.inner]
     y, labels = context.clips.labels[list(fold.inner)], context.model.config.labels
-    return fit_calibration(z, y, labels, subjects=keys, seen_subjects=fold.train_subjects), z
+    alarms = context.false_alarms
+    calibration = fit_calibration(z, y, labels, subjects=keys, seen_subjects=fold.train_subjects, false_alarms=alarms)
+    return calibration, z
 
 
 def _calibrate_apart(context: RunContext, job: Job, work: Path, callbacks: Sequence) -> tuple[Calibration, np.ndarray]:

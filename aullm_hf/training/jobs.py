@@ -4,7 +4,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..evaluation import Calibration, Fold, cross_domain, fit_calibration, leave_one_dataset_out, leave_one_subject_out
+from ..evaluation import (
+    Calibration,
+    Fold,
+    cross_domain,
+    fit_calibration,
+    holdout,
+    leave_one_dataset_out,
+    leave_one_subject_out,
+)
 from ..evaluation.protocols import subject_keys
 from ..evaluation.run_folder import FOLD_TABLES, DamagedFold, read_table, refuse_damaged
 from .fold import Job
@@ -27,6 +35,8 @@ def folds_of(config: RunConfig, table: dict[str, list], aus: Sequence[int], seed
             folds = cross_domain(table, protocol.source, protocol.target, **shared)
         elif protocol.protocol == "leave_one_dataset_out":
             folds = leave_one_dataset_out(table, **shared)
+        elif protocol.protocol == "holdout":
+            folds = holdout(table, test_fraction=protocol.test_fraction, **shared)
         else:
             folds = leave_one_subject_out(table, **shared)
         if protocol.train_clips is not None:

@@ -16,7 +16,7 @@ from ..data import DataError
 from ..evaluation import assemble_run, write_report
 from ..evaluation.run_folder import DamagedFold
 from . import distributed
-from .batches import Views
+from .batches import Batches, Views
 from .clips import Resident, clips_of
 from .compiling import compile_parts
 from .context import RunContext
@@ -27,6 +27,7 @@ from .fold import Job, train_final, train_fold
 from .jobs import assigned_jobs, final_calibration, jobs_of, jobs_to_inspect, steps_of
 from .launch import PROG, Launch
 from .model import build_model, check_llm, has_fixed_views, processor_of
+from .motion import Motions, reads_fixed_motion
 from .parsing import load_run_config
 from .progress import Progress
 from .run_info import run_info
@@ -108,6 +109,7 @@ def prepare(config: RunConfig) -> RunContext:
         inner=config.protocol.inner,
         clips_cropped=data.clips_cropped,
         run_name=config.name,
+        false_alarms=config.protocol.false_alarms,
         logs=config.folder / "logs",
     )
     device = config.training.device
@@ -115,6 +117,9 @@ def prepare(config: RunConfig) -> RunContext:
         context.views = Views(clips, processor, device=device, only_onset=context.only_onset)
     else:
         context.resident = Resident.of(clips, device)
+        if reads_fixed_motion(model.config, config.training, int(clips.lengths.max())):
+            frames = Batches(clips, processor, resident=context.resident, only_onset=context.only_onset)
+            context.motions = Motions(frames)
     return context
 
 

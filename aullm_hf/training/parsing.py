@@ -187,8 +187,11 @@ def _check_values(config: RunConfig, path: Path) -> None:
         )
     if protocol.seeds and len(set(protocol.seeds)) != len(protocol.seeds):
         raise ConfigError(f"{path}: seeds {protocol.seeds} name a seed twice.")
-    if not 0 < protocol.inner_fraction < 1:
-        raise ConfigError(f"{path}: inner_fraction is {protocol.inner_fraction}; allowed: more than 0, less than 1.")
+    for name in ("inner_fraction", "test_fraction", "false_alarms"):
+        if (value := getattr(protocol, name)) is not None and not 0 < value < 1:
+            raise ConfigError(f"{path}: {name} is {value}; allowed: more than 0, less than 1.")
+    if protocol.false_alarms is not None and protocol.inner == "none":
+        raise ConfigError(f"{path}: false_alarms needs inner clips to choose thresholds on; inner is none.")
     for name in ("augment_flip", "augment_zoom", "augment_brightness"):
         if not 0 <= getattr(training, name) <= 1:
             raise ConfigError(f"{path}: {name} is {getattr(training, name)}; allowed: 0 to 1.")

@@ -126,17 +126,25 @@ class ProtocolSettings:
 
     _argument_group_name = "protocol"
 
-    protocol: Literal["loso", "cross_domain", "leave_one_dataset_out"] = _setting(
-        "loso", "One fold per subject, one fold from `source` to `target`, or one fold per data set."
+    protocol: Literal["loso", "cross_domain", "leave_one_dataset_out", "holdout"] = _setting(
+        "loso",
+        "One fold per subject, one fold from `source` to `target`, one fold per data set, or one fold in all, which "
+        "tests on `test_fraction` of the subjects.",
     )
     source: str | None = _setting(None, "The data set to train on (cross_domain).")
     target: str | None = _setting(None, "The data set to test on (cross_domain).")
+    test_fraction: float = _setting(0.1, "Share of the subjects that is tested (holdout).")
     inner: Literal["holdout", "refit", "none"] = _setting(
         "holdout",
         "`holdout` holds out a share of the training subjects for calibration and thresholds; `refit` trains once "
         "more on all of them afterwards; `none` reports at 0.5, as published.",
     )
     inner_fraction: float = _setting(0.2, "Share of the training subjects that is held out.")
+    false_alarms: float | None = _setting(
+        None,
+        "Thresholds are raised until at most this share of the inner clips without any AU has an active one. "
+        "Default: the thresholds of the best F1.",
+    )
     train_clips: int | None = _setting(
         None, "How many of each fold's training clips are used, evenly from its subjects. Default: all."
     )

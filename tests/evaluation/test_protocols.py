@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aullm_hf.evaluation import Fold, cross_domain, inner_holdout, leave_one_dataset_out, leave_one_subject_out
+from aullm_hf.evaluation import (
+    Fold,
+    cross_domain,
+    holdout,
+    inner_holdout,
+    leave_one_dataset_out,
+    leave_one_subject_out,
+)
 from support.fake_run import fake_dataset
 
 
@@ -137,3 +144,20 @@ def test_a_datasets_dataset_will_do():
     data = fake_dataset(5, 4)
     assert leave_one_subject_out(datasets.Dataset.from_dict(data)) == leave_one_subject_out(data)
     assert np.array(leave_one_subject_out(data)[0].train).dtype.kind == "i"
+
+
+def test_held_out_subjects_are_a_share_drawn_with_the_seed():
+    data = {
+        "dataset": ["mine"] * 60,
+        "subject": [f"{row // 3:02d}" for row in range(60)],
+        "aus": [[4] if row % 2 else [12] for row in range(60)],
+    }
+    (fold,) = holdout(data, test_fraction=0.2, inner_fraction=0.25)
+    assert fold.name == "holdout"
+    assert [len(part) for part in (fold.test_subjects, fold.inner_subjects, fold.train_subjects)] == [4, 4, 12]
+    (other,) = holdout(data, test_fraction=0.2, inner_fraction=0.25, seed=1)
+    assert other.test_subjects != fold.test_subjects and len(other.test) == 12
+    (smallest,) = holdout(data, test_fraction=0.001, inner="none")
+    assert len(smallest.test_subjects) == 1 and len(smallest.train) == 57
+    with pytest.raises(ValueError, match="at least 2 subjects"):
+        holdout({name: cells[:3] for name, cells in data.items()})

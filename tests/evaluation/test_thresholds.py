@@ -94,3 +94,23 @@ def test_wrong_shapes_and_diverged_logits_are_named():
     with pytest.raises(ValueError, match=r"logits have shape \(3, 2\); this calibration is for \(N, 1\)"):
         Calibration.identity(["AU1"], []).probabilities(np.zeros((3, 2)))
     assert sigmoid(np.array([-1e4, 0, 1e4])).tolist() == [0, 0.5, 1]
+
+
+@given(seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.02, 0.1, 0.5]))
+def test_false_alarms_keep_to_their_share_and_thresholds_only_rise(seed, share):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((120, 4)) < 0.15).astype(float)
+    logits = rng.normal(size=(120, 4)) + labels
+    given_to = {"aus": ["AU1", "AU4", "AU12", "AU25"], "subjects": ["a:1"] * 120}
+    free, limited = (fit_calibration(logits, labels, **given_to, false_alarms=limit) for limit in (None, share))
+    idle = limited.probabilities(logits)[~labels.any(axis=1)]
+    assert (idle >= list(limited.thresholds.values())).any(axis=1).mean() <= share
+    assert all(limited.thresholds[au] >= free.thresholds[au] for au in free.aus)
+    assert limited.scale == free.scale and limited.shift == free.shift
+    if (free.probabilities(logits)[~labels.any(axis=1)] >= list(free.thresholds.values())).any(axis=1).mean() <= share:
+        assert limited.thresholds == free.thresholds
+
+
+def test_false_alarms_need_clips_without_any_au():
+    with pytest.raises(ValueError, match="clips without any AU"):
+        fit_calibration(np.zeros((4, 1)), np.ones((4, 1)), ["AU1"], subjects=["a:1"] * 4, false_alarms=0.02)

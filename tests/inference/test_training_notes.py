@@ -38,6 +38,8 @@ def test_the_note_is_for_models_that_have_not_seen_real_faces_only():
     assert training_note(None) == training_note("casme2, samm") == ""
     assert training_note(DRAWN) == NOTE
     assert training_note(DRAWN, brief=True) == "Trained on drawn faces: means nothing on real ones"
+    wild = "synthetic-casme2 v2 (wild), SYNTHETIC faces"
+    assert training_note(wild, brief=True).endswith("on no labelled micro-expression: no evidence about a person")
     assert "trained partly on drawn faces" in training_note("synthetic, casme2, partly SYNTHETIC faces")
     assert "means nothing on any face" in training_note("casme2; CONTROL: labels shuffled")
 

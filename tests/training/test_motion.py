@@ -1,0 +1,92 @@
+"""The flow that is computed once per run: the same batches as frames would give, and when it is taken."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from aullm_hf.model import AULLMVideoProcessor
+from aullm_hf.training.batches import Augmentation, Batches
+from aullm_hf.training.clips import Clips
+from aullm_hf.training.motion import Motions, reads_fixed_motion
+from aullm_hf.training.parsing import load_run_config
+from support.tiny import tiny_config, tiny_model
+from support.tiny_run import tiny_yaml, train
+
+AUS, SIZE, COUNT = 3, 32, 6
+
+
+@pytest.fixture(scope="module")
+def clips() -> Clips:
+    """Clips of 5 to 7 frames in which a textured picture moves."""
+    rng = np.random.default_rng(0)
+    lengths = [5, 6, 7, 6, 7, 5]
+    frames = []
+    for length in lengths:
+        picture = np.kron(rng.integers(40, 215, (12, 12)), np.ones((4, 4)))
+        frames += [picture[at : at + SIZE, 2 * at : 2 * at + SIZE] for at in range(length)]
+    names = [f"a/{row}" for row in range(COUNT)]
+    return Clips(
+        frames=np.array(frames, dtype=np.uint8),
+        starts=np.concatenate([[0], np.cumsum(lengths)]),
+        labels=rng.integers(0, 2, (COUNT, AUS)).astype(np.float32),
+        table={"clip_id": names, "dataset": ["a"] * COUNT, "subject": ["s"] * COUNT, "aus": [[]] * COUNT},
+    )
+
+
+def test_batches_of_motion_lead_to_the_logits_of_batches_of_frames(clips):
+    model = tiny_model(motion="flow", image_size=SIZE)
+    processor = AULLMVideoProcessor.for_config(model.config)
+    draws = [(row, epoch, 0) for epoch in range(3) for row in range(COUNT)]
+    frames = Batches(clips, processor, seed=3, fold="x", augmentation=Augmentation(flip=0.5))
+    motions = Motions(Batches(clips, processor)).drawing(seed=3, fold="x", flip=0.5)
+    assert motions.motion.shape == (COUNT, processor.num_frames - 1, 3, SIZE, SIZE)
+    for one, other in ((frames(draws), motions(draws)), (frames.whole([2, 0]), motions.whole([2, 0]))):
+        assert torch.equal(one["labels"], other["labels"])
+        with torch.no_grad():
+            logits = [model(batch["pixel_values"]).logits for batch in (one, other)]
+        assert torch.allclose(*logits, atol=0.02) and logits[0].std() > 0.05
+    drawn = motions(draws)["pixel_values"].unflatten(0, (3, COUNT))
+    assert not torch.equal(drawn[0], drawn[1])  # some are mirrored in one epoch and not in another
+
+
+def test_it_is_taken_only_where_nothing_else_changes_a_clip(tmp_path):
+    def training(**fields):
+        return load_run_config(
+            tiny_yaml(tmp_path, training={"augment_flip": 0.5, "augment_shift": 0, **fields})
+        ).training
+
+    flow = tiny_config(motion="flow")
+    assert reads_fixed_motion(flow, training(), 7)
+    assert not reads_fixed_motion(flow, training(), 8)  # of which frames are drawn
+    for field in ("augment_shift", "augment_zoom", "augment_brightness"):
+        assert not reads_fixed_motion(flow, training(**{field: 1}), 7)
+    for motion in ("led", "both"):
+        assert not reads_fixed_motion(tiny_config(motion=motion), training(), 7)
+
+
+def test_a_run_on_held_out_subjects_with_few_false_alarms(tmp_path, monkeypatch):
+    """One fold, motion computed once, thresholds that keep to the share: a whole run on wild clips."""
+    import pandas as pd
+
+    from aullm_hf.training import loop
+
+    made = []
+    monkeypatch.setattr(loop, "Motions", lambda batches: made.append(1) or Motions(batches))
+    config = tiny_yaml(
+        tmp_path,
+        model={"motion": "flow"},
+        data={"difficulty": "wild", "subjects": 8, "clips_per_subject": 6, "aus": [4, 12, 25]},
+        protocol={"protocol": "holdout", "test_fraction": 0.25, "inner_fraction": 0.4, "false_alarms": 0.1},
+        training={"augment_shift": 0, "num_train_epochs": 1},
+    )
+    assert train(config, tmp_path / "run") == 0 and made == [1]
+    tested, inner = (pd.read_parquet(tmp_path / "run" / f"{name}.parquet") for name in ("predictions", "inner"))
+    assert set(tested["fold"]) == {"holdout"} and tested["subject"].nunique() == 2
+    assert not set(tested["subject"]) & set(inner["subject"])
+    checkpoint = tmp_path / "run" / "folds" / "holdout" / "checkpoint"
+    thresholds = json.loads((checkpoint / "config.json").read_text())["thresholds"]
+    idle = inner[inner[[f"y_{au}" for au in thresholds]].sum(axis=1) == 0]
+    active = np.any([idle[f"p_{au}"] >= threshold for au, threshold in thresholds.items()], axis=0)
+    assert len(idle) > 5 and active.mean() <= 0.1
