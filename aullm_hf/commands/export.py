@@ -10,6 +10,7 @@ from . import options as shared
 EXAMPLES = """examples:
   aullm export runs/casme2-ours/final/checkpoint exported
   aullm export YOU/REPOSITORY exported --revision fold-sub01
+  aullm export exported                           (the checkpoint that comes with the package)
   aullm predict CLIP.mp4 --model exported
 
 A checkpoint of a run holds what was trained and names its base LLM, which is loaded from its own place. The exported
@@ -19,7 +20,9 @@ logits are the same up to rounding. The LLM's weights are in it, so the LLM's li
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = __doc__, EXAMPLES
-    parser.add_argument("model", metavar="MODEL", help=shared.MODEL_HELP)
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help=f"{shared.MODEL_HELP} (default: the one that comes with the package)"
+    )
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write, new or empty")
     shared.add_revision(parser)
     parser.add_argument("--dtype", help="of the frozen LLM: float32, bfloat16 or float16 (default: as stored)")
@@ -43,11 +46,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def export_checkpoint(model: str, out: Path, *, revision: str | None = None, dtype: str | None = None) -> None:
+def export_checkpoint(model: str | None, out: Path, *, revision: str | None = None, dtype: str | None = None) -> None:
     """Load a checkpoint with its base LLM, and write both as one, with the processor."""
     from ..inference.checkpoints import opening
     from ..model import AULLMForAUDetection, AULLMVideoProcessor
+    from ..packaged import packaged_checkpoint
 
+    model = model or str(packaged_checkpoint())
     with opening(model, revision):
         detector = AULLMForAUDetection.from_pretrained(model, revision=revision, dtype=dtype)
         processor = AULLMVideoProcessor.from_pretrained(model, revision=revision)

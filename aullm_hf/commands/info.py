@@ -9,6 +9,7 @@ from ..data.errors import escape_control
 from . import options as shared
 
 EXAMPLES = """examples:
+  aullm info                                      (the checkpoint that comes with the package)
   aullm info YOU/REPOSITORY
   aullm info YOU/REPOSITORY --revision fold-sub01
   aullm info runs/quickstart/folds/sub01/checkpoint --json"""
@@ -16,7 +17,9 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = __doc__, EXAMPLES
-    parser.add_argument("model", metavar="MODEL", help=shared.MODEL_HELP)
+    parser.add_argument(
+        "model", nargs="?", metavar="MODEL", help=f"{shared.MODEL_HELP} (default: the one that comes with the package)"
+    )
     shared.add_revision(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
 
@@ -27,12 +30,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def facts_of(model: str, revision: str | None = None) -> dict[str, Any]:
+def facts_of(model: str | None, revision: str | None = None) -> dict[str, Any]:
     """Everything that a user of the numbers should know, from the checkpoint's own files."""
     from ..inference.checkpoints import opening
+    from ..packaged import PACKAGED_NAME, packaged_checkpoint
 
-    with opening(model, revision):
-        return _facts_of(model, revision)
+    place = str(packaged_checkpoint()) if model is None else model
+    with opening(place, revision):
+        return _facts_of(place, revision) | {"model": PACKAGED_NAME if model is None else model}
 
 
 def _facts_of(model: str, revision: str | None) -> dict[str, Any]:

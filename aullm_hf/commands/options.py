@@ -18,7 +18,7 @@ def add_clips(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help=MODEL_HELP)
+    parser.add_argument("--model", help=f"{MODEL_HELP} (default: the checkpoint that comes with the package)")
     add_revision(parser)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..inference.summary import Summary
 
 EXAMPLES = """examples:
+  aullm predict CLIP.mp4                          (with the checkpoint that comes with the package)
   aullm predict CLIPS_FOLDER --model YOU/REPOSITORY --out aus.parquet
   aullm predict CLIP.mp4 FRAMES_FOLDER --model runs/quickstart/folds/sub01/checkpoint --no_face
   aullm predict "TALKS/*.mp4" --model YOU/REPOSITORY --out aus.csv --window 0.5 --stride 0.25 --faces all

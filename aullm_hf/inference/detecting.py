@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from ..arguments import check_choice, check_number, check_path, check_whole, shown
 from ..data.threads import available_cores
 from ..model import AULLMForAUDetection, AULLMVideoProcessor
+from ..packaged import PACKAGED_NAME, packaged_checkpoint
 from .checkpoints import commit_of, digest_of, opening
 from .reading.clip_source import ClipSource
 from .reading.clips import Reader
@@ -30,7 +31,8 @@ class AUDetector:
     """A loaded model with its processor: clips in, one row per clip (or window, or face) out. Threads may share one.
 
     Args:
-        model: a checkpoint's folder, a repository on the Hub, or a loaded model (then also its `processor`).
+        model: a checkpoint's folder, a repository on the Hub, or a loaded model (then also its `processor`); None: the
+            checkpoint that comes with the package.
         processor: of a loaded model; None: the one that fits its configuration.
         revision: branch, tag or commit of a repository.
         device: "cpu", "cuda", ..; None: the GPU where there is one.
@@ -56,7 +58,7 @@ class AUDetector:
 
     def __init__(
         self,
-        model: str | Path | PreTrainedModel,
+        model: str | Path | PreTrainedModel | None = None,
         *,
         processor: AULLMVideoProcessor | None = None,
         revision: str | None = None,
@@ -86,15 +88,19 @@ class AUDetector:
         self.device, self.dtype = _device(device), None if dtype is None else str(dtype)
         if isinstance(model, PreTrainedModel):
             self.model, self.name = model, str(model.name_or_path or type(model).__name__)
+            self.place = self.name
             self.processor = processor or AULLMVideoProcessor.for_config(model.config)
             self.revision = getattr(model.config, "_commit_hash", None) or revision
         else:
-            check_path("model", model, "a checkpoint's folder, a repository on the Hub, or a loaded model")
-            self.name = str(model)
+            self.name = PACKAGED_NAME if model is None else str(model)
+            if model is None:
+                model = packaged_checkpoint()
+            check_path("model", model, "a checkpoint's folder, a repository on the Hub, or a loaded model, or None")
+            self.place = str(model)
             with opening(model, revision):
                 self.model = AULLMForAUDetection.from_pretrained(model, revision=revision, dtype=dtype, **loading)
                 self.processor = processor or AULLMVideoProcessor.from_pretrained(model, revision=revision)
-            self.revision = commit_of(self.name, revision)
+            self.revision = commit_of(self.place, revision)
         self.model.to(self.device).eval()
         self.labels: list[str] = self.model.config.labels
         self.trained_on: str | None = getattr(self.model.config, "training_data", None)
@@ -103,7 +109,8 @@ class AUDetector:
         self.workers = workers or max(min(available_cores() - 1, 8), 1)  # one core is left to the model
         crop, self.warning = choose_crop_settings(self.processor, face, faces, face_model)
         self.reader = Reader(crop, window, stride)
-        for note in filter(None, (training_note(self.trained_on), self.warning)):
+        packaged = "no model is named: the one that comes with the package is used" * (self.name == PACKAGED_NAME)
+        for note in filter(None, (packaged, training_note(self.trained_on), self.warning)):
             warnings.warn(note, stacklevel=2)
         self._model_lock = threading.Lock()
 
@@ -114,7 +121,7 @@ class AUDetector:
         return {
             "model": self.name,
             "revision": self.revision,
-            "weights": digest_of(self.name),
+            "weights": digest_of(self.place),
             "dtype": self.dtype,
             "face": crop.recipe.to_dict(),
             "detector": crop.finder.digest if crop.finder else None,
@@ -189,13 +196,14 @@ class AUDetector:
             yield self.rows(clips), ends
 
 
-def detect_aus(paths: Any, model: str | Path | PreTrainedModel, **options: Any) -> pd.DataFrame:
+def detect_aus(paths: Any, model: str | Path | PreTrainedModel | None = None, **options: Any) -> pd.DataFrame:
     """Clips -> a table with one row per clip: probability, activity and threshold of each AU.
 
     Args:
         paths: a video, a folder (of frames, videos or frame folders), a pattern, a table of paths, an array of frames,
             or a list of those.
-        model: a checkpoint's folder, a repository on the Hub, or a loaded model.
+        model: a checkpoint's folder, a repository on the Hub, or a loaded model; None: the checkpoint that comes with
+            the package.
         **options: those of `AUDetector`.
 
     Example:

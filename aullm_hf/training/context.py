@@ -1,9 +1,10 @@
 """What every fold of a process shares."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from .batches import Views
@@ -28,6 +29,7 @@ class RunContext:
         logs: folder of TensorBoard's files.
         resident: the clips where batches are made of them; None: on the CPU.
         views: what a baseline sees of the clips, where that is the same in every step.
+        initial: weights that every training begins with in the place of fresh ones, by name.
         motions: the optical flow of the clips, where a model reads nothing else and it is the same in every step.
         false_alarms: the largest share of inner clips without any AU in which one may be active; None: no limit.
         batch_parts: in how many parts each batch is taken, where memory is too small for the whole.
@@ -44,6 +46,7 @@ class RunContext:
     logs: Path
     resident: Resident | None = None
     views: Views | None = None
+    initial: dict[str, torch.Tensor] = field(default_factory=dict)
     motions: Motions | None = None
     false_alarms: float | None = None
     batch_parts: int = 1

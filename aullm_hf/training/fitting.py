@@ -65,6 +65,8 @@ def fit(context: RunContext, task: Task, rows: Sequence[int], work: Path, callba
     settings, batches = _settings_of(context, task, work), _batches_of(context, task)
     fitted = Fitted(model, batches, settings.per_device_eval_batch_size)
     model.reset_trained(task.seed)
+    if context.initial:
+        model.load_state_dict(context.initial, strict=False)
     if isinstance(model, BaselineForAUDetection):
         if model.is_fitted:  # by a solver, in one go
             model.fit(batches.whole(rows)["pixel_values"].cpu(), labels)

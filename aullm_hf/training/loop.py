@@ -24,6 +24,7 @@ from .data import aus_of_run, load_run_data
 from .dry_run import print_plan
 from .failures import NOT_WRITABLE, Failures, attempt, os_error_behind
 from .fold import Job, train_final, train_fold
+from .initial import initial_weights
 from .jobs import assigned_jobs, final_calibration, jobs_of, jobs_to_inspect, steps_of
 from .launch import PROG, Launch
 from .model import build_model, check_llm, has_fixed_views, processor_of
@@ -97,6 +98,7 @@ def prepare(config: RunConfig) -> RunContext:
         clips = clips_of(data.clips, aus)
         config.folder.mkdir(parents=True, exist_ok=True)
         model = build_model(config.model, aus, config.folder, config.seeds[0])
+        initial = initial_weights(config.model.init, model) if config.model.init else {}
         open_run(config.folder, run_info(config, data, clips, aus, model), config.plain, config.identity)
     compile_parts(model, config.training)
     processor = processor_of(model.config, config.training, data.face)
@@ -109,6 +111,7 @@ def prepare(config: RunConfig) -> RunContext:
         inner=config.protocol.inner,
         clips_cropped=data.clips_cropped,
         run_name=config.name,
+        initial=initial,
         false_alarms=config.protocol.false_alarms,
         logs=config.folder / "logs",
     )

@@ -38,7 +38,7 @@ def model_config(settings, aus: list[int]) -> AULLMConfig | BaselineConfig:
     baseline = is_baseline(settings)
     config = BaselineConfig if baseline else AULLMConfig
     given = {"architecture": kind} if baseline else {}
-    elsewhere = ("model_kind",) if baseline else ("model_kind", "tiny_llm")
+    elsewhere = ("model_kind",) if baseline else ("model_kind", "tiny_llm", "init")
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if field.name in config.__dataclass_fields__:

@@ -1,8 +1,8 @@
 """Batches for a model that reads optical flow alone: the flow of every clip is computed once per run.
 
-It costs more than a training step of the 3D-CNN that reads it (13 ms of a core per clip of six frames against 5 to 12),
-and is the same in every epoch where all frames of a clip are read. A mirrored clip's flow is the mirrored flow with the
-other sign along x. Kept in half precision: 120 kB per clip of six frames of 64 x 64.
+It costs more than a training step of the 3D-CNN that reads it (13 ms of a core per clip of six frames; a step 5 to
+12), and is the same in every epoch where all frames of a clip are read. A mirrored clip's flow is the mirrored flow
+with the other sign along x. Kept in half precision: 120 kB per clip of six frames of 64 x 64.
 """
 
 import copy

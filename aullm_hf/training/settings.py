@@ -74,6 +74,12 @@ class _ModelKind:
         "{hidden_size: 64}. A tiny LLM is meant for the quickstart and for tests.",
     )
 
+    init: str | None = _setting(
+        None,
+        "What the vision weights begin from: `wild`, the checkpoint that comes with the package, or a checkpoint's "
+        "folder. Default: fresh weights.",
+    )
+
 
 ModelSettings = dataclasses.make_dataclass("ModelSettings", _model_fields(), bases=(_ModelKind,))
 ModelSettings.__doc__ = "Which model: its kind, and any field of AULLMConfig, or of BaselineConfig."

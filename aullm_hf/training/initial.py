@@ -1,0 +1,59 @@
+"""`init`: a run's trainings begin from the vision weights of a checkpoint instead of fresh ones."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from ..arguments import first_few
+from ..packaged import packaged_checkpoint
+from .settings import ConfigError
+
+WILD = "wild"  # the checkpoint that comes with the package
+# The filter and the 3D-CNN must fit; what follows them is taken together or not at all, for one reads the other.
+VISION = ("model.led.", "model.flow.", "model.backbone.")
+AFTER = ("model.high.", "model.projector.")
+
+
+def initial_weights(init: str, model: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights that every training of the run begins with, by their names in `model`.
+
+    Args:
+        init: "wild", or a checkpoint's folder.
+        model: the run's model.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or its 3D-CNN does not fit the run's.
+    """
+    try:
+        folder = packaged_checkpoint() if init == WILD else Path(init)
+    except FileNotFoundError as error:
+        raise ConfigError("init is 'wild', but this copy of the package came without its checkpoint.") from error
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise ConfigError(f"init is {init!r}; give 'wild', or the folder of a checkpoint, which holds {file.name}.")
+    given, own = load_file(file), model.state_dict()
+    vision = _part(own, VISION)
+    for name, value in vision.items():
+        there = tuple(given[name].shape) if name in given else "missing"
+        if there != tuple(value.shape):
+            raise ConfigError(
+                f"init is {init!r}, whose vision weights do not fit: {name} is {there} there and {tuple(value.shape)} "
+                "in this run. Take motion, backbone_channels, se_reduction, num_frames and image_size from its "
+                "config.json."
+            )
+    after = _part(own, AFTER)
+    misfits = [name for name, value in after.items() if name not in given or given[name].shape != value.shape]
+    if misfits:
+        print(f"init: the 3D-CNN begins from {init}; what follows it begins fresh, for it does not fit: "
+              f"{first_few(misfits, 2)}.")  # fmt: skip
+    names = list(vision) + list(after) * (not misfits)
+    return {name: given[name].to(own[name].dtype) for name in names}
+
+
+def _part(state: dict[str, torch.Tensor], prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in state.items() if name.startswith(prefixes)}
+
+
+__all__ = ["initial_weights"]
