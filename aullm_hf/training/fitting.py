@@ -106,7 +106,13 @@ def _batches_of(context: RunContext, task: Task) -> Batches | Views | Motions:
     if context.views is not None:
         return context.views
     if context.motions is not None:
-        return context.motions.drawing(seed=task.seed, fold=task.key, flip=training.augment_flip)
+        return context.motions.drawing(
+            seed=task.seed,
+            fold=task.key,
+            flip=training.augment_flip,
+            gain=training.augment_gain,
+            turn=training.augment_turn,
+        )
     return Batches(
         context.clips,
         context.processor,

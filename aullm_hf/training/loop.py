@@ -123,6 +123,12 @@ def prepare(config: RunConfig) -> RunContext:
         if reads_fixed_motion(model.config, config.training, int(clips.lengths.max())):
             frames = Batches(clips, processor, resident=context.resident, only_onset=context.only_onset)
             context.motions = Motions(frames)
+        elif config.training.augment_gain > 1 or config.training.augment_turn:
+            raise ConfigError(
+                "augment_gain and augment_turn change optical flow that is computed once per run, which needs motion: "
+                f"flow, clips of at most {processor.num_frames + 1} frames (difficulty: wild) and no augment_shift, "
+                "augment_zoom or augment_brightness. Leave them out."
+            )
     return context
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..model import AULLMConfig
-from ..model.flow import face_motion
+from ..model.flow import face_motion, strain
 from .batches import Batches
 from .clips import to_device
 from .sampling import Draw
@@ -44,17 +44,19 @@ class Motions:
     """
 
     def __init__(self, batches: Batches):
-        self.clips, self.flip, self.key = batches.clips, 0.0, (0, 0)
+        self.clips, self.key = batches.clips, (0, 0)
+        self.flip, self.gain, self.turn = 0.0, 1.0, 0.0
         rows, motion = range(len(batches.clips)), []
         for start in range(0, len(rows), AT_ONCE):
             frames = batches.whole(rows[start : start + AT_ONCE])["pixel_values"]  # (B, T, 1, H, W)
             motion.append(face_motion(frames.float()).half())
         self.motion, self.labels = torch.cat(motion), batches.resident.labels
 
-    def drawing(self, *, seed: int, fold: str, flip: float) -> "Motions":
-        """The same motion, with the draws of one training."""
+    def drawing(self, *, seed: int, fold: str, flip: float, gain: float = 1.0, turn: float = 0.0) -> "Motions":
+        """The same motion, with the draws of one training: mirrored, and as `strengthen` changes it."""
         drawing = copy.copy(self)
-        drawing.key, drawing.flip = (seed, zlib.crc32(fold.encode())), flip
+        drawing.key = (seed, zlib.crc32(fold.encode()))
+        drawing.flip, drawing.gain, drawing.turn = flip, gain, turn
         return drawing
 
     def __call__(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
@@ -62,10 +64,12 @@ class Motions:
         names = np.empty((len(draws), 5), dtype=np.int64)  # as Batches: the same clips are mirrored
         names[:, :2], names[:, 2:] = self.key, np.asarray(draws)[:, [1, 0, 2]]
         batch = self.whole(names[:, 3])
-        mirrored = uniforms(to_device(torch.from_numpy(names), self.motion.device), 6)[:, 1] < self.flip
-        motion = batch["pixel_values"]
-        batch["pixel_values"] = torch.where(mirrored[:, None, None, None, None], mirror(motion), motion)
-        return batch
+        draw = uniforms(to_device(torch.from_numpy(names), self.motion.device), 16)
+        motion, mirrored = batch["pixel_values"], draw[:, 1] < self.flip
+        motion = torch.where(mirrored[:, None, None, None, None], mirror(motion), motion)
+        if self.gain > 1 or self.turn:
+            motion = strengthen(motion, draw[:, 6:], self.gain, self.turn)
+        return batch | {"pixel_values": motion}
 
     def whole(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
         """A batch to predict."""
@@ -78,4 +82,30 @@ def mirror(motion: torch.Tensor) -> torch.Tensor:
     return motion.flip(-1) * motion.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
 
 
-__all__ = ["Motions", "mirror", "reads_fixed_motion"]
+def strengthen(motion: torch.Tensor, draw: torch.Tensor, gain: float, turn: float) -> torch.Tensor:
+    """Motion as of a clip that moves more, in front of a head that turns.
+
+    Args:
+        motion: (B, T-1, 3, H, W).
+        draw: (B, 10) uniform in [0, 1).
+        gain: the largest factor of a clip's motion; factors are log-uniform from 1 on.
+        turn: the largest motion, in pixels, that a turning head leaves after its affine part was taken out: a field of
+            second degree. Sizes are log-uniform from a fiftieth of it on, and a third of the clips has none.
+    """
+    later, height, width = motion.shape[1], *motion.shape[3:]
+    flow = motion[:, :, :2] * gain ** draw[:, 0, None, None, None, None]
+    y, x = torch.meshgrid(
+        *(torch.linspace(-1, 1, side, device=flow.device) for side in (height, width)), indexing="ij"
+    )
+    terms = torch.stack([x.square() - 1 / 3, x * y, y.square() - 1 / 3])  # (3, H, W), none of them affine
+    weights = (2 * draw[:, 1:7] - 1).view(-1, 2, 3)
+    field = torch.einsum("bck,khw->bchw", weights, terms)  # (B, 2, H, W)
+    field = field / field.square().sum(dim=1, keepdim=True).sqrt().amax(dim=(2, 3), keepdim=True).clamp(min=1e-6)
+    size = turn * 50 ** (draw[:, 7] - 1) * (draw[:, 8] < 2 / 3)
+    time = torch.arange(1, later + 1, device=flow.device) / later
+    course = torch.sin(torch.pi * (0.3 + 1.2 * draw[:, 9, None]) * time)  # (B, T-1): on, or there and back
+    flow = flow + (size[:, None] * course)[:, :, None, None, None] * field[:, None]
+    return torch.cat([flow, strain(flow.flatten(0, 1)).unflatten(0, (-1, later))], dim=2)
+
+
+__all__ = ["Motions", "mirror", "reads_fixed_motion", "strengthen"]

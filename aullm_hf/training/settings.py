@@ -203,6 +203,12 @@ class TrainSettings(TrainingArguments):
     augment_flip: float = _setting(0.0, "Probability of mirroring a clip; AU labels have no side here.")
     augment_shift: int = _setting(0, "Largest shift of a whole clip, in pixels.")
     augment_zoom: float = _setting(0.0, "Largest change of a whole clip's scale, as a share: 0.05 is 5 percent.")
+    augment_gain: float = _setting(
+        1.0, "Largest factor by which a clip's optical flow is multiplied, where the flow is computed once per run."
+    )
+    augment_turn: float = _setting(
+        0.0, "Largest motion in pixels, as a turning head leaves it, that is added to a clip's optical flow."
+    )
     augment_brightness: float = _setting(0.0, "Largest change of a whole clip's brightness, as a share.")
 
 

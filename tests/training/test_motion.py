@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from aullm_hf.model import AULLMVideoProcessor
+from aullm_hf.model.flow import strain
 from aullm_hf.training.batches import Augmentation, Batches
 from aullm_hf.training.clips import Clips
-from aullm_hf.training.motion import Motions, reads_fixed_motion
+from aullm_hf.training.motion import Motions, reads_fixed_motion, strengthen
 from aullm_hf.training.parsing import load_run_config
 from support.tiny import tiny_config, tiny_model
 from support.tiny_run import tiny_yaml, train
@@ -90,3 +91,27 @@ def test_a_run_on_held_out_subjects_with_few_false_alarms(tmp_path, monkeypatch)
     idle = inner[inner[[f"y_{au}" for au in thresholds]].sum(axis=1) == 0]
     active = np.any([idle[f"p_{au}"] >= threshold for au, threshold in thresholds.items()], axis=0)
     assert len(idle) > 5 and active.mean() <= 0.1
+
+
+def test_strengthened_motion_is_a_multiple_and_a_field_of_second_degree():
+    rng = torch.Generator().manual_seed(0)
+    motion, draw = torch.randn(40, 5, 3, 16, 16, generator=rng), torch.rand(40, 10, generator=rng)
+    stronger = strengthen(motion, draw, gain=4.0, turn=0.0)
+    factor = (stronger[:, :, :2] / motion[:, :, :2]).flatten(1)
+    assert torch.allclose(factor, factor[:, :1].expand_as(factor), rtol=1e-3)  # one for each clip
+    assert 1 <= factor.min() < 1.3 and 3 < factor.max() <= 4
+    turned = strengthen(motion, draw, gain=1.0, turn=3.0)
+    added = turned[:, :, :2] - motion[:, :, :2]
+    lengths = added.square().sum(dim=2).sqrt().flatten(1).amax(dim=1)
+    assert 1 < lengths.max() <= 3.001 and 5 < (lengths == 0).sum() < 25
+    third = added.diff(n=3, dim=-1).abs().max()  # of a second degree, third differences vanish
+    assert third < 1e-4 and added.diff(n=2, dim=-1).abs().max() > 1e-3
+    for changed in (stronger, turned):
+        again = strain(changed[:, :, :2].flatten(0, 1)).unflatten(0, (40, 5))
+        assert torch.allclose(changed[:, :, 2:], again)
+
+
+def test_it_is_refused_where_flow_is_not_computed_once(tmp_path, capsys):
+    config = tiny_yaml(tmp_path, training={"augment_gain": 2.0})
+    assert train(config, tmp_path / "run") == 2
+    assert "augment_gain and augment_turn change optical flow that is computed once" in capsys.readouterr().err
