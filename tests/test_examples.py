@@ -17,7 +17,7 @@ from support.videos import write_video
 OF_ROOMS = {
     "aullm_hf.data": (
         "report_of", "push_clips", "to_parquet", "check_clips", "parse_aus", "aus_of", "multi_hot", "label_matrix",
-        "frames_only", "load_intervals",
+        "frames_only", "animate", "load_intervals",
     ),
     "aullm_hf.inference": ("AUDetector", "name_aus", "explain_clips"),
     "aullm_hf.evaluation": ("score_spotting",),

@@ -24,6 +24,7 @@ _HOME_OF = {
     "parse_aus": ".annotations",
     "clip_features": ".schema",
     "frames_only": ".schema",
+    "animate": ".synthetic.animation",
     "FaceRecipe": ".faces",
     "FaceFinder": ".faces",
     "DataError": ".errors",

@@ -13,8 +13,10 @@ from torch import nn
 
 from ..baselines import BaselineForAUDetection
 from ..model.relation_prior import edges_from_labels
+from .animating import with_animated
 from .batches import Augmentation, Batches, Views
 from .checkpoints import drop_checkpoints, is_sealed, newest_checkpoint, replace_folder, seal
+from .clips import Resident
 from .context import RunContext
 from .model import logits_of
 from .motion import Motions
@@ -62,6 +64,7 @@ class Fitted:
 def fit(context: RunContext, task: Task, rows: Sequence[int], work: Path, callbacks: Sequence = ()) -> Fitted:
     """Train on `rows`, with the Trainer's checkpoints in `work`. Every process of a data-parallel run calls this."""
     model, labels = context.model, context.clips.labels[list(rows)]
+    context, drawn = _animated(context, task, rows)
     settings, batches = _settings_of(context, task, work), _batches_of(context, task)
     fitted = Fitted(model, batches, settings.per_device_eval_batch_size)
     model.reset_trained(task.seed)
@@ -78,13 +81,31 @@ def fit(context: RunContext, task: Task, rows: Sequence[int], work: Path, callba
         model.set_prior(edges_from_labels(labels, config.aus))
     if settings.world_size > 1 and settings.device.type == "cuda":
         synchronize_norms(model)
-    trainer = FoldTrainer(model, settings, batches, rows, task.key, list(callbacks))
+    trainer = FoldTrainer(model, settings, batches, drawn, task.key, list(callbacks))
     _run_trainer(trainer, work)
     fitted.log, accelerator = _log_of(trainer), trainer.accelerator
     fitted.autocast = accelerator.autocast
     del trainer
     accelerator.free_memory()  # collects: Trainer, optimizer and callbacks hold each other
     return fitted
+
+
+def _animated(context: RunContext, task: Task, rows: Sequence[int]) -> tuple[RunContext, Sequence[int]]:
+    """The run's clips with those that are made of `rows` behind them, and all rows to train on."""
+    if not (share := context.training.augment_animate):
+        return context, rows
+    clips, drawn = with_animated(
+        context.clips,
+        rows,
+        share,
+        aus=context.model.config.aus,
+        frames=context.processor.num_frames,
+        seed=task.seed,
+        key=task.key,
+        shuffled=context.data.labels == "shuffled",
+    )
+    resident = None if context.resident is None else Resident.of(clips, context.resident.device)
+    return replace(context, clips=clips, resident=resident), drawn
 
 
 def _settings_of(context: RunContext, task: Task, work: Path) -> TrainSettings:

@@ -143,6 +143,8 @@ def write_checkpoint(context: RunContext, calibration: Calibration, rows: Sequen
     config.thresholds = dict(calibration.thresholds)
     datasets = context.clips.table["dataset"]
     config.training_data = training_data(context.data, sorted({datasets[row] for row in rows}))
+    if context.training.augment_animate:
+        config.training_data += ", with animated copies of training clips"
     config.clips_cropped = context.clips_cropped
     config.save_pretrained(partial)
     context.processor.save_pretrained(partial)

@@ -15,6 +15,7 @@ from ..evaluation import (
 )
 from ..evaluation.protocols import subject_keys
 from ..evaluation.run_folder import FOLD_TABLES, DamagedFold, read_table, refuse_damaged
+from .animating import animated_count
 from .fold import Job
 from .launch import Launch
 from .model import gradient_trainings
@@ -99,6 +100,7 @@ def _steps(config: RunConfig, clips: int) -> int:
     training = config.training
     if training.max_steps > 0:
         return training.max_steps
+    clips += animated_count(training.augment_animate, clips)
     batches = math.ceil(clips / (training.per_device_train_batch_size * max(training.world_size, 1)))
     return math.ceil(math.ceil(batches / training.gradient_accumulation_steps) * training.num_train_epochs)
 

@@ -21,7 +21,7 @@ from .run_state import locked
 from .settings import ConfigError
 
 TINY = "tiny:"
-AUGMENTATIONS = ("augment_flip", "augment_shift", "augment_zoom", "augment_brightness")
+AUGMENTATIONS = ("augment_flip", "augment_shift", "augment_zoom", "augment_brightness", "augment_animate")
 # As their owners state for the LLMs of the published recipes.
 LICENCES = {
     "Qwen/Qwen2-1.5B": "apache-2.0",

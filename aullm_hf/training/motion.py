@@ -32,6 +32,7 @@ def reads_fixed_motion(config, training: TrainSettings, longest: int) -> bool:
         longest: frames of the longest clip; up to one more than the model reads, none is drawn.
     """
     changed = training.augment_shift or training.augment_zoom or training.augment_brightness
+    changed = changed or training.augment_animate  # a fold's own clips join those of the run
     is_flow = isinstance(config, AULLMConfig) and config.motion == "flow"
     return is_flow and not changed and longest <= config.num_frames + 1
 

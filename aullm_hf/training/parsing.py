@@ -195,6 +195,8 @@ def _check_values(config: RunConfig, path: Path) -> None:
     for name in ("augment_flip", "augment_zoom", "augment_brightness"):
         if not 0 <= getattr(training, name) <= 1:
             raise ConfigError(f"{path}: {name} is {getattr(training, name)}; allowed: 0 to 1.")
+    if not 0 <= training.augment_animate <= 100:
+        raise ConfigError(f"{path}: augment_animate is {training.augment_animate}; allowed: 0 to 100 clips per clip.")
     if training.augment_shift < 0:
         raise ConfigError(f"{path}: augment_shift is {training.augment_shift}; allowed: 0 or more pixels.")
     if training.augment_gain < 1 or training.augment_turn < 0:

@@ -110,12 +110,18 @@ def places_of(
     return Places(x, skin_y, at_x, at_y, eye, mouth)
 
 
-def _past_lids(person: Person, x: np.ndarray, y: np.ndarray, edges: Edges) -> tuple[np.ndarray, np.ndarray]:
-    """Heights on the resting skin, and how far the eyeball shows; lid skin is stretched from above and below."""
+def resting_lids(person: Person, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How far lids can move at x, from 1 in the middle of an eye to 0 beside it, and where their edges rest."""
     dome = np.maximum(1 - ((np.abs(x - np.float32(MIDDLE)) - np.float32(person.eye_x)) / person.eye_width) ** 2, 0)
     height, middle = np.float32(person.eye_height), np.float32(person.eye_y + 0.6)
+    return dome, middle - 1.05 * height * dome, middle + 0.75 * height * dome
+
+
+def _past_lids(person: Person, x: np.ndarray, y: np.ndarray, edges: Edges) -> tuple[np.ndarray, np.ndarray]:
+    """Heights on the resting skin, and how far the eyeball shows; lid skin is stretched from above and below."""
+    dome, top, bottom = resting_lids(person, x)
     upper, lower = _by_side(edges.upper_lid, x) * dome, _by_side(edges.lower_lid, x) * dome
-    top, bottom = middle - 1.05 * height * dome + upper, middle + 0.75 * height * dome - lower
+    top, bottom = top + upper, bottom - lower
     above = y < (top + bottom) / 2
     reach_up, reach_low = (np.maximum(6, 2.4 * np.abs(edge).max(axis=1)) for edge in edges[:2])
     from_up = upper * _fading(top - y, reach_up)
