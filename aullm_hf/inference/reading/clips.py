@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...data.errors import ClipError, DataError
+from ...data.faces import to_gray
 from .clip_source import ClipSource
 from .crop_settings import CropSettings
 from .cropping import FrameFaces, ReadClip, WindowCropper
+from .following import FaceFollower
 from .frames import FrameCountError, Frames, measured_fps, open_frames, select_range
-from .tracking import FaceTracker, detection_frames
+from .tracking import NUMBERING_INTERVAL, FaceTracker, detection_frames
 from .windows import split_into_windows
 
 logger = logging.getLogger(__name__)
@@ -67,11 +69,9 @@ class Reader:
         times = None if frames.times is None else frames.times[first : last + 1]
         windows, window_note = split_into_windows(times, last - first + 1, self.window, self.stride)
         clock = np.arange(len(frames)) / ASSUMED_FPS if frames.times is None else frames.times
-        search = set()
-        if self.crop.all_faces or self.crop.follow:
-            search = {first + index for index in detection_frames(clock[first : last + 1])}
         if self.crop.follow:
-            self._track(frames, sorted(search), clock, tracker)
+            search = [first + index for index in detection_frames(clock[first : last + 1])]
+            self._track(frames, search, clock, tracker)
         warning = "; ".join(part for part in (frames.note, range_note, window_note) if part)
         clip = replace(unread, fps=measured_fps(times), warning=warning)
         upcoming = (
@@ -82,6 +82,7 @@ class Reader:
         active: deque[WindowCropper] = deque()
         following = next(upcoming, None)
         begin = following.window.first if following else last + 1
+        numbered = -np.inf  # when the faces were last looked for
         with frames.reading(min(begin, last)) as get:
             for index in range(begin, last + 1):
                 while following is not None and following.window.first <= index:
@@ -90,14 +91,17 @@ class Reader:
                     active.append(following)
                     following = next(upcoming, None)
                 needing = [window for window in active if window.needs(index)]
-                between = index in search and not self.crop.follow  # by which faces keep their numbers
+                number = self.crop.all_faces and not self.crop.follow
+                number = number and clock[index] - numbered >= NUMBERING_INTERVAL - 1e-6
                 try:
-                    if needing or between:
+                    if needing or number:
                         frame = FrameFaces(self.crop, get(index), tracker, float(clock[index]))
-                        if between:
-                            frame.faces()
                         for window in needing:
                             window.add(index, frame)
+                        if number and not frame.searched:
+                            frame.number()
+                        if number or frame.searched:
+                            numbered = clock[index]
                 except FrameCountError:
                     raise
                 except ClipError as error:
@@ -114,10 +118,12 @@ class Reader:
     def _track(self, frames: Frames, indices: Sequence[int], clock: np.ndarray, tracker: FaceTracker) -> None:
         """Look for faces along a whole recording, before any of it is cropped."""
         tracker.tracks.clear()
+        follower = FaceFollower(self.crop)
         with frames.reading(indices[0]) as get:
             for index in indices:
+                time = float(clock[index])
                 try:
-                    FrameFaces(self.crop, get(index), tracker, float(clock[index])).faces()
+                    tracker.assign(follower.faces(to_gray(get(index)), time), time)
                 except FrameCountError:
                     raise
                 except ClipError:

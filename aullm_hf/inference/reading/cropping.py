@@ -59,6 +59,14 @@ class FrameFaces:
             self._faces = [(face, track.face_id) for face, track in zip(faces, tracks, strict=True)]
         return self._faces
 
+    @property
+    def searched(self) -> bool:
+        return self._faces is not None
+
+    def number(self) -> None:
+        """Have the tracker see this frame's faces, of which no crop is made: their boxes are enough."""
+        self.tracker.assign(self.crop.finder.find_boxes(self.gray, self.crop.recipe.min_score), self.time)
+
 
 class FixedFace:
     """A face that one transform serves: where it was found."""

@@ -8,6 +8,7 @@ import numpy as np
 from ...data.faces import Face
 
 DETECTION_INTERVAL = 0.2  # seconds between two detections where a recording is followed
+NUMBERING_INTERVAL = 0.3  # at most, where faces of separate windows keep their numbers
 SMOOTHING = 0.2  # seconds; the width of the Gaussian that box and points are smoothed by
 LOST_AFTER = 2.0  # seconds without a detection after which a face gets a new number
 MIN_OVERLAP = 0.1
