@@ -27,7 +27,7 @@ class EvidenceOutput(ModelOutput):
     channel_attention (B, T-2, C): of the 3D-CNN, for each time step.
     mid_map (B, C, T', H', W'): F_mid.
     branch_weights (B, 4): MGE's gate over its branches (`BRANCHES`); sums to 1.
-    branch_shares (B, 4, T', H', W'): each branch's share of the fused map; the rest is x_att's own.
+    branch_shares (B, 4, T', H', W'): each branch's share of the fused map, the rest is x_att's own. Not in training.
     au_attention (B, n_AU, T', H', W'): where each AU's node has its evidence from; sums to 1.
     relation_strengths (B, n_AU, n_AU, relations): of each node to the others; rows sum to 1.
     aux_logits (B, n_AU): of each node, after it has attended to the others.
@@ -72,18 +72,27 @@ class MultiGranularityEvidence(nn.Module):
         init.ones_(self.gain)
         init.zeros_(self.scale)
 
-    def forward(self, x_att: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, x_att: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        batch, steps = len(x_att), x_att.shape[2]
         frames = x_att.transpose(1, 2).flatten(0, 1)  # (B T, C, H, W)
-        context = frames.mean(dim=(2, 3), keepdim=True).expand_as(frames)
+        frames = frames.contiguous(memory_format=torch.channels_last)  # depthwise kernels are quicker so on CPUs
+        context = frames.mean(dim=(2, 3), keepdim=True)  # the same at every place
         looks = (self.meso3(frames), self.meso5(frames), context, laplacian(frames) * self.gain[:, None, None])
-        maps = torch.stack([part(look) for part, look in zip(self.harmonise, looks, strict=True)], dim=1)
-        maps = maps.unflatten(0, (len(x_att), -1)).permute(0, 2, 3, 1, 4, 5)  # (B, 4, C, T, H, W)
-        weights = self.gate(maps.abs().mean(dim=(3, 4, 5)).flatten(1)).softmax(dim=-1)  # (B, 4)
-        parts = maps * weights[..., None, None, None, None] * self.scale[:, None, None, None]
-        with torch.no_grad():
-            sizes = torch.cat([x_att[:, None], parts], dim=1).norm(dim=2)  # (B, 5, T, H, W)
-            shares = sizes[:, 1:] / sizes.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        return x_att + parts.sum(dim=1), weights, functional.avg_pool3d(shares, 2)
+        maps = [part(look) for part, look in zip(self.harmonise, looks, strict=True)]
+        sizes = [one.abs().mean(dim=(2, 3)).unflatten(0, (batch, steps)).mean(dim=1) for one in maps]  # each (B, C)
+        weights = self.gate(torch.cat(sizes, dim=1)).softmax(dim=-1)  # (B, 4)
+        scales = weights.repeat_interleave(steps, dim=0)[..., None] * self.scale  # (B T, 4, C)
+        parts = [one * scales[:, k, :, None, None] for k, one in enumerate(maps)]
+        fused = x_att + sum(parts).unflatten(0, (batch, steps)).transpose(1, 2)
+        return fused, weights, None if self.training else _shares(frames, parts, batch)
+
+
+@torch.no_grad()
+def _shares(frames: torch.Tensor, parts: list[torch.Tensor], batch: int) -> torch.Tensor:
+    """How much of x_fused comes from each branch (B, 4, T', H', W'), by the length of what is added over channels."""
+    sizes = torch.stack([one.norm(dim=1).expand(frames[:, 0].shape) for one in (frames, *parts)], dim=1)
+    shares = sizes[:, 1:] / sizes.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    return functional.avg_pool3d(shares.unflatten(0, (batch, -1)).transpose(1, 2), 2)
 
 
 def laplacian(frames: torch.Tensor) -> torch.Tensor:

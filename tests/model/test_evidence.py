@@ -53,7 +53,7 @@ def _block(seed: int = 0) -> MultiGranularityEvidence:
     block = MultiGranularityEvidence(tiny_config(backbone_channels=[4, 3], se_reduction=1)).double()
     for parameter in block.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
-    return block
+    return block.eval()
 
 
 def _around(x: np.ndarray, reach: int, edge: str) -> np.ndarray:
