@@ -7,6 +7,7 @@ _HOME_OF = {
     "detect_aus": "detecting",
     "ReadClip": "reading.cropping",
     "explain_clips": "explaining",
+    "export_onnx": "onnx_models",
     "name_aus": "results",
 }
 
@@ -17,4 +18,4 @@ def __getattr__(name: str):  # lazily, so that `aullm --help` imports neither to
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
 
 
-__all__ = ["AUDetector", "ReadClip", "detect_aus", "explain_clips", "name_aus"]
+__all__ = ["AUDetector", "ReadClip", "detect_aus", "explain_clips", "export_onnx", "name_aus"]

@@ -64,12 +64,13 @@ def commit_of(model: str | os.PathLike, revision: str | None) -> str | None:
 
 
 def digest_of(model: str | os.PathLike) -> str | None:
-    """Tells a folder's checkpoint from one that was trained again in its place; None for a repository."""
+    """Tells a folder's checkpoint (or a file) from one that was made again in its place; None for a repository."""
     folder = Path(model)
-    if not folder.is_dir():
+    if not folder.exists():
         return None
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+    files = [folder] if folder.is_file() else [*folder.glob("*.json"), *folder.glob("*.safetensors")]
+    for path in sorted(files):
         stat = path.stat()
         state = path.read_bytes() if path.suffix == ".json" else repr((stat.st_size, stat.st_mtime_ns)).encode()
         digest.update(path.name.encode() + b"\0" + state)

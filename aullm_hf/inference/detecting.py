@@ -16,6 +16,7 @@ from ..data.threads import available_cores
 from ..model import AULLMForAUDetection, AULLMVideoProcessor
 from ..packaged import PACKAGED_NAME, packaged_checkpoint
 from .checkpoints import commit_of, digest_of, opening
+from .onnx_models import OnnxModel, is_onnx
 from .reading.clip_source import ClipSource
 from .reading.clips import Reader
 from .reading.crop_settings import FACE_MODES, FACES, choose_crop_settings
@@ -31,8 +32,8 @@ class AUDetector:
     """A loaded model with its processor: clips in, one row per clip (or window, or face) out. Threads may share one.
 
     Args:
-        model: a checkpoint's folder, a repository on the Hub, or a loaded model (then also its `processor`); None: the
-            checkpoint that comes with the package.
+        model: a checkpoint's folder, a repository on the Hub, a file of `export_onnx`, or a loaded model (then
+            also its `processor`); None: the checkpoint that comes with the package.
         processor: of a loaded model; None: the one that fits its configuration.
         revision: branch, tag or commit of a repository.
         device: "cpu", "cuda", ..; None: the GPU where there is one.
@@ -91,6 +92,15 @@ class AUDetector:
             self.place = self.name
             self.processor = processor or AULLMVideoProcessor.for_config(model.config)
             self.revision = getattr(model.config, "_commit_hash", None) or revision
+        elif is_onnx(model):
+            if dtype or revision or loading or (device and self.device.type != "cpu"):
+                raise ValueError(
+                    f"model is {str(model)!r}: an ONNX file is run on the CPU as it is. Leave out device, dtype, "
+                    "revision and arguments of from_pretrained, or give the checkpoint."
+                )
+            self.model, self.revision, self.device = OnnxModel(model), None, torch.device("cpu")
+            self.name = self.place = str(model)
+            self.processor = processor or self.model.processor
         else:
             self.name = PACKAGED_NAME if model is None else str(model)
             if model is None:
@@ -101,7 +111,8 @@ class AUDetector:
                 self.model = AULLMForAUDetection.from_pretrained(model, revision=revision, dtype=dtype, **loading)
                 self.processor = processor or AULLMVideoProcessor.from_pretrained(model, revision=revision)
             self.revision = commit_of(self.place, revision)
-        self.model.to(self.device).eval()
+        if isinstance(self.model, PreTrainedModel):
+            self.model.to(self.device).eval()
         self.labels: list[str] = self.model.config.labels
         self.trained_on: str | None = getattr(self.model.config, "training_data", None)
         self.thresholds = {label: self.model.config.thresholds[label] for label in self.labels}
@@ -130,6 +141,14 @@ class AUDetector:
             "window": self.reader.window,
             "stride": self.reader.stride,
         }
+
+    def check_explains(self) -> None:
+        """Refuse a model that predicts and cannot say why."""
+        if isinstance(self.model, OnnxModel):
+            raise ValueError(
+                f"model is {self.name!r}: an ONNX file predicts, but explains nothing; give the checkpoint that it "
+                "was exported from."
+            )
 
     # ---------------------------------------------------------------- public
 

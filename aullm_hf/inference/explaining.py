@@ -52,6 +52,7 @@ def explain_clips(
         >>> explained["clips"][0]["aus"][0]["sentence"]  # doctest: +ELLIPSIS
         'AU... is active: its probability is ...'
     """
+    detector.check_explains()
     check_aus(aus, detector.labels)
     check_most(most)
     out = Path(out)

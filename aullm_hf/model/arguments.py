@@ -77,7 +77,7 @@ def check_pixel_values(config: Any, pixel_values: Any) -> None:
             f"pixel_values is {got}; expected a tensor (clips, {', '.join(map(str, expected))}): frames, one gray "
             "channel, height, width. AULLMVideoProcessor makes it from any clip."
         )
-    if len(pixel_values) == 0:
+    if pixel_values.shape[0] == 0:
         raise ValueError("pixel_values holds no clip; expected at least one.")
     if pixel_values.dtype not in FLOATS:
         raise ValueError(

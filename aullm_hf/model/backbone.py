@@ -56,7 +56,7 @@ class MotionBackbone(nn.Module):
         frames = motion.transpose(1, 2).flatten(0, 1)  # (B 5, channels, 64, 64)
         maps = functional.conv2d(frames, self.conv1.weight.squeeze(2), self.conv1.bias)  # (B 5, 32, 60, 60)
         maps = functional.max_pool2d(maps, self.pool1.kernel_size[1:]).relu()  # (B 5, 32, 20, 20)
-        return maps.unflatten(0, (len(motion), -1)).transpose(1, 2).contiguous()
+        return maps.unflatten(0, (motion.shape[0], -1)).transpose(1, 2).contiguous()
 
 
 class HighLevelHead(nn.Module):

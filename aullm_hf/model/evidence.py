@@ -73,7 +73,7 @@ class MultiGranularityEvidence(nn.Module):
         init.zeros_(self.scale)
 
     def forward(self, x_att: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        batch, steps = len(x_att), x_att.shape[2]
+        batch, steps = x_att.shape[0], x_att.shape[2]
         frames = x_att.transpose(1, 2).flatten(0, 1)  # (B T, C, H, W)
         frames = frames.contiguous(memory_format=torch.channels_last)  # depthwise kernels are quicker so on CPUs
         context = frames.mean(dim=(2, 3), keepdim=True)  # the same at every place

@@ -60,7 +60,7 @@ def optical_flow(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tenso
     """Two batches of frames (N, 1, H, W) -> flow (N, 2, H, W) in pixels, and how far each pixel can be trusted."""
     first, second = (functional.pad(one, [PADDING] * 4, mode="replicate") for one in (first, second))
     first, second = normalised(first), normalised(second)
-    flow = first.new_zeros(len(first), 2, *(side // LEVELS[0] for side in first.shape[2:]))
+    flow = first.new_zeros(first.shape[0], 2, *(side // LEVELS[0] for side in first.shape[2:]))
     for level in LEVELS:
         one, other = (smooth(functional.avg_pool2d(frame, level), 0.7) for frame in (first, second))
         if flow.shape[2:] != one.shape[2:]:
@@ -112,12 +112,24 @@ def head_motion(flow: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     for _ in range(PASSES):
         weighted = basis * (trust * robust)  # (N, H W, 3)
         normal = weighted.transpose(1, 2) @ basis + 1e-4 * torch.eye(3, device=flow.device)
-        fit = torch.linalg.solve(normal, weighted.transpose(1, 2) @ target)  # (N, 3, 2)
+        solve = solve_by_cofactors if torch.compiler.is_exporting() else torch.linalg.solve  # ONNX has no solver
+        fit = solve(normal, weighted.transpose(1, 2) @ target)  # (N, 3, 2)
         field = basis @ fit
         residual = (target - field).square().sum(dim=2, keepdim=True).sqrt()
         scale = residual.mean(dim=1, keepdim=True).clamp(min=0.02)
         robust = 1 / (1 + (residual / scale).square())
     return field.transpose(1, 2).unflatten(2, (height, width))
+
+
+def solve_by_cofactors(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """x with `matrix` (N, 3, 3) @ x = `right` (N, 3, K), by products and sums alone."""
+    (a, b, c), (d, e, f), (g, h, i) = (row.unbind(dim=1) for row in matrix.unbind(dim=1))
+    rows = [[e * i - f * h, c * h - b * i, b * f - c * e],
+            [f * g - d * i, a * i - c * g, c * d - a * f],
+            [d * h - e * g, b * g - a * h, a * e - b * d]]  # fmt: skip
+    adjugate = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (N, 3, 3)
+    determinant = a * rows[0][0] + b * rows[1][0] + c * rows[2][0]
+    return adjugate @ right / determinant[:, None, None]
 
 
 def strain(flow: torch.Tensor) -> torch.Tensor:

@@ -233,7 +233,7 @@ class AULLMModel(AULLMPreTrainedModel):
             evidence.tokens = torch.stack(list(slots.values()), dim=1)  # (B, slots, d)
         if self.config.head_reads == "token":
             return AULLMModelOutput(head_features(None, evidence.tokens), evidence=evidence)
-        rows = len(x_att) if owner is None else len(owner)
+        rows = x_att.shape[0] if owner is None else owner.shape[0]
         llm = self.prompt(self.llm, slots, rows, output_hidden_states, output_attentions, owner)
         last = llm.last_hidden_state.to(f_mid.device)  # (B, d)
         if "prompt" in slots:

@@ -166,7 +166,7 @@ class Prompt(nn.Module):
             last = out.last_hidden_state[:, -1].contiguous()
             return PromptOutput(last.expand(batch_size, -1), *_per_layer(out, batch_size))
         if k == 1:
-            ends = torch.arange(1, len(embeds) + 1, device=embeds.device) * embeds.shape[1] - 1
+            ends = torch.arange(1, embeds.shape[0] + 1, device=embeds.device) * embeds.shape[1] - 1
             return PromptOutput(_last_states(llm, embeds, ends, use_cache=False).expand(batch_size, -1))
         return PromptOutput(self._packed(llm, prefix, tail, k))
 
@@ -203,7 +203,7 @@ class Prompt(nn.Module):
         window = min([limit for limit in limits if limit], default=None)
         biased = llm.config.model_type in ("bloom", "mpt") or getattr(llm.config, "alibi", False)
         implementation = llm.config._attn_implementation or "eager"
-        if prefix == 0 or clips <= 1 or biased:
+        if self.clips_per_sequence == 1 or prefix == 0 or clips <= 1 or biased:
             return 1  # nothing is shared
         if (window is not None and prefix + per_clip > window) or implementation not in ("eager", "sdpa"):
             return 1  # a mask of our own would silently replace the window, and flash attention takes none

@@ -83,6 +83,22 @@ def test_first_steps_names_every_extra():
     assert not missing
 
 
+def test_the_container_file_names_what_is_there():
+    """It is not built here: what it copies exists, is what a package is built of, and its pins are the tested ones."""
+    text = (ROOT / "docs/container/Dockerfile").read_text()
+    copied = [name for line in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE) for name in line.split()]
+    assert {"setup.cfg", "pyproject.toml", "aullm_hf", "hub_configs", "constraints.txt"} <= set(copied)
+    assert all((ROOT / name).exists() for name in copied)
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    (extras,) = re.findall(r'"\.\[([\w,-]+)\]"', text)
+    assert set(extras.split(",")) <= set(setup["options.extras_require"])
+    (torch_version,) = re.findall(r"torch==([\d.]+)", text)
+    assert f"torch=={torch_version}\n" in (ROOT / "constraints.txt").read_text()
+    steps = re.findall(r"^(USER|ENTRYPOINT) (.+)$", text, re.MULTILINE)
+    assert steps == [("USER", "aullm"), ("ENTRYPOINT", '["aullm"]')]  # an ordinary user runs it
+
+
 def test_pictures_are_small_and_have_words_for_those_who_do_not_see_them():
     for picture in (ROOT / "docs/pictures").iterdir():
         assert picture.suffix == ".png" and picture.stat().st_size < 200_000, picture

@@ -5,7 +5,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from aullm_hf.model.flow import OpticalFlow, face_motion, head_motion, optical_flow, smooth, strain
+from aullm_hf.model.flow import (
+    OpticalFlow,
+    face_motion,
+    head_motion,
+    optical_flow,
+    smooth,
+    solve_by_cofactors,
+    strain,
+)
 from support.tiny import tiny_config
 
 SIZE = 64
@@ -111,3 +119,11 @@ def test_a_batch_is_its_clips_and_the_scales_learn():
     assert (flow.log_scale.grad != 0).all()
     half, six = ((torch.tensor(pixels) / flow.log_scale.detach().exp()[0]).asinh() for pixels in (0.5, 6.0))
     assert 1 < float(half) < float(six) < 4  # both tell
+
+
+def test_cofactors_solve_what_the_solver_solves():
+    """The formula that takes the solver's place where the network is exported."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(20, 100, 3, generator=generator)
+    normal, right = rows.transpose(1, 2) @ rows, torch.randn(20, 3, 2, generator=generator)
+    torch.testing.assert_close(solve_by_cofactors(normal, right), torch.linalg.solve(normal, right))

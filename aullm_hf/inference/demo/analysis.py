@@ -65,6 +65,7 @@ class Demo:
     """A detector with what a page needs beside it: examples, limits, and a reader for clips cropped already."""
 
     def __init__(self, detector: AUDetector, limits: Limits | None = None):
+        detector.check_explains()
         self.detector, self.limits = detector, limits or Limits()
         self.takes_crops = (detector.processor.face or {"face": "none"})["face"] == "none"  # as it was trained
         self._readers: dict[bool, AUDetector] = {}  # what a visitor says of a clip -> its reader
