@@ -19,6 +19,7 @@ _HOME_OF = {
     "cross_domain": "aullm_hf.evaluation",
     "score_predictions": "aullm_hf.evaluation",
     "detect_aus": "aullm_hf.inference",
+    "spot_expressions": "aullm_hf.inference",
 }
 
 

@@ -19,7 +19,7 @@ OF_ROOMS = {
         "report_of", "push_clips", "to_parquet", "check_clips", "parse_aus", "aus_of", "multi_hot", "label_matrix",
         "frames_only", "animate", "load_intervals",
     ),
-    "aullm_hf.inference": ("AUDetector", "name_aus", "explain_clips"),
+    "aullm_hf.inference": ("AUDetector", "ExpressionSpotter", "name_aus", "explain_clips", "write_explained_video"),
     "aullm_hf.evaluation": ("score_spotting",),
     "aullm_hf.model.pipeline_aullm": ("AUDetectionPipeline",),
 }  # fmt: skip

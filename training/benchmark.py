@@ -31,6 +31,7 @@ PARTS = {
     "modules": "what AULLM++ costs beside AU-LLM",
     "vision": "what a training step costs outside the LLM",
     "reading": "how fast clips are read, and whether reading hides behind the model",
+    "spotting": "how well expressions are spotted in long recordings, beside simple methods",
     "memory": "the memory of a training step, from sizes alone",
     "footage": "not speed: how far a model agrees with an independent tool on real footage",
 }

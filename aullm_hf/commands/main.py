@@ -25,6 +25,7 @@ EXAMPLES = """examples:
 # What each verb does is known here, so that the help of the whole costs nothing: its module comes when it is named.
 VERBS = {
     "predict": "clips to a table: a probability, an activity and a threshold per AU",
+    "spot": "long recordings to the expressions in them: onset, apex, offset",
     "explain": "clips to pictures: where on the face, when and why",
     "info": "what a model is: its AUs and muscles, thresholds, calibration, LLM and face recipe",
     "demo": "a page to try a model on",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..inference.detecting import AUDetector
     from ..inference.reading.clip_source import ClipSource
+    from ..inference.spotting.spotter import ExpressionSpotter
 
 MODEL_HELP = "a folder with a checkpoint, or a repository on the Hub"
 
@@ -72,6 +73,17 @@ def load_detector(options: argparse.Namespace) -> "AUDetector":
     if getattr(options, "no_face", False):
         given["face"] = "none"
     return AUDetector(options.model, **given)
+
+
+def load_spotter(options: argparse.Namespace) -> "ExpressionSpotter":
+    """What finds expressions in recordings, with all that the options say of faces and time."""
+    from ..inference.spotting.spotter import ExpressionSpotter
+
+    names = ("face", "faces", "face_model", "fps", "threshold")
+    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    if getattr(options, "no_face", False):
+        given["face"] = "none"
+    return ExpressionSpotter(**given)
 
 
 def list_sources(options: argparse.Namespace) -> list["ClipSource"]:

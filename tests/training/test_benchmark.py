@@ -239,3 +239,15 @@ def test_tokens_of_a_clip_do_not_hang_on_the_layout():
     with torch.device("meta"):
         counts = {prompt_tokens(build_pair("tiny", "float32", 4, layout, device="meta").package) for layout in LAYOUTS}
     assert counts == {5}
+
+
+@pytest.mark.slow
+def test_spotting_is_measured_beside_simple_methods(tmp_path, capsys):
+    few = ("--difficulties", "standard", "--recordings", "1", "--tuning", "1", "--controls", "1", "--seconds", "10")
+    assert benchmark.main(["spotting", *few, "--out", str(tmp_path)]) == 0
+    tables = json.loads((tmp_path / "spotting.json").read_text())
+    assert [row["method"].split(" (")[0] for row in tables["spotting"]] == [
+        "spot_expressions", "flow magnitude", "frame difference",
+    ]  # fmt: skip
+    assert [row["control"] for row in tables["controls"]] == ["neutral", "still", "backwards"]
+    assert float(tables["controls"][1]["false alarms per minute"]) == 0
