@@ -120,6 +120,13 @@ def seeded():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def no_face_detector_at_hand(monkeypatch):
+    """As on a machine that has never fetched one, whatever this one has: a test that needs it names its file."""
+    monkeypatch.delenv("AULLM_FACE_MODEL", raising=False)
+    monkeypatch.setattr("aullm_hf.data.faces.HUB_FILE", "not_cached.onnx")
+
+
 @pytest.fixture(scope="session")
 def face_model() -> Path:
     """YuNet's weights, from AULLM_FACE_MODEL or beside the checkout; they are too large for the repository."""

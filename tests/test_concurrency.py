@@ -107,4 +107,5 @@ def test_threads_share_a_detector_and_its_processor(model, busy):
         return table[[f"p_{label}" for label in detector.labels]].to_numpy()
 
     alone = [detect(array) for array in arrays]
+    assert np.isfinite(alone).all()
     np.testing.assert_allclose(in_threads(detect, arrays), alone, atol=1e-6)

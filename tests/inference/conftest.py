@@ -5,18 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aullm_hf.data import faces
 from aullm_hf.data.faces import FaceFinder, FaceRecipe
 from aullm_hf.inference import AUDetector
 from aullm_hf.model import AULLMVideoProcessor
 from support.tiny import tiny_model
-
-
-@pytest.fixture(autouse=True)
-def no_face_detector_at_hand(monkeypatch):
-    """As on a machine that has never fetched one: a test that needs it names its file."""
-    monkeypatch.delenv(faces.MODEL_VARIABLE, raising=False)
-    monkeypatch.setattr(faces, "HUB_FILE", "not_cached.onnx")
 
 
 @pytest.fixture(scope="session")
