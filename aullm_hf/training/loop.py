@@ -64,8 +64,7 @@ def run(config: RunConfig, launch: Launch) -> int:
     """Train what this launch takes of the run, and report once every fold is there."""
     if launch.process.rank == 0 and not launch.fold_parallel:
         distributed.warn_if_alone(launch.process)
-    context = prepare(config)
-    jobs = jobs_of(config, context.clips.table, aus_of_run(config.data))
+    context, jobs = prepare(config, launch)
     assigned = assigned_jobs(jobs, launch)
     if config.training.process_index == 0:
         folders = [job.folder for job in jobs_to_inspect(assigned, launch)]
@@ -89,13 +88,15 @@ def run(config: RunConfig, launch: Launch) -> int:
     )
 
 
-def prepare(config: RunConfig) -> RunContext:
-    """Load data and model, and write run.json or join the run that is there."""
+def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
+    """Load data and model, and write run.json or join the run that is there. What is refused leaves nothing behind."""
     aus = aus_of_run(config.data)
     check_llm(config.model)
     with config.training.main_process_first(desc="data, LLM and run.json"):
         data = load_run_data(config.data, config.model.image_size)
         clips = clips_of(data.clips, aus)
+        jobs = jobs_of(config, clips.table, aus)
+        assigned_jobs(jobs, launch)  # for its errors
         config.folder.mkdir(parents=True, exist_ok=True)
         model = build_model(config.model, aus, config.folder, config.seeds[0])
         initial = initial_weights(config.model.init, model) if config.model.init else {}
@@ -129,7 +130,7 @@ def prepare(config: RunConfig) -> RunContext:
                 f"flow, clips of at most {processor.num_frames + 1} frames (difficulty: wild) and no augment_shift, "
                 "augment_zoom or augment_brightness. Leave them out."
             )
-    return context
+    return context, jobs
 
 
 def train_jobs(

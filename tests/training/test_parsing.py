@@ -142,3 +142,14 @@ def test_the_model_section_holds_every_field_that_can_be_chosen():
     chosen = {one.name for one in dataclasses.fields(settings.ModelSettings)}
     own = set(AULLMConfig.__annotations__)
     assert own - chosen == {*settings._NOT_CHOSEN, "model_type"} & own
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["--subjects", "2", "--inner", "holdout"], "nobody can be held out"), (["--folds", "me"], "--folds names 'me'")],
+)
+def test_a_run_that_is_refused_does_not_hold_its_folder(tmp_path, capsys, config, words, told):
+    """The next command, put right, would be told that the folder holds another run."""
+    assert train(config, tmp_path / "run", *words) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
