@@ -47,11 +47,13 @@ class Motions:
     def __init__(self, batches: Batches):
         self.clips, self.key = batches.clips, (0, 0)
         self.flip, self.gain, self.turn = 0.0, 1.0, 0.0
-        rows, motion = range(len(batches.clips)), []
+        self.labels, rows = batches.resident.labels, range(len(batches.clips))
         for start in range(0, len(rows), AT_ONCE):
             frames = batches.whole(rows[start : start + AT_ONCE])["pixel_values"]  # (B, T, 1, H, W)
-            motion.append(face_motion(frames.float()).half())
-        self.motion, self.labels = torch.cat(motion), batches.resident.labels
+            motion = face_motion(frames.float())
+            if not start:  # in place: parts that are put together at the end would be there twice
+                self.motion = motion.new_empty(len(rows), *motion.shape[1:], dtype=torch.float16)
+            self.motion[start : start + AT_ONCE] = motion
 
     def drawing(self, *, seed: int, fold: str, flip: float, gain: float = 1.0, turn: float = 0.0) -> "Motions":
         """The same motion, with the draws of one training: mirrored, and as `strengthen` changes it."""
