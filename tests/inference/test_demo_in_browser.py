@@ -299,11 +299,11 @@ def test_record_a_clip(visit, served):
     press_what_says = (
         "const named = b => (b.innerText + ' ' + b.ariaLabel + ' ' + b.title).toLowerCase();"
         "const all = [...document.querySelectorAll('#clip button')].filter(b => b.checkVisibility() && !b.disabled);"
-        "const found = all.find(b => named(b).includes(arguments[0])); if (found) found.click(); return !!found"
+        "const button = all.find(b => named(b).includes(arguments[0])); if (button) button.click(); return !!button"
     )
-    for words in ("webcam", "record", "stop"):  # let it in, begin, and end after a second
+    for words, seconds in (("webcam", 1.5), ("record", 5), ("stop", 1.5)):  # a busy machine films a frame a second
         visitor.until(lambda words=words: visitor.run(press_what_says, words), seconds=30)
-        time.sleep(1.5)
+        time.sleep(seconds)
     visitor.until(lambda: uploads(served[1]), seconds=30)
     time.sleep(1)
     visitor.click("#send")
