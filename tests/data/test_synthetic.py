@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aullm_hf.data.labels import PUBLISHED_AUS
-from aullm_hf.data.schema import clip_features
+from aullm_hf.data.schema import COLUMNS, clip_features
 from aullm_hf.data.synthetic.clips import draw_clips, motion_map, synthetic_clips
 from aullm_hf.data.synthetic.domains import DOMAINS
 from aullm_hf.data.synthetic.drawing import draw_clip
@@ -26,7 +26,7 @@ SMALL = {"subjects": 2, "clips_per_subject": 2, "fps": 30.0}
 
 def test_rows_are_what_every_loader_gives():
     clips = synthetic_clips(**SMALL)
-    assert clips.features == clip_features(64)
+    assert clips.features == clip_features(64) and tuple(clips.column_names) == COLUMNS
     for row in clips:
         frames = np.asarray(row["frames"], np.uint8)
         assert frames.shape == (row["offset"] - row["onset"] + 1, 64, 64)

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...arguments import check_choice
-from ..schema import clip_features
+from ..schema import COLUMNS, clip_features
 from .drawing import draw_clips, motion_map
 from .faces import CROP
 from .plans import DIFFICULTIES, ClipPlan, synthetic_plans
@@ -90,10 +90,7 @@ def _as_dataset(plans: Sequence, frames: Iterable[np.ndarray], size: int, about:
     """The plans and their frames as rows; `more`: columns of numbers that other clips do not have."""
     from datasets import Dataset, DatasetInfo, Features, List, Value
 
-    rows = {"frames": list(frames)}
-    for column in clip_features(size):
-        if column != "frames":
-            rows[column] = [getattr(plan, column) for plan in plans]
+    rows = {name: list(frames) if name == "frames" else [getattr(plan, name) for plan in plans] for name in COLUMNS}
     features = Features({**clip_features(size), **{name: List(Value("float32")) for name in more}})
     info = DatasetInfo(features=features, description=about, license="Apache-2.0")
     return Dataset.from_dict(rows | more, features=features, info=info)
