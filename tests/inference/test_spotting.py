@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 import aullm_hf
 from aullm_hf.commands.main import main
+from aullm_hf.data.faces import Face
 from aullm_hf.data.synthetic.recordings import SyntheticRecording, synthetic_recording
+from aullm_hf.data.template import TEMPLATE
 from aullm_hf.evaluation import score_spotting
 from aullm_hf.inference import ExpressionSpotter
 from aullm_hf.inference.reading.clip_source import ClipSource
@@ -21,7 +23,7 @@ from aullm_hf.inference.spotting.hidden import hidden_in
 from aullm_hf.inference.spotting.intervals import decode
 from aullm_hf.inference.spotting.journal import SpottedResults
 from aullm_hf.inference.spotting.network import CONTEXT, WEIGHTS, load_spotter
-from aullm_hf.inference.spotting.parts import split_into_parts
+from aullm_hf.inference.spotting.parts import PartReader, split_into_parts
 from aullm_hf.inference.spotting.region_motion import CHANNELS
 from aullm_hf.inference.spotting.signals import Stretch
 from aullm_hf.inference.spotting.spotter import SPOT_COLUMNS
@@ -235,6 +237,29 @@ def test_two_people_are_spotted_apart(face_model):
     assert scored(found.assign(face_id=found["face_id"].map(numbers)), pair.table()).loc["overall", "recall"] >= 0.6
     (one,) = ExpressionSpotter(face_model=face_model).spot(replace(source, frames=source.frames[:100]))
     assert set(one["face_id"]) <= {0}
+
+
+class MarkedFinder:
+    """Knows where the face is, and by a mark in the corner whether it looks away."""
+
+    def find(self, gray: np.ndarray, min_score: float) -> Face:
+        points = TEMPLATE * 128 + 48
+        points[2, 0] += 25 * (gray[0, 0] == 255)  # the nose
+        return Face(box=(60.0, 60.0, 100.0, 110.0), points=points, score=0.9)
+
+
+def test_a_head_that_is_turned_away_is_not_looked_at():
+    recording = synthetic_recording(seconds=10, fps=FPS, seed=1, picture=True, control="neutral")
+    frames = np.stack([recording[at] for at in range(100)])
+    frames[:, 0, 0] = 0
+    frames[50:75, 0, 0] = 255
+    spotter = ExpressionSpotter(face="none", fps=FPS)
+    spotter.reader = PartReader(MarkedFinder())
+    (table,) = spotter.spot(frames)
+    rows = table[table["reason"] != ""]
+    assert set(rows["reason"]) == {"turned away"} and len(rows) == 1
+    # The face is looked for once per second while it is followed, and five times per second while it is not.
+    assert 51 <= rows["onset"].iloc[0] <= 77 and 75 <= rows["offset"].iloc[0] <= 80
 
 
 def test_a_picture_without_a_face_is_one_interval_with_its_reason(face_model):
