@@ -197,10 +197,10 @@ def recordings_to_fit(count: int, seconds: float):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recordings", type=int, default=120)
+    parser.add_argument("--recordings", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each recording")
-    parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--rows", type=int, default=16, help="of a batch")
+    parser.add_argument("--steps", type=int, default=900)
+    parser.add_argument("--rows", type=int, default=12, help="of a batch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     args = parser.parse_args()
