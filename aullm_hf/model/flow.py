@@ -89,8 +89,9 @@ def refine(first: torch.Tensor, second: torch.Tensor, flow: torch.Tensor) -> tup
     determinant = xx * yy - xy * xy
     counts = trust + 0.02
     spread = smooth(counts, SMOOTHING)  # the same for every step
+    still = warp(first, torch.zeros_like(flow))  # `first` but for the sampling's rounding: equal frames have no error
     for _ in range(ITERATIONS):
-        error = warp(second, flow) - first
+        error = warp(second, flow) - still
         bx, by = smooth(torch.cat([gx * error, gy * error], dim=1), WINDOW).unbind(dim=1)
         step = torch.stack([yy * bx - xy * by, xx * by - xy * bx], dim=1) / determinant[:, None]
         flow = flow - step.clamp(-1, 1)

@@ -92,6 +92,14 @@ def test_a_still_clip_does_not_move_and_light_is_not_motion():
     assert float(face_motion(lit).abs().max()) < 0.02
 
 
+def test_equal_frames_say_nothing_of_who_is_in_them():
+    """Not even by rounding, which a network could learn to amplify: a control without motion would not be one."""
+    pictures = torch.rand(3, 1, 1, 40, 40, generator=torch.Generator().manual_seed(0)).expand(-1, 4, -1, -1, -1)
+    motion = face_motion(pictures)  # (3, 3, 3, 40, 40)
+    assert motion[:, :, :2].abs().max() == 0
+    assert torch.equal(motion[0], motion[1]) and torch.equal(motion[0], motion[2])
+
+
 def test_the_range_of_the_pixels_does_not_matter():
     field = displacements(1.0)
     frames = torch.stack(moved(field), dim=1)
