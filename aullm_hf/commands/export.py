@@ -81,7 +81,7 @@ def export_checkpoint(model: str | None, out: Path, *, revision: str | None = No
     from ..model import AULLMForAUDetection, AULLMVideoProcessor
     from ..packaged import packaged_checkpoint
 
-    model = model or str(packaged_checkpoint())
+    model = str(packaged_checkpoint()) if model is None else model
     with opening(model, revision):
         detector = AULLMForAUDetection.from_pretrained(model, revision=revision, dtype=dtype)
         processor = AULLMVideoProcessor.from_pretrained(model, revision=revision)

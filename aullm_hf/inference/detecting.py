@@ -116,7 +116,7 @@ class AUDetector:
         self.labels: list[str] = self.model.config.labels
         self.trained_on: str | None = getattr(self.model.config, "training_data", None)
         self.thresholds = {label: self.model.config.thresholds[label] for label in self.labels}
-        self.batch_size, self.fps = batch_size, fps
+        self.batch_size, self.fps, self.face_model = batch_size, fps, face_model
         self.workers = workers or max(min(available_cores() - 1, 8), 1)  # one core is left to the model
         crop, self.warning = choose_crop_settings(self.processor, face, faces, face_model)
         self.reader = Reader(crop, window, stride)

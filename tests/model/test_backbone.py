@@ -58,7 +58,7 @@ def _net_and_motion(batch, frames, height, width, channels):
 
 
 def _folded(net, motion):
-    return net(motion)[0]
+    return net.pool2(net(motion)[0])
 
 
 def _pass(forward, net, motion):

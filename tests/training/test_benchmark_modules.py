@@ -28,7 +28,7 @@ def test_a_step_of_aullmpp_stays_within_its_tokens(published_shape, batch):
     rows = {"AU-LLM, EFP": batch, "AULLM++, CCR off": batch, "AULLM++, CCR 0.25": batch + math.ceil(batch / 4)}
     tokens = {name: _tokens(published_shape[name], clips) for name, clips in rows.items()}
     assert tokens["AULLM++, CCR off"] <= 2.0 * tokens["AU-LLM, EFP"]
-    assert tokens["AULLM++, CCR 0.25"] <= 2.4 * tokens["AU-LLM, EFP"]
+    assert tokens["AULLM++, CCR 0.25"] <= 2.5 * tokens["AU-LLM, EFP"]
 
 
 def test_the_table_is_written_and_states_every_model(tmp_path, capsys):

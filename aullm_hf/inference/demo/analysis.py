@@ -82,6 +82,7 @@ class Demo:
                         processor=self.detector.processor,
                         device=self.detector.device,
                         face="none" if cropped else "align",
+                        face_model=self.detector.face_model,
                     )
                 reader.name, reader.revision = self.detector.name, self.detector.revision
                 self._readers[cropped] = reader

@@ -1,5 +1,6 @@
 """At which granularity MGE read a clip, and where: a face for each branch, and the gate's weights."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,10 +29,13 @@ def granularity(
         width,
         8,
     )
-    side = (width - 0.16) / len(branches)
-    figure = new_figure(width, side + 0.6 + 0.14 * words.count("\n") + (0.3 if title else 0))
+    columns = len(branches) if width > 5 else 2  # on a phone two beside each other
+    rows = math.ceil(len(branches) / columns)
+    side = (width - 0.16) / columns
+    figure = new_figure(width, rows * (side + 0.2) + 0.4 + 0.14 * words.count("\n") + (0.3 if title else 0))
     low, high = np.percentile(frames, (0.5, 99.5))
-    for axes, (name, (weight, _)) in zip(figure.subplots(1, len(branches)), branches.items(), strict=True):
+    places = figure.subplots(rows, columns).flat
+    for axes, (name, (weight, _)) in zip(places, branches.items(), strict=True):
         axes.imshow(frames[len(frames) // 2], cmap="gray", vmin=low, vmax=max(high, low + 1), interpolation="bicubic")
         if largest > 0:
             lay_over(axes, shares[name] / largest)
