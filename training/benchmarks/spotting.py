@@ -28,7 +28,7 @@ from aullm_hf.inference.spotting.spotter import ExpressionSpotter
 
 DIFFICULTIES = ("standard", "hard")
 RATES = (25.0, 50.0, 30.0, 25.0, 100.0, 30.0)  # of one recording after another
-TUNING, TEST, CONTROLS = 20_000, 30_000, 40_000  # first seeds
+TUNING, TEST, CONTROLS = 20_000, 31_000, 41_000  # first seeds
 WINDOWS = (0.4, 1.0, 3.0)  # seconds
 COLUMNS = ["video", "onset", "offset", "kind"]
 SMALL = 4  # a frame's side is divided by it for frame differences

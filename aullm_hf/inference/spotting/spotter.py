@@ -26,7 +26,7 @@ from .signals import RATE, Stretch
 
 logger = logging.getLogger(__name__)
 FACE_MODES = (None, "align", "none")
-THRESHOLD = 0.55  # of the score; chosen on recordings that are in no table
+THRESHOLD = 0.65  # of the score; chosen on recordings that are in no table
 MICRO = 0.5  # seconds
 MARGIN = 8.0  # seconds beside a part that are looked at with it: the network's reach, and an expression
 SPOT_COLUMNS = {
