@@ -299,15 +299,15 @@ def _usage(info: Mapping, name: str, revision: str | None) -> dict[str, str]:
             "snippet": "from aullm_hf.baselines import BaselineForAUDetection, BaselineVideoProcessor\n\n"
             f'model = BaselineForAUDetection.from_pretrained("{name}"{at})  # needs this package installed\n'
             f'processor = BaselineVideoProcessor.from_pretrained("{name}"{at})\n'
-            'probabilities = model.probabilities(model(processor("clip.mp4")["pixel_values"]).logits)\n'
+            'probabilities = model.probabilities(model(processor("CLIP.mp4")["pixel_values"]).logits)\n'
             "print(model.config.labels, probabilities, model.config.thresholds)",
             "command": "",
         }
     return {
         "snippet": "from transformers import pipeline\n\n"
         f'detect = pipeline(model="{name}"{at}, trust_remote_code=True)\n'
-        'detect("clip.mp4")  # [{"label": "AU4", "score": .., "threshold": .., "active": ..}, ..]',
-        "command": f"aullm predict clip.mp4 --model {name}{f' --revision {revision}' if revision else ''}",
+        'detect("CLIP.mp4")  # [{"label": "AU4", "score": .., "threshold": .., "active": ..}, ..]',
+        "command": f"aullm predict CLIP.mp4 --model {name}{f' --revision {revision}' if revision else ''}",
     }
 
 

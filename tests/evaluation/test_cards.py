@@ -62,8 +62,8 @@ def test_the_figures_of_the_card_are_those_of_the_results(tmp_path):
 def test_weights_on_main_are_named_for_what_they_are(tmp_path, final):
     text = str(card_of(fake_run(tmp_path / "run", final=final), repo_id="me/run"))
     snippet = re.search(r"pipeline\(model=.*\)", text)[0]
-    command = re.search(r"aullm predict clip.mp4 .*", text)[0]
-    assert command == "aullm predict clip.mp4 --model me/run" + ("" if final else " --revision fold-sub01")
+    command = re.search(r"aullm predict CLIP.mp4 .*", text)[0]
+    assert command == "aullm predict CLIP.mp4 --model me/run" + ("" if final else " --revision fold-sub01")
     if final:
         assert snippet == 'pipeline(model="me/run", trust_remote_code=True)'
         assert "Nobody was left to test it on" in text and "holds no weights" not in text
