@@ -32,7 +32,16 @@ from .motion import Motions, reads_fixed_motion
 from .parsing import load_run_config
 from .progress import Progress
 from .run_info import run_info
-from .run_state import is_finished, is_reported, lock_of, locked, mark_reported, open_run, set_damaged_aside
+from .run_state import (
+    clear_report_partials,
+    is_finished,
+    is_reported,
+    lock_of,
+    locked,
+    mark_reported,
+    open_run,
+    set_damaged_aside,
+)
 from .settings import ConfigError, RunConfig
 from .signals import STOPPER, Stopped
 
@@ -219,6 +228,7 @@ def report(jobs: Sequence[Job], config: RunConfig) -> int:
         return 0
     folders = [job.folder for job in jobs]
     with locked(config.folder, "report", wait=True):
+        clear_report_partials(config.folder)
         if not is_reported(config.folder, folders):
             try:
                 assemble_run(config.folder)

@@ -171,6 +171,12 @@ def clear_partials(folder: Path) -> None:
 # -------------------------------------------------------------------- the report
 
 
+def clear_report_partials(run_dir: Path) -> None:
+    """Delete what killed processes have left of tables, figures and card, also where the report itself is whole."""
+    for folder in (run_dir, run_dir / "tables", run_dir / "figures"):
+        clear_partials(folder)
+
+
 def is_reported(run_dir: Path, folders: Iterable[Path]) -> bool:
     """Whether tables, figures and card are of these folds and unchanged: by content, not by time."""
     try:
@@ -185,8 +191,6 @@ def mark_reported(run_dir: Path, folders: Iterable[Path]) -> None:
     files = [run_dir / name for name in ("predictions.parquet", "inner.parquet", "folds.json", "results.json")]
     files += sorted([*run_dir.glob("tables/*"), *run_dir.glob("figures/*")])
     written = {file.relative_to(run_dir).as_posix(): checksum(file) for file in files if file.is_file()}
-    for folder in (run_dir, run_dir / "tables", run_dir / "figures"):
-        clear_partials(folder)
     write_json({"folds": _fold_marks(folders), "files": written}, run_dir / REPORTED)
 
 

@@ -388,6 +388,14 @@ def test_leftovers_of_the_dead_are_no_obstacle(config, undisturbed, copy):
     assert tables(copy) == tables(undisturbed) and not list(copy.rglob("*.partial"))
 
 
+def test_a_whole_report_keeps_no_leftovers_beside_it(config, copy):
+    assert train(config, copy) == 0
+    (copy / ".predictions.parquet.1.partial").write_bytes(b"half")
+    (copy / "tables" / ".results.txt.1.partial").write_bytes(b"half")
+    assert train(config, copy) == 0
+    assert not list(copy.rglob("*.partial"))
+
+
 def test_a_run_goes_on_elsewhere(config, undisturbed, tmp_path):
     """Copied in the middle of a fold, under another name."""
     assert killed_at("aullm_hf.training.trainer", "seal", 2, train, config, tmp_path / "run", after=True) == -9

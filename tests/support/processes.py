@@ -5,6 +5,7 @@ Here they are imported once per session: signals, pipes, the exit status and thi
 are in a shell. What libraries do while they are imported, or how long that takes, needs a real interpreter.
 """
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -64,6 +65,7 @@ def _become(function, words, out, err, variables, folder) -> None:
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(folder)
+    importlib.invalidate_caches()  # modules that were written since the process that this one is forked from began
     status = function(*words)
     sys.exit(status if isinstance(status, int) else 0)
 
