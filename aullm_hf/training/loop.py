@@ -98,7 +98,7 @@ def run(config: RunConfig, launch: Launch) -> int:
 
 
 def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
-    """Load data and model, and write run.json or join the run that is there. What is refused leaves nothing behind."""
+    """Load data and model, and write run.json or join the run that is there; after all that can be refused was."""
     aus = aus_of_run(config.data)
     check_llm(config.model)
     with config.training.main_process_first(desc="data, LLM and run.json"):
@@ -109,9 +109,17 @@ def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
         config.folder.mkdir(parents=True, exist_ok=True)
         model = build_model(config.model, aus, config.folder, config.seeds[0])
         initial = initial_weights(config.model.init, model) if config.model.init else {}
+        processor = processor_of(model.config, config.training, data.face)
+        fixed_motion = reads_fixed_motion(model.config, config.training, int(clips.lengths.max()))
+        changes_motion = config.training.augment_gain > 1 or config.training.augment_turn
+        if changes_motion and not fixed_motion and not has_fixed_views(processor):
+            raise ConfigError(
+                "augment_gain and augment_turn change optical flow that is computed once per run, which needs motion: "
+                f"flow, clips of at most {processor.num_frames + 1} frames (difficulty: wild) and no augment_shift, "
+                "augment_zoom or augment_brightness. Leave them out."
+            )
         open_run(config.folder, run_info(config, data, clips, aus, model), config.plain, config.identity)
     compile_parts(model, config.training)
-    processor = processor_of(model.config, config.training, data.face)
     context = RunContext(
         model=model,
         processor=processor,
@@ -130,15 +138,9 @@ def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
         context.views = Views(clips, processor, device=device, only_onset=context.only_onset)
     else:
         context.resident = Resident.of(clips, device)
-        if reads_fixed_motion(model.config, config.training, int(clips.lengths.max())):
+        if fixed_motion:
             frames = Batches(clips, processor, resident=context.resident, only_onset=context.only_onset)
             context.motions = Motions(frames)
-        elif config.training.augment_gain > 1 or config.training.augment_turn:
-            raise ConfigError(
-                "augment_gain and augment_turn change optical flow that is computed once per run, which needs motion: "
-                f"flow, clips of at most {processor.num_frames + 1} frames (difficulty: wild) and no augment_shift, "
-                "augment_zoom or augment_brightness. Leave them out."
-            )
     return context, jobs
 
 

@@ -115,3 +115,4 @@ def test_it_is_refused_where_flow_is_not_computed_once(tmp_path, capsys):
     config = tiny_yaml(tmp_path, training={"augment_gain": 2.0})
     assert train(config, tmp_path / "run") == 2
     assert "augment_gain and augment_turn change optical flow that is computed once" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "run.json").exists(), "the next command would be told that this is another run"
