@@ -81,10 +81,9 @@ def _write_video(options: argparse.Namespace) -> int:
     sources = shared.list_sources(options)
     if len(sources) != 1:
         raise ValueError(f"--video makes one video of one, but {len(sources)} are named; give one")
-    window = options.window
-    options.window = DEFAULT_WINDOW if window is None else window
-    rows = write_explained_video(shared.load_detector(options), sources[0], options.video)
-    options.window = window
+    window = DEFAULT_WINDOW if options.window is None else options.window
+    detector = shared.load_detector(argparse.Namespace(**vars(options) | {"window": window}))
+    rows = write_explained_video(detector, sources[0], options.video)
     reasons = [reason for reason in rows["reason"] if reason]
     more = f", {len(reasons)} of them not read ({reasons[0]})" if reasons else ""
     print(escape_control(f"{counted(len(rows), 'window')}{more}. The video is {options.video}."))
