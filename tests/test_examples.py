@@ -11,16 +11,17 @@ import pytest
 import aullm_hf
 from aullm_hf import AULLMVideoProcessor
 from support.tiny import tiny_model
+from support.tool_tables import write_tool_table
 from support.videos import write_video
 
 # Public calls of the rooms, beside the names of the package itself.
 OF_ROOMS = {
     "aullm_hf.data": (
         "report_of", "push_clips", "to_parquet", "check_clips", "parse_aus", "aus_of", "multi_hot", "label_matrix",
-        "frames_only", "animate", "load_intervals",
+        "frames_only", "animate", "load_intervals", "read_tool_table",
     ),
     "aullm_hf.inference": ("AUDetector", "ExpressionSpotter", "name_aus", "explain_clips", "write_explained_video"),
-    "aullm_hf.evaluation": ("score_spotting",),
+    "aullm_hf.evaluation": ("compare_with_tool", "score_spotting"),
     "aullm_hf.model.pipeline_aullm": ("AUDetectionPipeline",),
 }  # fmt: skip
 METHODS = ("from_base_llm", "from_pretrained", "forward", "explain", "merge_and_export")
@@ -46,6 +47,7 @@ def furnished(tmp_path_factory):
     frames = np.random.default_rng(0).integers(0, 256, (12, 32, 32), dtype=np.uint8)
     for name in ("VIDEO.mp4", "TALKS/talk.mp4"):
         write_video(folder / name, frames, codec="libx264", pixels="yuv420p")
+    write_tool_table(folder / "OPENFACE.csv", "OpenFace 2")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Check a copy of a data set, build its clips, or draw some of them."""
+"""Check a copy of a data set, build its clips, or draw some of them; read other tools' tables."""
 
 import argparse
 import sys
@@ -8,11 +8,14 @@ from ..data.annotations import EITHER, REF, STATIC
 from ..data.errors import DataError
 
 FACE, FIT, ON_ERROR = ("align", "none"), ("pad", "crop"), ("raise", "skip")
+TABLE_HELP = "a .csv or .tsv of OpenFace 2 or 3, py-feat, LibreFace, or with MediaPipe's blendshapes"
 EXAMPLES = """examples:
   aullm data check casme2 CASME2_FOLDER              (all problems of a copy, in one run)
   aullm data check samm SAMM_FOLDER --json samm.json --face align
   aullm data build casme2 CASME2_FOLDER --face none  (decode, crop and cache; --out also exports the clips)
-  aullm data preview synthetic --out preview.png     (film strips of some clips)"""
+  aullm data preview synthetic --out preview.png     (film strips of some clips)
+  aullm data convert OPENFACE.csv --out frames.csv   (another tool's table, with this package's column names)
+  aullm data compare aus.csv OPENFACE.csv --out agreement  (a prediction with it, AU by AU)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     preview.add_argument("--size", type=int, default=128, help="pixels per side of the frames (128)")
     _add_face(preview, "align")
+    convert = commands.add_parser("convert", help="another tool's table as frames with this package's column names")
+    convert.add_argument("table", help=TABLE_HELP)
+    convert.add_argument("--out", required=True, type=Path, help="the table: .parquet, .csv, .json or .jsonl")
+    compare = commands.add_parser("compare", help="how far a prediction agrees with another tool's table")
+    compare.add_argument("prediction", type=Path, help="what `aullm predict --out` wrote, best with --window")
+    compare.add_argument("table", help=TABLE_HELP)
+    compare.add_argument("--out", required=True, type=Path, help="a folder for the tables and a figure per video")
+    for command in (convert, compare):
+        command.add_argument("--fps", type=float, help="frames per second, where the table has no times")
     for command, on_error in ((build, "raise"), (preview, "skip")):
         command.add_argument("--on-error", choices=ON_ERROR, default=on_error, help=f"unusable clips ({on_error})")
         command.add_argument("--cache-dir", help="where built clips are kept (the cache of `datasets`)")
@@ -65,7 +77,7 @@ def _add_face(command: argparse.ArgumentParser, default: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     try:
-        return {"check": _check, "build": _build, "preview": _preview}[options.command](options)
+        return COMMANDS[options.command](options)
     except DataError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -139,3 +151,44 @@ def _preview(options: argparse.Namespace) -> int:
     plot_clips(dataset, options.out, clips=chosen, amplitude=amplitude)
     print(f"{options.out}: {len(options.clip) if options.clip else min(options.clips, len(dataset))} clips")
     return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from ..data.reading.other_tools import read_tool_table
+    from ..inference.formats import WRITERS
+    from ..inference.journal import check_output_file
+    from ..whole_files import replacing
+
+    check_output_file(options.out)
+    frames = read_tool_table(options.table, fps=options.fps)
+    with replacing(options.out) as part:
+        WRITERS[options.out.suffix.lower()](part, iter([frames]))
+    aus = [name for name in frames if "_AU" in name]
+    print(f"{options.out}: {len(frames)} frames of {frames['tool'].iloc[0]}, columns {', '.join(aus)}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from ..data.reading.other_tools import read_tool_table
+    from ..evaluation.agreement import compare_with_tool, videos_of_both
+    from ..inference.formats import escape_formulas, read_table
+    from ..inference.pictures.drawing import save_figure
+    from ..inference.pictures.tool_timeline import tool_timeline
+    from ..whole_files import replacing
+
+    prediction, frames = read_table(options.prediction), read_tool_table(options.table, fps=options.fps)
+    found = compare_with_tool(prediction, frames)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, table in (("agreement.csv", found.table), ("windows.csv", found.windows)):
+        with replacing(options.out / name) as part:
+            escape_formulas(table).to_csv(part, index=False)
+    text = found.to_markdown()
+    (options.out / "agreement.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+    for rows, of_tool in videos_of_both(prediction, frames):
+        name = Path(rows["source"].iloc[0]).stem
+        save_figure(tool_timeline(rows, of_tool, title=name), options.out / f"{name}.png")
+    return 0
+
+
+COMMANDS = {"check": _check, "build": _build, "preview": _preview, "convert": _convert, "compare": _compare}

@@ -35,7 +35,7 @@ VERBS = {
     "sweep": "a list of recipes over seeds and settings, then the comparison",
     "push": "a run to the Hub: one branch per fold, and the model to ship on main",
     "export": "a self-contained checkpoint, with the LLM inside",
-    "data": "check, build and preview clips",
+    "data": "check, build and preview clips; other tools' tables",
 }
 TAKES_FIELDS = ("sweep",)  # what the verb's own parser does not know are fields of a run
 

@@ -8,6 +8,7 @@ from importlib import import_module
 _HOME_OF = {
     "load_clips": ".loading",
     "load_intervals": ".published.long_videos",
+    "read_tool_table": ".reading.other_tools",
     "Report": ".report",
     "report_of": ".report",
     "push_clips": ".exporting",

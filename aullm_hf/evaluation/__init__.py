@@ -1,5 +1,6 @@
 """Folds, thresholds, figures, tables and cards: everything that works from a run's tables and needs no model."""
 
+from .agreement import Agreement, compare_with_tool
 from .labels import is_licensed, join_labels, labels_fingerprint, without_labels
 from .protocols import (
     Fold,
@@ -18,11 +19,13 @@ from .thresholds import Calibration, fit_calibration
 
 __all__ = [
     "ORACLE_GRID",
+    "Agreement",
     "Calibration",
     "Fold",
     "Run",
     "Scores",
     "assemble_run",
+    "compare_with_tool",
     "cross_domain",
     "fit_calibration",
     "holdout",

@@ -26,6 +26,14 @@ def f1_macro_of_counts(counts: np.ndarray) -> np.ndarray:
     return (f1_of_counts(counts) + f1_of_counts(counts[..., ::-1])) / 2  # reversed: absent is the class looked for
 
 
+def kappa_of_counts(counts: np.ndarray) -> np.ndarray:
+    """Cohen's kappa, agreement beyond chance; NaN where both sides say one and the same of all: (..., 4) -> (...)."""
+    tp, fp, fn, tn = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
+    chance = (tp + fp) * (tp + fn) + (fn + tn) * (fp + tn)  # times the number of clips
+    total = tp + fp + fn + tn
+    return _ratio((tp + tn) * total - chance, total**2 - chance, defined=total**2 > chance)
+
+
 def average_precision(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Sum over the ranking of (recall gained) x (precision there), equal scores taken together: (B,)."""
     tp, fp = _along_the_ranking(scores, labels, weights)

@@ -164,7 +164,8 @@ class AUDetector:
         good = [at for at, clip in enumerate(clips) if not clip.reason]
         for first in range(0, len(good), self.batch_size):
             batch = good[first : first + self.batch_size]
-            pixel_values = self.processor([clips[at].frames for at in batch])["pixel_values"]
+            frames = [clips[at].frames[..., None] for at in batch]  # (N, H, W, 1): three frames are no three colours
+            pixel_values = self.processor(frames)["pixel_values"]
             with self._model_lock, torch.inference_mode():
                 logits = self.model(pixel_values.to(self.device)).logits
                 out[batch] = self.model.probabilities(logits).double().cpu().numpy()

@@ -1,13 +1,14 @@
-"""A table in pieces to one file: CSV, Parquet, JSON or JSON lines."""
+"""A table in pieces to one file and back: CSV, Parquet, JSON or JSON lines."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from .columns import plain_value
+from .columns import column_type, plain_value, with_types
 
 Tables = Iterator[pd.DataFrame]  # at least one, all of the same columns and types
 
@@ -88,4 +89,30 @@ WRITERS: dict[str, Callable[[Path, Tables], int]] = {
     ".jsonl": write_json_lines,
 }
 
-__all__ = ["WRITERS", "escape_formulas", "plain_row"]
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Results as `aullm predict` wrote them, with their types."""
+    path = Path(path)
+    if path.suffix.lower() not in WRITERS:
+        raise ValueError(f"{path} ends in {path.suffix or 'nothing'!r}; results are one of {', '.join(WRITERS)}")
+    try:
+        table = _READERS[path.suffix.lower()](path)
+    except ValueError as error:
+        raise ValueError(f"{path} could not be read as a table: {error}") from error
+    known = {name: column_type(name) for name in table}
+    return with_types(table, {name: dtype or str(table[name].dtype) for name, dtype in known.items()})
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    known = {name: column_type(name) for name in pd.read_csv(path, nrows=0)}
+    return pd.read_csv(path, dtype={name: dtype for name, dtype in known.items() if dtype})
+
+
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": _read_csv,
+    ".parquet": pd.read_parquet,
+    ".json": pd.read_json,
+    ".jsonl": partial(pd.read_json, lines=True),
+}
+
+__all__ = ["WRITERS", "escape_formulas", "plain_row", "read_table"]

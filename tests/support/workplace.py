@@ -12,6 +12,7 @@ from aullm_hf.data import load_clips
 from aullm_hf.training.launch import main as train
 from support.clip_trees import casme2_tree, samm_tree
 from support.tiny_run import TINY_RUN
+from support.tool_tables import write_tool_table
 from support.videos import write_folder, write_video
 
 # Added to a training command where it does not say otherwise, so that it takes a second.
@@ -47,6 +48,7 @@ def furnish(folder: Path, table: str) -> None:
     (folder / "CLIPS.csv").write_text("path,onset,offset\nVIDEO.mp4,1,12\nFRAMES_FOLDER,2,9\n")
     casme2_tree(folder / "CASME2_FOLDER")
     samm_tree(folder / "SAMM_FOLDER")
+    write_tool_table(folder / "OPENFACE.csv", "OpenFace 2")
     for words in (["quickstart", "--final_fit"], ["quickstart-baseline", "--model_kind", "led-sssnet"]):
         if train(tiny(words)):
             raise RuntimeError(f"training {words[0]} failed")

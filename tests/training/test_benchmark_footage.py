@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmarks import footage
-from benchmarks.footage import RISE, SHAPES, STILL, auc_rows, false_alarms, join_windows, largest_change
+from benchmarks.footage import BLENDSHAPES, RISE, STILL, auc_rows, false_alarms, join_windows, largest_change
 
 import support.tiny_run  # noqa: F401  finds `benchmarks`
 from support.tiny import tiny_model
@@ -21,7 +21,7 @@ def test_a_rise_is_from_an_earlier_frame_to_a_later_one():
 
 def shapes_of(frames: int, **moving: np.ndarray) -> pd.DataFrame:
     """A tool's table of one video in which only the named blendshapes move."""
-    names = sorted({name for group in SHAPES.values() for name in group})
+    names = sorted({name for group in BLENDSHAPES.values() for name in group})
     columns = {name: moving.get(name, np.full(frames, 0.2)) for name in names}
     return pd.DataFrame({"video": "a.mp4", "time": np.arange(frames) / 10, **columns})
 

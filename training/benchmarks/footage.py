@@ -17,34 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aullm_hf.data.reading.other_tools import BLENDSHAPES
+from aullm_hf.evaluation.agreement import SAME, largest_change
 from aullm_hf.evaluation.counting import interval, mean_of_defined, resample_subjects, roc_auc
 from aullm_hf.inference import AUDetector
 
 RISE, STILL = 0.15, 0.05  # of a blendshape, which lies between 0 and 1
 WINDOW = 0.5  # seconds
-SAME = 0.002  # seconds: two readers give one frame the same time to a millisecond
-# The blendshapes that show an AU; of several the one that moves most. AU6 and AU9 hardly ever move in this tool.
-SHAPES = {
-    1: ("browInnerUp",),
-    2: ("browOuterUpLeft", "browOuterUpRight"),
-    4: ("browDownLeft", "browDownRight"),
-    5: ("eyeWideLeft", "eyeWideRight"),
-    6: ("cheekSquintLeft", "cheekSquintRight"),
-    7: ("eyeSquintLeft", "eyeSquintRight"),
-    9: ("noseSneerLeft", "noseSneerRight"),
-    10: ("mouthUpperUpLeft", "mouthUpperUpRight"),
-    12: ("mouthSmileLeft", "mouthSmileRight"),
-    14: ("mouthDimpleLeft", "mouthDimpleRight"),
-    15: ("mouthFrownLeft", "mouthFrownRight"),
-    16: ("mouthLowerDownLeft", "mouthLowerDownRight"),
-    17: ("mouthShrugLower",),
-    18: ("mouthPucker",),
-    20: ("mouthStretchLeft", "mouthStretchRight"),
-    24: ("mouthPressLeft", "mouthPressRight"),
-    25: ("jawOpen",),
-    26: ("jawOpen",),
-    45: ("eyeBlinkLeft", "eyeBlinkRight"),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +53,7 @@ def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
 def join_windows(rows: pd.DataFrame, shapes: pd.DataFrame) -> pd.DataFrame:
     """The detector's rows that both sides could read, with `rise_AU..` and `range_AU..` of the tool's blendshapes."""
     frames = dict(tuple(shapes.groupby("video")))
-    aus = [au for au in SHAPES if f"p_AU{au}" in rows]
+    aus = [au for au in BLENDSHAPES if f"p_AU{au}" in rows]
     joined = []
     for row in rows.to_dict("records"):
         video = Path(row["source"]).name
@@ -83,7 +62,7 @@ def join_windows(rows: pd.DataFrame, shapes: pd.DataFrame) -> pd.DataFrame:
         inside = frames[video][frames[video]["time"].between(row["start"] - SAME, row["end"] + SAME)]
         if len(inside) < 2 or inside["jawOpen"].isna().any():  # the tool saw no face
             continue
-        changes = {au: largest_change(inside[list(names)].to_numpy()) for au, names in SHAPES.items()}
+        changes = {au: largest_change(inside[list(names)].to_numpy()) for au, names in BLENDSHAPES.items()}
         still = max(change for _, change in changes.values()) <= STILL
         of_aus = {}
         for au in aus:
@@ -93,18 +72,12 @@ def join_windows(rows: pd.DataFrame, shapes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(joined)
 
 
-def largest_change(values: np.ndarray) -> tuple[float, float]:
-    """(frames, blendshapes) -> the largest rise from an earlier frame to a later one, and the largest range."""
-    rises = values - np.minimum.accumulate(values, axis=0)
-    return float(rises.max()), float(np.ptp(values, axis=0).max())
-
-
 def auc_rows(windows: pd.DataFrame, least: int, resamples: int) -> list[dict]:
     """A row per AU, one of all AUs' pairs together and, where AUs have enough moving windows, their mean."""
     videos = sorted(windows["video"].unique())
     draws = np.concatenate([np.ones((1, len(videos))), resample_subjects(len(videos), resamples, seed=0)])
     rows, values, pairs = [], [], []
-    for au in [au for au in SHAPES if f"p_AU{au}" in windows]:
+    for au in [au for au in BLENDSHAPES if f"p_AU{au}" in windows]:
         moving, still = windows[f"rise_AU{au}"] > RISE, windows[f"range_AU{au}"] <= STILL
         used = windows[moving | still]
         weights = draws[:, [videos.index(name) for name in used["video"]]]
