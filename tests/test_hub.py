@@ -171,6 +171,17 @@ def test_a_checkpoint_of_other_data_is_not_pushed(runs):
         assert not server.requests
 
 
+def test_a_checkpoint_that_began_from_weights_which_its_run_does_not_name_is_not_pushed(runs):
+    config = runs / "tiny" / "folds" / "sub01" / "checkpoint" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"begun_from": ["samm"]}))
+    fold = config.parents[1]
+    finish_fold(fold, json.loads((fold / "fold.json").read_text()))
+    with HubServer() as server:
+        with pytest.raises(ValueError, match=r"from weights trained on \['samm'\], which the run's run\.json does"):
+            push(runs / "tiny", server)
+        assert not server.requests
+
+
 def test_a_fold_called_main_is_another_branch_than_main(runs):
     (runs / "tiny" / "folds" / "sub01").rename(runs / "tiny" / "folds" / "main")
     fold = runs / "tiny" / "folds" / "main" / "checkpoint"

@@ -84,6 +84,7 @@ def _facts_of(model: str, revision: str | None) -> dict[str, Any]:
         "parameters_in_checkpoint": parameters,
         "bytes_in_checkpoint": size,
         "trained_on": config.training_data,
+        "begun_from": config.begun_from,
         "clips_cropped": config.clips_cropped,
     }
 
@@ -127,6 +128,8 @@ def text_of(facts: dict[str, Any]) -> str:
         megabytes = facts["bytes_in_checkpoint"] / 1e6
         lines.append(f"Checkpoint: {facts['parameters_in_checkpoint']:,} parameters, {megabytes:.1f} MB")
     lines.append(f"Trained on: {facts['trained_on'] or 'not recorded'}")
+    if facts["begun_from"]:
+        lines.append(f"Begun from weights trained on: {'; before that on: '.join(facts['begun_from'])}")
     if note := training_note(facts["trained_on"]):
         lines.append(f"Note: {note}")
     return "\n".join(map(escape_control, lines))  # a stranger's configuration must not steer the terminal

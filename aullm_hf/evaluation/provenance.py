@@ -20,6 +20,7 @@ class Provenance:
     labels: str
     licensed: bool
     agreements: Mapping[str, str] = field(default_factory=dict)
+    begun_from: tuple[str, ...] = ()  # what the weights that training began with had been trained on
     base_llm: str = ""
     base_llm_licence: str = ""
     right: str = ""  # the publisher's statement of the right to pass it on
@@ -32,6 +33,7 @@ class Provenance:
             labels=str(data.get("label_release") or ""),
             licensed=is_licensed(dict(info)),
             agreements=data.get("agreements") or {},
+            begun_from=tuple(str(text) for text in data.get("begun_from") or ()),
             base_llm=str(llm.get("name") or ""),
             base_llm_licence=str(llm.get("licence") or ""),
             right=right,

@@ -156,6 +156,11 @@ def _add_checkpoint(content: BranchContent, folder: Path, staging: Path, info: M
     if "config.json" not in content.files:
         raise FileNotFoundError(f"'{folder}' has no config.json: it is not a complete checkpoint and is not pushed")
     config = read_json(content.files["config.json"])
+    if (begun := config.get("begun_from") or []) != (info["data"].get("begun_from") or []):
+        raise ValueError(
+            f"'{folder}' began from weights trained on {shown(begun)}, which the run's run.json does not say: its "
+            "card would leave out whose terms hold; it is not pushed"
+        )
     trained_on, datasets = config.get("training_data"), info["data"]["datasets"]
     if trained_on and not any(str(trained_on).startswith(str(name)) for name in datasets):
         raise ValueError(

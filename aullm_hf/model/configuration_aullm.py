@@ -67,6 +67,7 @@ class AUDetectorConfig(PreTrainedConfig):
 
     # What the weights come from
     training_data: str | None = setting(None, "what it was trained on: 'synthetic-casme2 v2 (easy), SYNTHETIC faces'")
+    begun_from: list[str] | None = setting(None, "what the weights that training began with had been trained on")
     clips_cropped: bool | None = setting(None, "whether training clips came cropped to the face")
     state_dict_layout: int = setting(STATE_DICT_LAYOUT, "version of the weights' names and shapes", rule=LAYOUT)
 

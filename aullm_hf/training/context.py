@@ -30,6 +30,7 @@ class RunContext:
         resident: the clips where batches are made of them; None: on the CPU.
         views: what a baseline sees of the clips, where that is the same in every step.
         initial: weights that every training begins with in the place of fresh ones, by name.
+        begun_from: what these weights were trained on, and what they in turn began with.
         motions: the optical flow of the clips, where a model reads nothing else and it is the same in every step.
         false_alarms: the largest share of inner clips without any AU in which one may be active; None: no limit.
         batch_parts: in how many parts each batch is taken, where memory is too small for the whole.
@@ -47,6 +48,7 @@ class RunContext:
     resident: Resident | None = None
     views: Views | None = None
     initial: dict[str, torch.Tensor] = field(default_factory=dict)
+    begun_from: list[str] = field(default_factory=list)
     motions: Motions | None = None
     false_alarms: float | None = None
     batch_parts: int = 1

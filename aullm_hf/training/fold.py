@@ -145,6 +145,8 @@ def write_checkpoint(context: RunContext, calibration: Calibration, rows: Sequen
     config.training_data = training_data(context.data, sorted({datasets[row] for row in rows}))
     if context.training.augment_animate:
         config.training_data += ", with animated copies of training clips"
+    if context.begun_from:
+        config.begun_from = context.begun_from
     config.clips_cropped = context.clips_cropped
     config.save_pretrained(partial)
     context.processor.save_pretrained(partial)

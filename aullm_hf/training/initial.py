@@ -1,5 +1,6 @@
 """`init`: a run's trainings begin from the vision weights of a checkpoint instead of fresh ones."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from ..packaged import packaged_checkpoint
 from .settings import ConfigError
 
 WILD = "wild"  # the checkpoint that comes with the package
+UNRECORDED = "not recorded"
 # The filter and the 3D-CNN must fit; what follows them is taken together or not at all, for one reads the other.
 VISION = ("model.led.", "model.flow.", "model.backbone.")
 AFTER = ("model.high.", "model.projector.")
@@ -26,10 +28,7 @@ def initial_weights(init: str, model: nn.Module) -> dict[str, torch.Tensor]:
     Raises:
         ConfigError: there is no such checkpoint, or its 3D-CNN does not fit the run's.
     """
-    try:
-        folder = packaged_checkpoint() if init == WILD else Path(init)
-    except FileNotFoundError as error:
-        raise ConfigError("init is 'wild', but this copy of the package came without its checkpoint.") from error
+    folder = _folder_of(init)
     file = folder / "model.safetensors"
     if not file.is_file():
         raise ConfigError(f"init is {init!r}; give 'wild', or the folder of a checkpoint, which holds {file.name}.")
@@ -52,8 +51,22 @@ def initial_weights(init: str, model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: given[name].to(own[name].dtype) for name in names}
 
 
+def initial_provenance(init: str) -> list[str]:
+    """What the weights of a checkpoint were trained on, and those that they in turn began with."""
+    file = _folder_of(init) / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return [str(config.get("training_data") or UNRECORDED), *(config.get("begun_from") or ())]
+
+
+def _folder_of(init: str) -> Path:
+    try:
+        return packaged_checkpoint() if init == WILD else Path(init)
+    except FileNotFoundError as error:
+        raise ConfigError("init is 'wild', but this copy of the package came without its checkpoint.") from error
+
+
 def _part(state: dict[str, torch.Tensor], prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:
     return {name: value for name, value in state.items() if name.startswith(prefixes)}
 
 
-__all__ = ["initial_weights"]
+__all__ = ["initial_provenance", "initial_weights"]

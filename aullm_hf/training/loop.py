@@ -24,7 +24,7 @@ from .data import aus_of_run, load_run_data
 from .dry_run import print_plan
 from .failures import NOT_WRITABLE, Failures, attempt, os_error_behind
 from .fold import Job, train_final, train_fold
-from .initial import initial_weights
+from .initial import initial_provenance, initial_weights
 from .jobs import assigned_jobs, final_calibration, jobs_of, jobs_to_inspect, steps_of
 from .launch import PROG, Launch
 from .model import build_model, check_llm, has_fixed_views, processor_of
@@ -109,6 +109,7 @@ def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
         config.folder.mkdir(parents=True, exist_ok=True)
         model = build_model(config.model, aus, config.folder, config.seeds[0])
         initial = initial_weights(config.model.init, model) if config.model.init else {}
+        begun_from = initial_provenance(config.model.init) if config.model.init else []
         processor = processor_of(model.config, config.training, data.face)
         fixed_motion = reads_fixed_motion(model.config, config.training, int(clips.lengths.max()))
         changes_motion = config.training.augment_gain > 1 or config.training.augment_turn
@@ -118,7 +119,7 @@ def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
                 f"flow, clips of at most {processor.num_frames + 1} frames (difficulty: wild) and no augment_shift, "
                 "augment_zoom or augment_brightness. Leave them out."
             )
-        open_run(config.folder, run_info(config, data, clips, aus, model), config.plain, config.identity)
+        open_run(config.folder, run_info(config, data, clips, aus, model, begun_from), config.plain, config.identity)
     compile_parts(model, config.training)
     context = RunContext(
         model=model,
@@ -130,6 +131,7 @@ def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
         clips_cropped=data.clips_cropped,
         run_name=config.name,
         initial=initial,
+        begun_from=begun_from,
         false_alarms=config.protocol.false_alarms,
         logs=config.folder / "logs",
     )

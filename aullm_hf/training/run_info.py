@@ -15,7 +15,7 @@ from .model import base_llm_of
 from .settings import RunConfig
 
 
-def run_info(config: RunConfig, data: RunData, clips: Clips, aus: list[int], model) -> dict:
+def run_info(config: RunConfig, data: RunData, clips: Clips, aus: list[int], model, begun_from: list[str]) -> dict:
     return {
         "name": config.name,
         "config": {section: without_paths(fields) for section, fields in config.plain.items()},
@@ -25,6 +25,7 @@ def run_info(config: RunConfig, data: RunData, clips: Clips, aus: list[int], mod
         "data": {
             "datasets": sorted(set(clips.table["dataset"])),
             "licensed": any(name not in SYNTHETIC for name in config.data.datasets),
+            "begun_from": begun_from,
             "label_release": data.label_release,
             "agreements": {name: LAYOUTS[name].request for name in config.data.datasets if name in LAYOUTS},
             "fingerprint": data.fingerprint,

@@ -23,8 +23,8 @@ from ..model.configuration_aullm import AULLMConfig
 
 # Fields that follow from the data, from training or from the LLM; and the one that model_kind sets.
 _NOT_CHOSEN = {
-    "id2label", "label2id", "problem_type", "training_data", "clips_cropped", "state_dict_layout", "calibration",
-    "thresholds", "llm_fingerprint", "text_config", "prompt_segments", "prompt_source", "architecture",
+    "id2label", "label2id", "problem_type", "training_data", "begun_from", "clips_cropped", "state_dict_layout",
+    "calibration", "thresholds", "llm_fingerprint", "text_config", "prompt_segments", "prompt_source", "architecture",
 }  # fmt: skip
 # Fields that are lists or mappings: one word of YAML on the command line.
 STRUCTURED = {"lora", "backbone_channels", "prior_edges", "resnet_widths", "tiny_llm"}

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from aullm_hf.evaluation import read_run, score_predictions, write_report
+from aullm_hf.evaluation import is_licensed, read_run, score_predictions, write_report
 from aullm_hf.evaluation.cards import fold_card, run_card
 from aullm_hf.evaluation.redacting import redact
 from aullm_hf.evaluation.report import results_of
@@ -153,6 +153,29 @@ def test_a_card_says_what_it_was_trained_on_and_who_may_use_it(tmp_path, dataset
         section = text.split("## Provenance and licences")[1].split("## Limits")[0]
         assert f"**Trained on**: {dataset}; labels: {run.info['data']['label_release']}." in section
         assert all(words in section for words in said)
+
+
+DRAWN = "synthetic-casme2 v2 (wild), SYNTHETIC faces"
+
+
+@pytest.mark.parametrize(
+    ("begun_from", "anybody"),
+    [
+        ([DRAWN], True),
+        (["casme2"], False),
+        ([DRAWN, "samm"], False),
+        (["casme2, synthetic-casme2 v2 (easy), partly SYNTHETIC faces"], False),
+        (["not recorded"], False),
+    ],
+)
+def test_weights_hand_on_the_terms_of_what_they_began_with(tmp_path, begun_from, anybody):
+    """A run on drawn faces alone is everybody's only if the weights that it began with were."""
+    run = read_run(fake_run(tmp_path / "run", dataset="synthetic-casme2"))
+    run.info["data"]["begun_from"] = begun_from
+    text = str(fold_card(run.info, "run", run.folds[0], repo_id="me/run", branch="fold-sub01"))
+    assert f"**Begun from** weights that had been trained on: {'; before that on: '.join(begun_from)}." in text
+    assert ("Anybody, under Apache-2.0" in text, "Those whom the terms" in text) == (anybody, not anybody)
+    assert is_licensed(run.info) is not anybody
 
 
 @pytest.mark.parametrize("inside", [False, True])

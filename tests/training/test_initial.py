@@ -1,12 +1,14 @@
 """`--init`: every training of a run begins from a checkpoint's vision weights, or is told why it cannot."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from aullm_hf import packaged
+from aullm_hf import AULLMConfig, packaged
 from aullm_hf.training import fitting, initial
-from aullm_hf.training.initial import initial_weights
+from aullm_hf.training.initial import initial_provenance, initial_weights
 from aullm_hf.training.settings import ConfigError
 from support.tiny import tiny_model
 from support.tiny_run import baseline_yaml, tiny_yaml, train
@@ -33,6 +35,11 @@ def test_a_fold_begins_from_its_vision_weights_and_projector(given, tmp_path, mo
     config = tiny_yaml(tmp_path, training={"num_train_epochs": 1})
     assert train(config, tmp_path / "run", "--init", "wild") == 0
     assert "does not fit" not in capsys.readouterr().out
+    drawn = "synthetic-casme2 v2 (easy), SYNTHETIC faces"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["begun_from"] == [drawn]
+    later = tmp_path / "run" / "folds" / "sub01" / "checkpoint"
+    assert AULLMConfig.from_pretrained(later).begun_from == [drawn]
+    assert initial_provenance(str(later)) == [drawn, drawn]
     weights = load_file(given / "model.safetensors")
     vision = [name for name in weights if name.startswith((*initial.VISION, *initial.AFTER))]
     assert len(begun) == 3 and len(vision) > 15

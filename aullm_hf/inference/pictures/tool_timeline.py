@@ -49,7 +49,7 @@ def _draw_tool(axes, times: np.ndarray, values: pd.Series, kind: str) -> None:
     half = float(np.median(np.diff(times))) / 2 if len(times) > 1 else 0.0
     occurs = values.fillna(False).to_numpy(bool)
     for start, end in merged(np.column_stack([times - half, times + half + 1e-9])[occurs]):
-        axes.plot([start, end], [1.04, 1.04], color=EVIDENCE, linewidth=3.5, solid_capstyle="butt", clip_on=False)
+        axes.plot([start, end], [0.96, 0.96], color=EVIDENCE, linewidth=3.5, solid_capstyle="butt", clip_on=False)
 
 
 __all__ = ["tool_timeline"]
