@@ -182,6 +182,7 @@ class AULLMConfig(AUDetectorConfig):
 
     # Motion
     motion: Literal["led", "flow", "both"] = setting("led", "input of the 3D-CNN: filtered frames, optical flow")
+    flow_smoothing: Number = setting(0.0, "standard deviation, in pixels, of what evens out the flow", 0, 16)
 
     # Backbone
     se_reduction: int = setting(16, "reduction of the squeeze-and-excitation over the channels", 1, 1 << 16)

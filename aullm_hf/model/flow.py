@@ -1,12 +1,15 @@
 """Optical flow from a clip's first frame to each later one, as motion the 3D-CNN can read: u, v and strain.
 
 Inverse-compositional Lucas-Kanade (Baker and Matthews, 2004) from coarse to fine: the gradients are those of the first
-frame, so each refinement costs one warp and two smoothings. The head's own motion, an affine field fitted robustly to
-the flow, is taken out. Magnitudes go through an inverse hyperbolic sine with a learned scale, so that half a pixel and
-six pixels both tell. Runs in float32 whatever the autocast.
+frame, so each refinement costs one warp and two smoothings. The search for a frame goes on from the flow to the frame
+before, which finds what has moved far by then. The head's own motion, an affine field fitted robustly to the flow, is
+taken out. Magnitudes go through an inverse hyperbolic sine with a learned scale, so that half a pixel and six pixels
+both tell. Runs in float32 whatever the autocast.
 """
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -15,6 +18,7 @@ from torch.nn import functional, init
 from .configuration_aullm import AULLMConfig
 
 LEVELS = (4, 2, 1)  # how much smaller the frames are at each level of the pyramid
+NEAR = (2, 1)  # the levels that are left where the flow to the frame before is known
 ITERATIONS = 3  # at each level
 DAMPING = 0.2  # of the structure tensor, as a share of its mean: where nothing has texture, nothing moves
 WINDOW = 3.5  # standard deviation of the window, in pixels of each level
@@ -31,6 +35,7 @@ class OpticalFlow(nn.Module):
 
     def __init__(self, config: AULLMConfig):
         super().__init__()
+        self.smoothing = config.flow_smoothing
         self.log_scale = nn.Parameter(torch.zeros(self.channels))
 
     def reset_parameters(self) -> None:
@@ -41,34 +46,36 @@ class OpticalFlow(nn.Module):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         with torch.autocast(frames.device.type, enabled=False):
             frames = frames.float()
-            motion = frames if frames.shape[2] == self.channels else face_motion(frames)  # (B, T-1, 3, H, W)
+            known = frames.shape[2] == self.channels
+            motion = frames if known else face_motion(frames, self.smoothing)  # (B, T-1, 3, H, W)
             scale = self.log_scale.exp()[:, None, None]
             return (motion / scale).asinh().transpose(1, 2)
 
 
-def face_motion(frames: torch.Tensor) -> torch.Tensor:
-    """(B, T, 1, H, W) -> (B, T-1, 3, H, W): flow from the first frame without the head's motion, and strain."""
-    later = frames.shape[1] - 1
+def face_motion(frames: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """(B, T, 1, H, W) -> (B, T-1, 3, H, W): flow from the first frame without the head's motion, and strain.
+
+    smoothing: standard deviation, in pixels, of a Gaussian that evens out the flow; 0 leaves it as it is.
+    """
     with torch.no_grad():
-        first = frames[:, :1].expand(-1, later, -1, -1, -1).flatten(0, 1)  # (B (T-1), 1, H, W)
-        flow, weight = optical_flow(first, frames[:, 1:].flatten(0, 1))
-        flow = flow - head_motion(flow, weight)
-        return torch.cat([flow, strain(flow)], dim=1).unflatten(0, (-1, later))
+        flow = torch.stack(list(flows_of(frames)), dim=1).flatten(0, 1)  # (B (T-1), 2, H, W)
+        flow = smooth(flow, smoothing) if smoothing else flow
+        flow = flow - head_motion(flow)
+        return torch.cat([flow, strain(flow)], dim=1).unflatten(0, (-1, frames.shape[1] - 1))
 
 
-def optical_flow(first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two batches of frames (N, 1, H, W) -> flow (N, 2, H, W) in pixels, and how far each pixel can be trusted."""
-    first, second = (functional.pad(one, [PADDING] * 4, mode="replicate") for one in (first, second))
-    first, second = normalised(first), normalised(second)
-    flow = first.new_zeros(first.shape[0], 2, *(side // LEVELS[0] for side in first.shape[2:]))
-    for level in LEVELS:
-        one, other = (smooth(functional.avg_pool2d(frame, level), 0.7) for frame in (first, second))
-        if flow.shape[2:] != one.shape[2:]:
-            growth = one.shape[2] / flow.shape[2]
-            flow = functional.interpolate(flow, size=one.shape[2:], mode="bilinear", align_corners=False) * growth
-        flow, weight = refine(one, other, flow)
-    inside = (..., slice(PADDING, -PADDING), slice(PADDING, -PADDING))
-    return flow[inside], weight[inside]
+def flows_of(frames: torch.Tensor) -> Iterator[torch.Tensor]:
+    """(B, T, 1, H, W) -> the flow (B, 2, H, W) in pixels from the first frame to each later one."""
+    padded = functional.pad(frames.flatten(0, 1), [PADDING] * 4, mode="replicate")
+    first, *later = normalised(padded).unflatten(0, frames.shape[:2]).unbind(dim=1)
+    templates = {level: template_of(at_level(first, level)) for level in LEVELS}
+    flow, levels = first.new_zeros(first.shape[0], 2, *(side // LEVELS[0] for side in first.shape[2:])), LEVELS
+    for frame in later:
+        for level in levels:
+            smaller = at_level(frame, level)
+            flow = refine(templates[level], smaller, resized(flow, smaller.shape[2:]))
+        yield flow[..., PADDING:-PADDING, PADDING:-PADDING]
+        levels = NEAR
 
 
 def normalised(frames: torch.Tensor) -> torch.Tensor:
@@ -78,28 +85,50 @@ def normalised(frames: torch.Tensor) -> torch.Tensor:
     return centred / (smooth(centred.square(), 6.0).sqrt() + 0.4 * contrast + 1e-9)
 
 
-def refine(first: torch.Tensor, second: torch.Tensor, flow: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A few Gauss-Newton steps at one level; each is smoothed, pixels with texture counting more."""
+class Template(NamedTuple):
+    """The first frame at one level: what every refinement of a flow from it needs, (B, 1, h, w) or (B, h, w) each."""
+
+    still: torch.Tensor  # the frame itself, but for the sampling's rounding: equal frames have no error
+    gradients: tuple[torch.Tensor, torch.Tensor]
+    tensor: tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # the structure tensor's xx, xy, yy, damped
+    counts: torch.Tensor  # how much a pixel's step counts in its neighbourhood: texture can be followed
+    spread: torch.Tensor  # the counts, smoothed
+
+
+def at_level(frame: torch.Tensor, level: int) -> torch.Tensor:
+    return smooth(functional.avg_pool2d(frame, level), 0.7)
+
+
+def template_of(first: torch.Tensor) -> Template:
     gx, gy = gradients(first)
-    xx, xy, yy = smooth(torch.cat([gx * gx, gx * gy, gy * gy], dim=1), WINDOW).unbind(dim=1)  # (N, H, W) each
+    xx, xy, yy = smooth(torch.cat([gx * gx, gx * gy, gy * gy], dim=1), WINDOW).unbind(dim=1)  # (B, h, w) each
     trust = ((xx * yy - xy * xy) / (xx + yy + 1e-9)).clamp(min=0)
     trust = (trust / (trust.mean(dim=(1, 2), keepdim=True) + 1e-9)).clamp(max=3)[:, None]
     damping = 1e-3 + DAMPING * (xx + yy).mean(dim=(1, 2), keepdim=True) / 2
-    xx, yy = xx + damping, yy + damping
-    determinant = xx * yy - xy * xy
     counts = trust + 0.02
-    spread = smooth(counts, SMOOTHING)  # the same for every step
-    still = warp(first, torch.zeros_like(flow))  # `first` but for the sampling's rounding: equal frames have no error
+    still = warp(first, first.new_zeros(first.shape[0], 2, *first.shape[2:]))
+    return Template(still, (gx, gy), (xx + damping, xy, yy + damping), counts, smooth(counts, SMOOTHING))
+
+
+def resized(flow: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """The flow (B, 2, ..) between frames of another size."""
+    growth = size[0] / flow.shape[2]
+    return functional.interpolate(flow, size=tuple(size), mode="bilinear", align_corners=False) * growth
+
+
+def refine(template: Template, second: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+    """A few Gauss-Newton steps at one level; each is smoothed, pixels with texture counting more."""
+    (gx, gy), (xx, xy, yy) = template.gradients, template.tensor
+    determinant = xx * yy - xy * xy
     for _ in range(ITERATIONS):
-        error = warp(second, flow) - still
+        error = warp(second, flow) - template.still
         bx, by = smooth(torch.cat([gx * error, gy * error], dim=1), WINDOW).unbind(dim=1)
         step = torch.stack([yy * bx - xy * by, xx * by - xy * bx], dim=1) / determinant[:, None]
-        flow = flow - step.clamp(-1, 1)
-        flow = smooth(flow * counts, SMOOTHING) / spread
-    return flow, trust
+        flow = smooth((flow - step.clamp(-1, 1)) * template.counts, SMOOTHING) / template.spread
+    return flow
 
 
-def head_motion(flow: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def head_motion(flow: torch.Tensor) -> torch.Tensor:
     """The affine field (N, 2, H, W) that fits the flow best; what the face's muscles move counts little in the fit."""
     height, width = flow.shape[2:]
     y, x = torch.meshgrid(
@@ -108,17 +137,16 @@ def head_motion(flow: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     )  # fmt: skip
     basis = torch.stack([torch.ones_like(x), x, y]).flatten(1).T  # (H W, 3)
     target = flow.flatten(2).transpose(1, 2)  # (N, H W, 2)
-    trust = weight.clamp(max=2).flatten(1)[..., None]  # (N, H W, 1)
-    robust = torch.ones_like(trust)
+    counts = torch.ones_like(target[..., :1])
     for _ in range(PASSES):
-        weighted = basis * (trust * robust)  # (N, H W, 3)
+        weighted = basis * counts  # (N, H W, 3)
         normal = weighted.transpose(1, 2) @ basis + 1e-4 * torch.eye(3, device=flow.device)
         solve = solve_by_cofactors if torch.compiler.is_exporting() else torch.linalg.solve  # ONNX has no solver
         fit = solve(normal, weighted.transpose(1, 2) @ target)  # (N, 3, 2)
         field = basis @ fit
         residual = (target - field).square().sum(dim=2, keepdim=True).sqrt()
         scale = residual.mean(dim=1, keepdim=True).clamp(min=0.02)
-        robust = 1 / (1 + (residual / scale).square())
+        counts = 1 / (1 + (residual / scale).square())
     return field.transpose(1, 2).unflatten(2, (height, width))
 
 
@@ -173,4 +201,4 @@ def warp(frames: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     return functional.grid_sample(frames, where, mode="bicubic", padding_mode="border", align_corners=True)
 
 
-__all__ = ["OpticalFlow", "face_motion", "optical_flow"]
+__all__ = ["OpticalFlow", "face_motion"]

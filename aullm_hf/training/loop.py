@@ -142,7 +142,7 @@ def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
         context.resident = Resident.of(clips, device)
         if fixed_motion:
             frames = Batches(clips, processor, resident=context.resident, only_onset=context.only_onset)
-            context.motions = Motions(frames)
+            context.motions = Motions(frames, model.config.flow_smoothing)
     return context, jobs
 
 

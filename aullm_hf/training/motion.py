@@ -42,15 +42,16 @@ class Motions:
 
     Args:
         batches: makes the frames, as a run without this would.
+        smoothing: the configuration's `flow_smoothing`.
     """
 
-    def __init__(self, batches: Batches):
+    def __init__(self, batches: Batches, smoothing: float = 0.0):
         self.clips, self.key = batches.clips, (0, 0)
         self.flip, self.gain, self.turn = 0.0, 1.0, 0.0
         self.labels, rows = batches.resident.labels, range(len(batches.clips))
         for start in range(0, len(rows), AT_ONCE):
             frames = batches.whole(rows[start : start + AT_ONCE])["pixel_values"]  # (B, T, 1, H, W)
-            motion = face_motion(frames.float())
+            motion = face_motion(frames.float(), smoothing)
             if not start:  # in place: parts that are put together at the end would be there twice
                 self.motion = motion.new_empty(len(rows), *motion.shape[1:], dtype=torch.float16)
             self.motion[start : start + AT_ONCE] = motion

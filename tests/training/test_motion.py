@@ -74,7 +74,7 @@ def test_a_run_on_held_out_subjects_with_few_false_alarms(tmp_path, monkeypatch)
     from aullm_hf.training import loop
 
     made = []
-    monkeypatch.setattr(loop, "Motions", lambda batches: made.append(1) or Motions(batches))
+    monkeypatch.setattr(loop, "Motions", lambda *args: made.append(1) or Motions(*args))
     config = tiny_yaml(
         tmp_path,
         model={"motion": "flow"},

@@ -19,12 +19,9 @@ from .wild_people import overlay, skin_layer
 from .wild_plans import WildPlan
 
 STEP = 2  # face units between the points that motion is known on
-TURN = (
-    9.0,
-    6.0,
-)  # degrees that heads stand turned, sideways and up or down (standard deviations, at most 2.5 of them)
+TURN = (9.0, 6.0)  # degrees that heads stand turned, sideways and up or down (standard deviations, at most 2.5)
 SHIFT, ROLL, SCALE = 2.0, 1.8, 0.03  # how a face stands in its crop: the finder's scatter, and then some
-SPEEDS = {"shift": (0.1, 9.0), "roll": (0.05, 5.0), "zoom": (0.001, 0.06), "yaw": (0.1, 9.0), "pitch": (0.1, 7.0)}
+SPEEDS = {"shift": (0.1, 18.0), "roll": (0.05, 10.0), "zoom": (0.001, 0.12), "yaw": (0.1, 18.0), "pitch": (0.1, 14.0)}
 DEEPEST = 0.3  # share of the light that a fold loses at most
 
 

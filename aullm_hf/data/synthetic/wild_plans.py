@@ -166,12 +166,13 @@ def _levels(
     levels = {au: np.zeros((len(times), 2)) for au in (*WILD_AUS, *UNLABELLED)}
     for au in rng.choice(WILD_AUS, size=5, replace=False):  # nobody rests quite neutral
         levels[au] += np.minimum(np.abs(rng.normal(0, 0.8, 2) + rng.normal(0, 0.8)), 0.35 * strongest[au])
-    if kind == "acting":
-        for au, sides, course in _events(rng, times, allowed, strongest):
-            levels[au] += np.outer(course, sides)
-        if rng.random() < 0.12:
-            _speak(rng, times, allowed, levels)
-        _part_lips(rng, allowed, levels)
+    for au, sides, course in _events(rng, times, allowed, strongest):
+        levels[au] += np.outer(course, sides)
+    if rng.random() < 0.12:
+        _speak(rng, times, allowed, levels)
+    _part_lips(rng, allowed, levels)
+    if kind != "acting":  # the face that another clip begins with, and it stays: a first frame tells nothing
+        levels = {au: level[:1].repeat(len(times), axis=0) for au, level in levels.items()}
     ceilings = {au: 1.15 * strongest[au] for au in levels}
     return {au: np.minimum(level, ceilings[au]).astype(np.float32) for au, level in levels.items() if level.any()}
 
