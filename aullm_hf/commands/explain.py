@@ -12,11 +12,12 @@ EXAMPLES = """examples:
   aullm explain CLIP.mp4 --model YOU/REPOSITORY --out pictures
   aullm explain CLIPS_FOLDER --model runs/quickstart/folds/sub01/checkpoint --out pictures --no_face
   aullm explain TALK.mp4 --model YOU/REPOSITORY --out pictures --window 0.5 --aus AU4,AU12 --format pdf
-  aullm explain TALK.mp4 --model YOU/REPOSITORY --video WATCH.mp4
+  aullm explain TALK.mp4 --model YOU/REPOSITORY --video WATCH.mp4 --evidence
 
 Each clip has a folder with its pictures; explanation.json in the folder above has all numbers and sentences. The film
 strip shows the face: keep the folder as carefully as the clips. With --video, the recording is written again with the
 face's box, its AUs as they come and go, and their timeline below; rate, length and sound stay.
+With --evidence, a veil shows where the evidence for the active AUs lies.
 
 The exit status is 1 if no clip could be read or a file that was named does not exist."""
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_model(parser)
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the pictures go")
     parser.add_argument("--video", type=Path, metavar="FILE", help="one video to watch: its AUs as they come and go")
+    parser.add_argument("--evidence", action="store_true", help="of the video: a veil where the evidence lies")
     parser.add_argument("--format", choices=[name[1:] for name in FORMATS], default="png", help="of the pictures")
     parser.add_argument(
         "--aus", default="active", help="which AUs: active (where none is, the likeliest), all, or names: AU4,AU12"
@@ -47,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
     shared.check_faces(options)
     if options.out is None and options.video is None:
         raise ValueError("nothing is to be made; give --out FOLDER for pictures, --video FILE to watch, or both")
+    if options.evidence and options.video is None:
+        raise ValueError("--evidence is drawn into the video; give --video FILE as well (pictures have it always)")
     if options.video is not None and (status := _write_video(options)):
         return status
     if options.out is None:
@@ -83,7 +87,7 @@ def _write_video(options: argparse.Namespace) -> int:
         raise ValueError(f"--video makes one video of one, but {len(sources)} are named; give one")
     window = DEFAULT_WINDOW if options.window is None else options.window
     detector = shared.load_detector(argparse.Namespace(**vars(options) | {"window": window}))
-    rows = write_explained_video(detector, sources[0], options.video)
+    rows = write_explained_video(detector, sources[0], options.video, evidence=options.evidence)
     reasons = [reason for reason in rows["reason"] if reason]
     more = f", {len(reasons)} of them not read ({reasons[0]})" if reasons else ""
     print(escape_control(f"{counted(len(rows), 'window')}{more}. The video is {options.video}."))

@@ -16,6 +16,7 @@ from ..data.faces import import_cv2
 from ..data.reading.videos import open_video, upright
 from ..whole_files import replacing
 from .columns import BOX
+from .evidence_veil import EvidenceVeil
 from .output_files import OutputError
 from .pictures.drawing import muscle_of, spelled_out
 from .pictures.timeline import window_spans
@@ -37,13 +38,16 @@ def check_video_out(out: Path) -> None:
         raise OutputError(f"{out} ends in {out.suffix or 'nothing'!r}; a video is one of {', '.join(FORMATS)}")
 
 
-def write_explained_video(detector: "AUDetector", source: ClipSource, out: str | Path) -> pd.DataFrame:
+def write_explained_video(
+    detector: "AUDetector", source: ClipSource, out: str | Path, *, evidence: bool = False
+) -> pd.DataFrame:
     """The video of a source with what a model sees in it, written to `out`; its rows are returned.
 
     Args:
         detector: the model and how clips are read; its windows are the steps of the timeline.
         source: a video file.
         out: an .mp4, .mkv or .mov file.
+        evidence: whether a veil on the face shows where the evidence for the active AUs lies.
 
     Example:
         >>> from pathlib import Path
@@ -62,15 +66,16 @@ def write_explained_video(detector: "AUDetector", source: ClipSource, out: str |
         raise ClipError(f"{source.name} is no video file; a video to watch is made of one")
     if out.exists() and source.path.samefile(out):
         raise OutputError(f"{out} is the video itself; give another place")
-    rows = detector.rows(list(detector.read(source)))
+    clips = list(detector.read(source))
+    rows = detector.rows(clips)
+    veil = EvidenceVeil(detector, clips) if evidence else None
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as part:
-        _write(rows, source.path, part, out.suffix.lower())
+        _write(Overlay(rows, *_size_of(source.path), veil), source.path, part, out.suffix.lower())
     return rows
 
 
-def _write(rows: pd.DataFrame, path: Path, out: Path, suffix: str) -> None:
-    overlay = Overlay(rows, *_size_of(path))
+def _write(overlay: "Overlay", path: Path, out: Path, suffix: str) -> None:
     av, container, stream = open_video(path, path.name)
     with container, av.open(str(out), "w", format=FORMATS[suffix]) as made:
         sound = next((audio for audio in container.streams.audio if audio.codec_context is not None), None)
@@ -114,10 +119,10 @@ def _size_of(path: Path) -> tuple[int, int]:
 
 
 class Overlay:
-    """What is drawn onto frames and below them, from the rows of all windows."""
+    """What is drawn onto frames and below them, from the rows of all windows; `veil`: of the clips of these rows."""
 
-    def __init__(self, rows: pd.DataFrame, width: int, height: int):
-        self.cv2 = import_cv2()
+    def __init__(self, rows: pd.DataFrame, width: int, height: int, veil: EvidenceVeil | None = None):
+        self.cv2, self.veil = import_cv2(), veil
         rows = rows[rows["start"].notna()]
         if not len(rows):
             raise ClipError("nothing says how fast its frames come; give fps")
@@ -127,7 +132,7 @@ class Overlay:
         for face, part in read.groupby("face_id"):
             part = part.sort_values("start", kind="stable")
             self.spans[face] = window_spans(part["start"].to_numpy(float), part["end"].to_numpy(float))
-            self.values[face] = part.reset_index(drop=True)
+            self.values[face] = part.reset_index(names="number")  # of its clip
         self.main = max(self.values, key=lambda face: len(self.values[face]), default=None)  # of the timeline
         self.first, self.last = float(rows["start"].min()), max(float(rows["end"].max()), rows["start"].min() + 1e-3)
         self.scale = max(min(width, height) / 480, 0.5)
@@ -155,13 +160,15 @@ class Overlay:
             return
         thick, size = max(round(2 * self.scale), 1), 0.5 * self.scale
         box, row = self._box(face, time), rows.iloc[at]
+        active = [label for label in self.labels if row[f"active_{label}"]]
+        if self.veil is not None and active:
+            self.veil.lay(picture, int(row["number"]), time)
         x, y = 8, 8
         if box is not None:
             left, top, right, bottom = (round(value) for value in box)
             self.cv2.rectangle(picture, (left, top), (right, bottom), BLUE, thick)
             x, y = left, bottom + 4
         step = round(20 * self.scale)
-        active = [label for label in self.labels if row[f"active_{label}"]]
         y = min(y, picture.shape[0] - step * len(active) - 4)
         for label in sorted(active, key=lambda label: -row[f"p_{label}"]):
             y += step

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from aullm_hf.commands.main import main
+from aullm_hf.inference.evidence_veil import EvidenceVeil
 from aullm_hf.inference.explained_video import Overlay, write_explained_video
+from aullm_hf.inference.pictures.clip_pictures import explain_clip
+from aullm_hf.inference.pictures.film_strip import on_frames
 from aullm_hf.inference.reading.clip_source import ClipSource
+from aullm_hf.model.explaining import pixel_map
 from support.videos import noise, write_video
 
 
@@ -77,17 +81,62 @@ def test_box_names_and_cursor_are_drawn_at_their_time(make_detector):
     assert 0 < cursor[0].mean() < cursor[1].mean() < 320
 
 
+def test_evidence_lies_on_the_face_where_the_model_has_it(make_detector, monkeypatch):
+    """A map with one strong cell, on a picture twice as wide as the crop and padded: at its place and nowhere else."""
+    detector = make_detector(window=0.4, fps=25)
+    clips = list(detector.read(np.stack(noise(30, 100, 200))))
+    veil = EvidenceVeil(detector, clips)
+    size = clips[0].frames.shape[-1]
+    strength = np.zeros((6, size, size), np.float32)
+    strength[:, size // 2, size // 4] = 1
+    monkeypatch.setattr(veil, "_strength", lambda clip: strength)
+    picture = np.full((100, 200, 3), 90, np.uint8)
+    veil.lay(picture, 0, clips[0].start)
+    rows, columns = np.nonzero((picture != 90).any(axis=2))
+    scale = 200 / size
+    assert abs(columns.mean() - (size // 4 + 0.5) * scale) < scale and columns.std() < scale
+    assert abs(rows.mean() - ((size // 2 + 0.5) * scale - 50)) < scale and rows.std() < scale
+
+
+def test_a_veil_is_drawn_where_an_au_is_active_and_asked_for(make_detector):
+    detector = make_detector(window=0.4, fps=25)
+    clips = list(detector.read(np.stack(noise(40))))
+    rows = detector.rows(clips).assign(active_AU1=False, active_AU4=[at == 0 for at in range(len(clips))])
+    rows = rows.assign(active_AU12=False)
+    blank = np.full((48, 64, 3), 90, np.uint8)
+    veil = EvidenceVeil(detector, clips)
+    plain, with_veil = Overlay(rows, 64, 48), Overlay(rows, 64, 48, veil)
+    veil._strength = lambda clip: np.full((6, 32, 32), 0.4, np.float32)
+    assert (plain.draw(blank, 0.1) != with_veil.draw(blank, 0.1)).any()
+    later = float(rows["start"].iloc[2] + 0.3)
+    assert (plain.draw(blank, later) == with_veil.draw(blank, later)).all()
+
+
+def test_the_veil_is_the_evidence_of_the_active_aus(make_detector, model, monkeypatch):
+    detector = make_detector(window=0.4, fps=25)
+    (clip, *_) = clips = list(detector.read(np.stack(noise(20))))
+    veil = EvidenceVeil(detector, clips)
+    monkeypatch.setattr(model.config, "thresholds", {"AU1": 1.0, "AU4": 0.0, "AU12": 1.0})
+    _, explanation = explain_clip(detector, clip, ["AU4"])
+    size = clip.frames.shape[-1]
+    expected = on_frames(pixel_map(explanation.evidence[0].cells, size).numpy(), model.config.num_frames)
+    np.testing.assert_allclose(veil._strength(clip), expected, atol=1e-6)
+    monkeypatch.setattr(model.config, "thresholds", dict.fromkeys(("AU1", "AU4", "AU12"), 1.0))
+    assert veil._strength(clip) is None
+
+
 def test_the_command_and_what_it_refuses(video, checkpoint, tmp_path, capsys):
     def explain(*words) -> int:
         return main(["explain", *map(str, words), "--model", str(checkpoint), "--no_face"])
 
-    assert explain(video, "--video", tmp_path / "a.mp4") == 0
+    assert explain(video, "--video", tmp_path / "a.mp4", "--evidence") == 0
     assert "windows. The video is" in capsys.readouterr().out and (tmp_path / "a.mp4").exists()
     odd = with_sound(tmp_path / "odd.mkv", noise(12, 32, 32), codec="pcm_s16le")
     broken = tmp_path / "broken.mp4"
     broken.write_text("no video")
     for words, message in (
         ([video], "nothing is to be made; give --out FOLDER"),
+        ([video, "--out", tmp_path / "o", "--evidence"], "--evidence is drawn into the video; give --video"),
         ([video, "--video", tmp_path / "a.gif"], "a video is one of .mp4, .mkv, .mov"),
         ([video, video, "--video", tmp_path / "b.mp4"], "2 are named; give one"),
         ([video, "--video", video], "is the video itself"),

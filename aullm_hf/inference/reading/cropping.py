@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...data.faces import Face, alignment, resize_square, to_gray, warp
+from ...data.faces import Face, FaceRecipe, alignment, resize_square, to_gray, warp
 from ...data.reading.records import MIN_FRAMES
 from ...model.processing_aullm import evenly_spaced
 from .crop_settings import CropSettings
@@ -34,6 +34,7 @@ class ReadClip:
     frames_read: int = 0  # frames from start to end
     face_found: bool | None = None  # None: no face was looked for
     box: tuple[float, ...] | None = None  # x, y, width, height in pixels of the frame
+    matrix: np.ndarray | None = None  # (2, 3): pixels of its first frame -> pixels of the crops
     reason: str = ""  # empty: it was read
     warning: str = ""
     columns: Mapping[str, Any] = field(default_factory=dict)  # what else the caller's table says of it
@@ -194,6 +195,7 @@ class WindowCropper:
         if self.reason:
             found = self.faces is not None if searched and self.window.length >= MIN_FRAMES else None
             return [replace(self.clip, face_found=found, reason=self.reason)]
+        recipe = self.crop.recipe
         return [
             replace(
                 self.clip,
@@ -201,9 +203,18 @@ class WindowCropper:
                 face_id=face.face_id if face and self.crop.all_faces else 0,
                 face_found=True if searched else None,
                 box=face.box_at(self.window.first) if face else None,
+                matrix=face.transform(self.window.first, recipe.size) if face else whole_transform(self.shape, recipe),
             )
             for face, crops in zip(self.faces, self.crops, strict=True)
         ]
+
+
+def whole_transform(shape: tuple[int, ...], recipe: FaceRecipe) -> np.ndarray:
+    """(2, 3): pixels of a frame (H, W) -> pixels of the crop that `resize_square` makes of it."""
+    side = max(shape) if recipe.fit == "pad" else min(shape)
+    scale = recipe.size / side
+    shift = [((side - length) // 2 + 0.5) * scale - 0.5 for length in (shape[1], shape[0])]
+    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
 
 
 __all__ = ["ReadClip", "WindowCropper"]
