@@ -173,15 +173,19 @@ class FaceFinder:
         return self._located(gray, faces[0]) if faces else None
 
     def find_rough(self, image: np.ndarray, min_score: float = 0.6) -> Face | None:
-        """The largest face, with points only as exact as one look gives them.
+        """The largest face, with points only as exact as one look gives them."""
+        return next(iter(self.find_large(image, min_score)), None)
 
-        A face that fills much of the image is found in a small look, at a tenth of what `find` costs; only where there
-        is none, and a larger look could show more, that is taken.
+    def find_large(self, image: np.ndarray, min_score: float = 0.6) -> list[Face]:
+        """Faces that fill much of the image, the largest first, with points only as exact as one look gives them.
+
+        They are found in a small look, at a tenth of what `find` costs; only where there is none, and a larger look
+        could show more, that is taken.
         """
         gray = to_gray(image)
         sides = sorted({_QUICK, max(_QUICK, min(max(gray.shape), _CANVAS))})
         looks = (self._look(gray, _whole(gray), side, min_score, fitted=True) for side in sides)
-        return max(next(filter(None, looks), []), key=lambda face: face.box[2] * face.box[3], default=None)
+        return sorted(next(filter(None, looks), []), key=lambda face: -face.box[2] * face.box[3])
 
     def find_all(self, image: np.ndarray, min_score: float = 0.6) -> list[Face]:
         """Every face of a gray or RGB image, once; the first is the one that `find` gives."""

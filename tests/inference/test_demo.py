@@ -10,6 +10,8 @@ import sys
 from importlib.metadata import requires
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +22,7 @@ from packaging.utils import canonicalize_name
 from aullm_hf.commands.main import main
 from aullm_hf.inference import AUDetector
 from aullm_hf.inference.demo.analysis import Demo, DemoError, Limits, check_upload, table_csv
-from aullm_hf.inference.demo.page import build_page, forget, page_head, result_html
+from aullm_hf.inference.demo.page import build_page, forget, page_head, result_html, video_html
 from support.videos import noise, write_video
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +107,22 @@ def test_every_example_can_be_tried(demo):
         analysis = demo.analyse_example(name)
         assert ("timeline" in analysis.pictures) == name.startswith("Recording")
         assert analysis.rows["source"].unique().tolist() == [name]
+
+
+def test_a_video_to_watch_is_in_the_answer_and_on_no_disk(demo, recording, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    video = demo.video_of_upload(recording, cropped=True)
+    with av.open(io.BytesIO(video)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 150 and container.streams.video[0].height > 32
+    assert list(tmp_path.iterdir()) == []
+    page = video_html(video, "talk <b>.avi")
+    (link,) = re.findall(r"download='talk_b_watch\.mp4' href='data:video/mp4;base64,([^']+)'", page)
+    assert base64.b64decode(link) == video
+    still = tmp_path / "still.png"
+    cv2.imwrite(str(still), np.zeros((32, 32), np.uint8))
+    for path, said in ((None, "There is no clip yet"), (still, "could not|no readable video|still.png")):
+        with pytest.raises(DemoError, match=said):
+            demo.video_of_upload(path, cropped=True)
 
 
 # ---------------------------------------------------------------------- refusals
@@ -224,7 +242,7 @@ def test_the_page_is_built_private_bounded_and_says_what_it_is_not_for(demo):
     assert "What this model was trained on is not recorded" in told and "No clip is kept" in told
     assert page._queue.max_size == demo.limits.waiting
     called = [function for function in page.fns.values() if function.fn is not None]
-    assert len(called) == 2 and all(function.concurrency_limit == 1 for function in called)
+    assert len(called) == 3 and all(function.concurrency_limit == 1 for function in called)
     assert all(function.api_visibility == "private" for function in called)
     assert page.analytics_enabled is False and os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert page.delete_cache

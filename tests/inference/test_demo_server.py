@@ -9,11 +9,12 @@ import threading
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 
 from aullm_hf.inference.demo.analysis import Demo, DemoError, Limits, check_upload
-from aullm_hf.inference.demo.page import build_page, request_limits
-from aullm_hf.inference.demo.request_limits import _stored
+from aullm_hf.inference.demo.page import build_page, middleware
+from aullm_hf.inference.demo.request_limits import MAX_FRAME_BYTES, _stored
 from support.videos import noise, write_video
 
 LIMITS = Limits(megabytes=1, waiting=4, upload_seconds=2)
@@ -31,7 +32,7 @@ def served(make_detector, tmp_path_factory):
         page = build_page(demo)
         page.launch(
             server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, max_file_size=1 << 20, ssr_mode=False,
-            app_kwargs={"middleware": [request_limits(demo, own_hosts_only=True)], "openapi_url": None},
+            app_kwargs={"middleware": middleware(demo, own_hosts_only=True), "openapi_url": None},
             footer_links=[],
         )  # fmt: skip
         yield page.server_port, folder
@@ -130,6 +131,22 @@ def test_too_much_is_not_taken(served):
     line.endheaders()
     assert line.getresponse().status == 411
     line.close()
+    assert lying(folder) == []
+
+
+def test_a_live_picture_is_answered_and_kept_nowhere(served):
+    """Without a face detector at hand the page says so; `test_live.py` has what is seen."""
+    port, folder = served
+    path, headers = f"/live/frame/{'0a' * 16}", {"Content-Type": "image/jpeg"}
+    status, said = ask(port, "POST", f"{path}?time=0", cv2.imencode(".jpg", noise(1)[0])[1].tobytes(), headers)
+    assert status == 422 and "the face detector" in json.loads(said)["error"]
+    assert ask(port, "POST", f"/live/stop/{'0a' * 16}") == (200, b"{}")
+    assert ask(port, "POST", f"{path}?time=0", bytes(MAX_FRAME_BYTES + 1), headers)[0] == 413
+    assert ask(port, "POST", f"{path}?time=0", b"x", {"Content-Type": "text/plain"})[0] == 400
+    assert ask(port, "OPTIONS", path)[0] == 404, "a browser would let another site send pictures"
+    for other in ("/live/frame/short", "/live/frame/" + "0A" * 16, "/live/other/" + "0a" * 16, "/live/frame/../../x"):
+        assert ask(port, "POST", other, b"x", headers)[0] == 404
+    assert ask(port, "POST", path, b"x", headers | {"Host": "evil.example"})[0] == 421
     assert lying(folder) == []
 
 
@@ -246,7 +263,6 @@ def test_work_is_bounded_by_all_the_pixels_there_are(tmp_path):
     check_upload(path, Limits(pixels=20 * 32 * 32))
     with pytest.raises(DemoError, match="over 19 frames"):
         check_upload(path, Limits(pixels=19 * 32 * 32))
-    import cv2
     import numpy as np
 
     cv2.imwrite(str(tmp_path / "x.png"), np.zeros((10, 5000), np.uint8))

@@ -1,5 +1,7 @@
 """What the demo page does with a clip: look whether it may be read, analyse it, and forget it. No page in here."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -17,14 +19,18 @@ from ...data.reading.folders import IMAGE_SUFFIXES
 from ...data.reading.images import check_image
 from ...data.reading.videos import SAFE_READING
 from ..detecting import AUDetector
+from ..explained_video import write_explained_video
 from ..formats import escape_formulas
+from ..output_files import OutputError
 from ..pictures.clip_pictures import clip_pictures, explain_clip, strongest_windows, title_of
 from ..pictures.timeline import timeline
 from ..pictures.wording import sentence
 from ..reading.clip_source import ClipSource
 from ..reading.cropping import ReadClip
+from ..reading.windows import DEFAULT_WINDOW
 from ..results import name_aus
 from ..training_note import training_note
+from .live_analysis import LiveAnalysis
 
 NARROW = 3.6  # inches: on a phone, where a picture is 350 pixels wide, letters of 8 points have 11 pixels
 
@@ -44,6 +50,8 @@ class Limits:
     pixels: int = 16_000_000_000  # of all frames: a minute of 4K at 30 frames a second
     waiting: int = 8  # visitors in the queue; one clip is analysed at a time
     upload_seconds: float = 300.0
+    live: int = 4  # cameras at a time; one picture is looked at at a time
+    live_idle: float = 10.0  # seconds without a picture after which a camera is forgotten
 
 
 @dataclass
@@ -68,13 +76,13 @@ class Demo:
         detector.check_explains()
         self.detector, self.limits = detector, limits or Limits()
         self.takes_crops = (detector.processor.face or {"face": "none"})["face"] == "none"  # as it was trained
-        self._readers: dict[bool, AUDetector] = {}  # what a visitor says of a clip -> its reader
+        self._readers: dict[tuple[bool, float | None], AUDetector] = {}
         self._lock = Lock()
 
-    def _reader(self, cropped: bool) -> AUDetector:
+    def _reader(self, cropped: bool, window: float | None = None) -> AUDetector:
         """The detector for clips of which a visitor has said whether they are cropped."""
         with self._lock:
-            if cropped not in self._readers:
+            if (cropped, window) not in self._readers:
                 with catch_warnings():
                     simplefilter("ignore")  # they are remarks of the page
                     reader = AUDetector(
@@ -83,18 +91,40 @@ class Demo:
                         device=self.detector.device,
                         face="none" if cropped else "align",
                         face_model=self.detector.face_model,
+                        window=window,
                     )
                 reader.name, reader.revision = self.detector.name, self.detector.revision
-                self._readers[cropped] = reader
-            return self._readers[cropped]
+                self._readers[cropped, window] = reader
+            return self._readers[cropped, window]
 
     def analyse_upload(self, path: str | Path | None, *, cropped: bool) -> Analysis:
         """A file somebody sent. It is the caller's to delete."""
+        path = self._checked(path)
+        return self.analyse(ClipSource(path.name, path), cropped=cropped)
+
+    def _checked(self, path: str | Path | None) -> Path:
         if path is None:
             raise DemoError("There is no clip yet: upload or record one, or choose an example.")
-        path = Path(path)
-        check_upload(path, self.limits)
-        return self.analyse(ClipSource(path.name, path), cropped=cropped)
+        check_upload(Path(path), self.limits)
+        return Path(path)
+
+    def video_of_upload(self, path: str | Path | None, *, cropped: bool) -> bytes:
+        """An .mp4 file to watch, of a file somebody sent: what moved when, drawn onto it. It lies on no disk after."""
+        path = self._checked(path)
+        try:
+            reader = self._reader(cropped, DEFAULT_WINDOW)
+            with tempfile.TemporaryDirectory(dir=os.environ.get("GRADIO_TEMP_DIR")) as folder:
+                made = Path(folder) / "video.mp4"
+                write_explained_video(reader, ClipSource(path.name, path), made)
+                video = made.read_bytes()
+        except (DataError, OutputError, ImportError) as error:
+            raise DemoError(str(error)) from error
+        if len(video) > self.limits.megabytes << 20:
+            raise DemoError(
+                f"The video to watch has over {self.limits.megabytes} MB, more than the page shows. Cut the clip, or "
+                "use `aullm explain --video` on your own machine."
+            )
+        return video
 
     def analyse_example(self, name: str | None) -> Analysis:
         if name not in (examples := self.examples()):
@@ -109,6 +139,13 @@ class Demo:
         except (DataError, ImportError) as error:
             raise DemoError(str(error)) from error
         return analysis_of(detector, clips, source.name)
+
+    def start_live(self) -> LiveAnalysis:
+        """What looks at the stream of one camera: pictures in which faces are looked for."""
+        try:
+            return LiveAnalysis(self._reader(cropped=False))
+        except (DataError, ImportError) as error:
+            raise DemoError(str(error)) from error
 
     def examples(self) -> dict[str, Callable[[], tuple[np.ndarray, float]]]:
         """Name -> what draws it: frames and how many of them a second has."""

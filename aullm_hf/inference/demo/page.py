@@ -7,6 +7,7 @@ Needs the extra `demo`.
 
 import base64
 import html
+import json
 import logging
 import os
 import re
@@ -14,15 +15,17 @@ import shutil
 import signal
 import tempfile
 import threading
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from ..pictures.clip_pictures import PICTURES
-from ..pictures.drawing import new_figure
+from ..pictures.drawing import muscle_of, new_figure, spelled_out
 from ..training_note import training_note
 from .analysis import Analysis, Demo, DemoError, limits_line, table_csv
+from .live_requests import LiveRequests
 from .request_limits import LOOPBACK, RequestLimits
 
 logger = logging.getLogger(__name__)
@@ -39,46 +42,6 @@ HEADINGS = {
     "relations": "How the AUs relate",
 }  # without the attention over channels of the network, which have no names: `aullm explain` draws it
 
-CSS = """
-.gradio-container {max-width: 860px !important; margin: 0 auto !important;}
-:focus-visible, .gradio-container input[type=radio]:focus-visible, .gradio-container button:focus-visible {
-  outline: 3px solid #D55E00 !important; outline-offset: 2px !important;}
-.gradio-container button[role=tab].selected {color: var(--body-text-color) !important; font-weight: 650;}
-.gradio-container .or {color: inherit !important;}
-.au-note {border-left: 4px solid #E69F00; background: var(--background-fill-secondary); padding: .6em .9em;
-  margin: .3em 0; border-radius: 4px;}
-.au-error {border-left: 4px solid #D55E00; background: var(--background-fill-secondary); padding: .6em .9em;
-  border-radius: 4px; font-weight: 600;}
-#result .au-result h2 {font-size: 1.25em; margin: 1.2em 0 .4em; font-weight: 650;}
-#result .au-result h3 {font-size: 1.05em; margin: 1.4em 0 .3em; font-weight: 600;}
-#result .au-result p {margin: .3em 0;}
-#result .au-result ul {margin: .3em 0 .3em 1.1em; list-style: disc;}
-#result .au-result img.picture {display: block; width: 100%; max-width: 480px; height: auto; border-radius: 6px;}
-#result .au-face {display: flex; gap: 1em; align-items: center; flex-wrap: wrap;}
-#result .au-face img {width: 144px; height: 144px; border-radius: 6px;}
-#result .au-face > div {flex: 1 1 160px; min-width: 0; overflow-wrap: anywhere;}
-#result .au-result table {border-collapse: collapse; border: none; width: 100%; margin: .4em 0;}
-#result .au-result tr, #result .au-result th, #result .au-result td {border: none;}
-#result .au-result th {text-align: left; font-weight: 600; padding: .35em .4em;
-  border-bottom: 2px solid var(--body-text-color);}
-#result .au-result td {padding: .35em .4em; border-bottom: 1px solid var(--border-color-primary); vertical-align: top;}
-#result .au-result th.number, #result .au-result td.number {text-align: right; font-variant-numeric: tabular-nums;
-  padding-right: 1em;}
-#clip video {max-height: 276px; object-fit: contain;}
-#result .au-result tr.active td {font-weight: 650;}
-#result .au-result td .muscle {display: block; font-weight: 400; font-style: italic;
-  font-size: max(.85em, 12px); opacity: .8;}
-#result a.au-download {display: inline-block; padding: .55em 1em; margin: .4em 0; border-radius: 6px; font-weight: 600;
-  background: #0072B2; color: #FFFFFF !important; text-decoration: none;}
-@media (max-width: 480px) {
-  .gradio-container > .main {padding: 10px !important;}
-  .gradio-container .html-container {padding: 2px !important;}
-  #result .au-result td, #result .au-result th {padding: .3em .15em; font-size: .875em;}
-  #result .au-result th.number, #result .au-result td.number {padding-right: .6em;}
-}
-"""
-
-
 # The answer may lie below the fold: bring it into view, and let the keyboard go on from there.
 SHOW_RESULT = """() => {
   const answer = document.querySelector('#result [tabindex]');
@@ -94,12 +57,19 @@ def build_page(demo: Demo):
 
     def upload(path: str | None, cropped: bool) -> tuple[str, None]:
         try:
-            return _answer(lambda: demo.analyse_upload(path, cropped=cropped)), None  # the page forgets it as well
+            answer = _answer(lambda: result_html(demo.analyse_upload(path, cropped=cropped)))
+            return answer, None  # the page forgets it as well
+        finally:
+            forget(path)
+
+    def watch(path: str | None, cropped: bool) -> tuple[str, None]:
+        try:
+            return _answer(lambda: video_html(demo.video_of_upload(path, cropped=cropped), path)), None
         finally:
             forget(path)
 
     def example(name: str | None) -> str:
-        return _answer(lambda: demo.analyse_example(name))
+        return _answer(lambda: result_html(demo.analyse_example(name)))
 
     with gr.Blocks(title="Facial Action Units", analytics_enabled=False, delete_cache=UNUSED_UPLOADS) as page:
         gr.HTML(page_head(demo))
@@ -114,7 +84,9 @@ def build_page(demo: Demo):
             cropped = gr.Checkbox(
                 value=demo.takes_crops, label="The clip is cropped to the face already", elem_id="cropped"
             )
-            send = gr.Button("Analyse the clip", variant="primary", elem_id="send")
+            with gr.Row():
+                send = gr.Button("Analyse the clip", variant="primary", elem_id="send")
+                make_video = gr.Button("Make a video to watch", elem_id="watch")
             gr.HTML(
                 f"<p>{limits_line(demo.limits)} No clip is kept: yours is deleted as soon as it has been analysed, "
                 "and sound is not recorded. A clip that the browser cannot play, such as .avi, can be analysed all "
@@ -123,14 +95,23 @@ def build_page(demo: Demo):
         with gr.Tab("An example") as of_page:
             chosen = gr.Radio(names, value=names[0], label="Drawn faces, nobody's", elem_id="examples")
             try_it = gr.Button("Analyse the example", variant="primary", elem_id="try")
+        with gr.Tab("Live") as of_camera:
+            gr.HTML(live_html(demo))
         result = gr.HTML("", elem_id="result")
         shared = {"concurrency_limit": 1, "concurrency_id": "analysis", "api_visibility": "private"}
         for done in (
             send.click(upload, [clip, cropped], [result, clip], **shared),
             try_it.click(example, chosen, result, **shared),
+            make_video.click(watch, [clip, cropped], [result, clip], **shared),
         ):
             done.then(None, js=SHOW_RESULT)
-        asked_anew = (clip.upload, clip.stop_recording, clip.clear, chosen.input, of_visitor.select, of_page.select)
+        asked_anew = (
+            clip.upload,
+            clip.stop_recording,
+            clip.clear,
+            chosen.input,
+            *(tab.select for tab in (of_visitor, of_page, of_camera)),
+        )
         gr.on(asked_anew, None, None, result, js=CLEAR_RESULT)
     return page.queue(max_size=demo.limits.waiting)
 
@@ -152,13 +133,13 @@ def launch(demo: Demo, *, host: str = "127.0.0.1", port: int | None = None, shar
                 quiet=True,
                 max_file_size=demo.limits.megabytes << 20,
                 max_threads=2 * demo.limits.waiting,
-                app_kwargs={"middleware": [request_limits(demo, host in LOOPBACK and not share)], "openapi_url": None},
+                app_kwargs={"middleware": middleware(demo, host in LOOPBACK and not share), "openapi_url": None},
                 enable_monitoring=False,
                 mcp_server=False,
                 ssr_mode=False,
                 footer_links=[],
                 theme=_theme(),
-                head=f"<style>{CSS}</style>",  # `css=` would reach only what lies inside the page
+                head=page_files(),
             )
             print(f"The page is at {public or local} (Ctrl-C ends it).", flush=True)
             threading.Event().wait()
@@ -169,18 +150,25 @@ def launch(demo: Demo, *, host: str = "127.0.0.1", port: int | None = None, shar
             page.close(verbose=False)  # after the folder is gone: it waits for visitors who are still there
 
 
-def request_limits(demo: Demo, own_hosts_only: bool):
-    """What the server takes, beside what Gradio bounds itself: one clip an upload, with what the form adds to it."""
+def middleware(demo: Demo, own_hosts_only: bool) -> list:
+    """What a request meets before Gradio: what the server takes (one clip an upload, with what the form adds to it),
+    and what answers the live page."""
     from starlette.middleware import Middleware
 
-    one = (demo.limits.megabytes << 20) + (1 << 16)
-    return Middleware(
-        RequestLimits,
-        upload_bytes=one,
-        at_once=demo.limits.waiting,
-        seconds=demo.limits.upload_seconds,
-        own_hosts_only=own_hosts_only,
-    )
+    limits = demo.limits
+    one = (limits.megabytes << 20) + (1 << 16)
+    taken = {"upload_bytes": one, "at_once": limits.waiting, "seconds": limits.upload_seconds}
+    return [
+        Middleware(RequestLimits, **taken, own_hosts_only=own_hosts_only),
+        Middleware(LiveRequests, start=demo.start_live, most=limits.live, idle=limits.live_idle),
+    ]
+
+
+def page_files() -> str:
+    """The page's looks and the live page's script, for the head: `css=` would reach only what lies inside the page."""
+    here = Path(__file__).parent
+    script = (here / "live.js").read_text(encoding="utf-8")
+    return f"<style>{(here / 'page.css').read_text(encoding='utf-8')}</style><script>{script}</script>"
 
 
 def _theme():
@@ -213,9 +201,9 @@ def _gradio():
 # -------------------------------------------------------------------- HTML
 
 
-def _answer(analyse) -> str:
+def _answer(answer_of: Callable[[], str]) -> str:
     try:
-        return result_html(analyse())
+        return answer_of()
     except DemoError as error:
         answer = str(error)
     except Exception:  # a visitor is told so, whoever serves the page finds the reason in the log
@@ -243,11 +231,22 @@ def _sentence(note: str) -> str:
     return f"{note[:1].upper()}{note[1:].rstrip('.')}."
 
 
+def live_html(demo: Demo) -> str:
+    """The live page as an element that `live.js` fills; it is told the AUs and their thresholds."""
+    thresholds = demo.detector.thresholds
+    aus = [
+        {"label": label, "name": spelled_out(label), "muscle": muscle_of(label), "threshold": thresholds[label]}
+        for label in demo.detector.labels
+    ]
+    return f"<aullm-live data-aus='{html.escape(json.dumps(aus))}'></aullm-live>"
+
+
 def result_html(analysis: Analysis) -> str:
     """Everything that is shown of an analysis, with its pictures and its download inside."""
     active = [row for row in analysis.aus.itertuples() if row.active]
     names = ", ".join(f"{row.au} {row.name}" for row in active)
     heading = f"Active: {names}" if active else "No Action Unit reaches its threshold"
+    name = _file_name(analysis.rows["source"].iloc[0], "_aus.csv")
     table = f"data:text/csv;charset=utf-8;base64,{_base64(table_csv(analysis).encode())}"
     parts = [
         f"<section class='au-result'><h2 tabindex='-1'>{html.escape(heading)}</h2>",
@@ -256,8 +255,7 @@ def result_html(analysis: Analysis) -> str:
         f"<img alt='The aligned face, as the model saw it first' src='{_png_of(analysis.face)}'>",
         f"<div><strong>{html.escape(analysis.title)}</strong><br>{html.escape(_read_line(analysis))}</div></div>",
         _table(analysis),
-        f"<a class='au-download' id='download' download='{_file_name(analysis)}' href='{table}'>"
-        "Download the table (CSV)</a>",
+        f"<a class='au-download' id='download' download='{name}' href='{table}'>Download the table (CSV)</a>",
         "<h3>In words</h3><ul>",
         *(f"<li>{html.escape(words)}</li>" for words in analysis.sentences),
         "</ul>",
@@ -270,6 +268,18 @@ def result_html(analysis: Analysis) -> str:
             parts.append(f"<h3>{heading}</h3><img class='picture' alt='{html.escape(what)}' src='{_png(figure)}'>")
     parts.append("</section>")
     return "".join(parts)
+
+
+def video_html(video: bytes, path: str) -> str:
+    """A video to watch and to download, inside the page."""
+    address, name = f"data:video/mp4;base64,{_base64(video)}", _file_name(path, "_watch.mp4")
+    return (
+        "<section class='au-result'><h2 tabindex='-1'>A video to watch</h2>"
+        "<p>The face, its Action Units as they come and go in windows of half a second, and their timeline below.</p>"
+        f"<video controls playsinline class='picture' id='watched' src='{address}'></video>"
+        f"<a class='au-download' id='download-video' download='{name}' href='{address}'>Download the video</a>"
+        "</section>"
+    )
 
 
 def _read_line(analysis: Analysis) -> str:
@@ -297,9 +307,8 @@ def _table(analysis: Analysis) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _file_name(analysis: Analysis) -> str:
-    stem = Path(analysis.rows["source"].iloc[0]).stem
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_")[:60] + "_aus.csv"
+def _file_name(source: str, ending: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", Path(source).stem).strip("_")[:60] + ending
 
 
 def _png(figure) -> str:

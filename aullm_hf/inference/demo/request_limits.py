@@ -14,11 +14,13 @@ from typing import Any
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_JSON_BYTES = 1 << 16  # bytes: of what names an upload or an example
+MAX_FRAME_BYTES = 1 << 18  # of a picture of the live page
 CLOSED_PATHS = re.compile(
     r"/gradio_api/(proxy=|stream/|call/|run/|api/|deep_link|run-history|runs|dev/|openapi|mcp|custom_component/|token)"
     r"|/(docs|redoc|openapi|logout|login|runs|monitoring)"
 )  # to read
-POST_PATHS = re.compile(r"/gradio_api/(queue/join|upload|reset|cancel)/?")
+LIVE_PATHS = re.compile(r"/live/(frame|stop)/[0-9a-f]{32}")
+POST_PATHS = re.compile(rf"/gradio_api/(queue/join|upload|reset|cancel)/?|{LIVE_PATHS.pattern}")
 
 
 class RequestLimits:
@@ -43,7 +45,7 @@ class RequestLimits:
         if closed or scope["method"] not in ("GET", "HEAD", "POST"):
             return await _refuse(send, 404, "the page has nothing there")
         if sends:
-            length, most = headers.get("content-length", ""), self.upload_bytes if uploads else MAX_JSON_BYTES
+            length, most = headers.get("content-length", ""), self._most_bytes(path, uploads)
             if not length.isdecimal() or "transfer-encoding" in headers:
                 return await _refuse(send, 411, "say how long the request is")
             if int(length) > most:
@@ -61,6 +63,11 @@ class RequestLimits:
             pass  # the line is closed without an answer
         finally:
             self.coming.remove(int(length))
+
+    def _most_bytes(self, path: str, uploads: bool) -> int:
+        if uploads:
+            return self.upload_bytes
+        return MAX_FRAME_BYTES if LIVE_PATHS.fullmatch(path) else MAX_JSON_BYTES
 
 
 def _name_of(host: str) -> str:
@@ -86,4 +93,4 @@ async def _refuse(send: Any, status: int, why: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-__all__ = ["LOOPBACK", "RequestLimits"]
+__all__ = ["LIVE_PATHS", "LOOPBACK", "MAX_FRAME_BYTES", "RequestLimits"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...data.faces import Face
+from ...data.faces import Face, FaceFinder
 from .crop_settings import CropSettings
 from .tracking import overlap
 
@@ -47,4 +47,31 @@ class FaceFollower:
         return [] if face is None else [face]
 
 
-__all__ = ["FaceFollower"]
+class MainFace:
+    """The largest face of a stream at a sixth of what `FaceFinder.find` costs: found in a small look, and its exact
+    points near where they were.
+
+    Args:
+        finder: with what faces are found.
+    """
+
+    def __init__(self, finder: FaceFinder):
+        self.finder = finder
+        self.face: Face | None = None
+        self.count = 0  # faces in the picture that was looked at last
+
+    def find(self, gray: np.ndarray, min_score: float) -> Face | None:
+        """The largest face of a picture, or None."""
+        seen = self.finder.find_large(gray, min_score)
+        self.count = len(seen)
+        if not seen:
+            self.face = None
+            return None
+        known = self.face is not None and overlap(self.face.box, seen[0].box) >= SAME_FACE
+        self.face = self.finder.find_again(gray, self.face if known else seen[0]) or seen[0]
+        if not known:  # from points of one look it takes two steps
+            self.face = self.finder.find_again(gray, self.face) or self.face
+        return self.face
+
+
+__all__ = ["FaceFollower", "MainFace"]

@@ -71,7 +71,7 @@ class PartReader:
             shared = None  # the frame in which one part ends and the next begins
             for number in range(begin, len(bounds)):
                 first, last = bounds[number]
-                watch = _Watch(self, places)
+                watch = FaceWatch(self, places)
                 damage = ""
                 for index in range(first, last + 1):
                     try:
@@ -95,8 +95,8 @@ class PartReader:
                     return
 
 
-class _Watch:
-    """The faces of one part while it is read."""
+class FaceWatch:
+    """The faces of one part, or of a stream, while it is read: frame after frame through `add`."""
 
     def __init__(self, reader: PartReader, places: list[dict]):
         self.reader, self.places = reader, [dict(place) for place in places]
@@ -108,6 +108,14 @@ class _Watch:
 
     def lose_all(self) -> None:
         self.active.clear()
+
+    def forget(self, before: float) -> None:
+        """Drop what lies before a time: a stream has no end, and what is kept of it has a bound."""
+        for face in self.faces.values():
+            kept = [stretch for stretch in face.stretches if stretch.times[-1] > before]
+            face.stretches[:] = [stretch.since(before) for stretch in kept]
+            del face.boxes[:-1]
+        self.reasons = dict(list(self.reasons.items())[-1:])
 
     def add(self, index: int, time: float, gray: np.ndarray) -> None:
         lost = False
@@ -215,4 +223,4 @@ def joined(parts: list[Part], face_id: int) -> list[Stretch]:
     return stretches
 
 
-__all__ = ["CUT", "NOTHING", "NO_FACE", "Part", "PartReader", "joined", "split_into_parts"]
+__all__ = ["CUT", "NOTHING", "NO_FACE", "TURNED_AWAY", "FaceWatch", "Part", "PartReader", "joined", "split_into_parts"]

@@ -4,6 +4,7 @@ Motion is chained from anchor to anchor. A frame that fits neither the anchor no
 the picture was cut, or there is nothing to follow.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -32,6 +33,11 @@ class Stretch:
     @property
     def seconds(self) -> float:
         return self.times[-1] - self.times[0]
+
+    def since(self, before: float) -> "Stretch":
+        """Without the frames before a time."""
+        skipped = bisect_left(self.times, before)
+        return Stretch(self.first + skipped, self.times[skipped:], self.values[skipped:]) if skipped else self
 
     def even(self) -> tuple[int, np.ndarray]:
         """(k, (n, CHANNELS)): the motion at the times k / 50, (k + 1) / 50, .. seconds; averages over a step each."""
