@@ -31,9 +31,11 @@ PARTS = {
     "modules": "what AULLM++ costs beside AU-LLM",
     "vision": "what a training step costs outside the LLM",
     "reading": "how fast clips are read, and whether reading hides behind the model",
+    "live": "how many frames of a camera the live page looks at per second",
     "spotting": "how well expressions are spotted in long recordings, beside simple methods",
     "memory": "the memory of a training step, from sizes alone",
     "footage": "not speed: how far a model agrees with an independent tool on real footage",
+    "changes": "not speed: how far spotted expressions agree with such a tool",
 }
 
 
