@@ -10,6 +10,8 @@ import json
 import os
 import random
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from transformers import PreTrainedModel
 
 from ..arguments import first_few
 from ..checksums import checksums, damage
@@ -95,6 +98,20 @@ def drop_checkpoints(work: Path, but: Path | None) -> None:
     for path in work.glob("checkpoint-*"):
         if path != but:
             shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def without_code(model: PreTrainedModel) -> Iterator[None]:
+    """What is saved within holds no copy of the code that loads a checkpoint anywhere: a training goes on from it."""
+    hidden = [(model, {"_auto_class": None, "is_remote_code": lambda: False}), (model.config, {"_auto_class": None})]
+    for part, attributes in hidden:
+        part.__dict__.update(attributes)  # before the class's own
+    try:
+        yield
+    finally:
+        for part, attributes in hidden:
+            for name in attributes:
+                del part.__dict__[name]
 
 
 # -------------------------------------------------------------------- states

@@ -20,6 +20,7 @@ from .batches import Batches, Views
 from .clips import Resident, clips_of
 from .compiling import compile_parts
 from .context import RunContext
+from .cpu import keep_freed_memory
 from .data import aus_of_run, load_run_data
 from .dry_run import print_plan
 from .failures import NOT_WRITABLE, Failures, attempt, os_error_behind
@@ -154,6 +155,8 @@ def train_jobs(
     Folds that other processes had are tried a second time, in case those processes died. Processes that were launched
     together wait for each other.
     """
+    if config.training.device.type == "cpu":
+        keep_freed_memory()
     gc.collect()
     gc.freeze()  # what is there by now stays, and need not be collected after every fold
     first = config.training.process_index == 0 and launch.process.rank == 0

@@ -20,6 +20,7 @@ from .checkpoints import (
     save_state,
     seal,
     set_random_state,
+    without_code,
 )
 from .nonfinite import LossWatch, NotFinite, nonfinite_weights
 from .optimizer import adam_with_l2, parameter_groups
@@ -145,10 +146,11 @@ class FoldTrainer(Trainer):
     # ---- checkpoints: safetensors and JSON in place of the Trainer's pickles
 
     def _save(self, output_dir=None, state_dict=None) -> None:
-        """The model alone, without the arguments that the Trainer would pickle."""
+        """The weights alone, without the code beside them and the arguments that the Trainer would pickle."""
         if self.args.should_save:
             model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-            model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
+            with without_code(model):
+                model.save_pretrained(output_dir or self.args.output_dir, state_dict=state_dict)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.args.should_save:

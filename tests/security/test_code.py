@@ -94,8 +94,10 @@ def test_the_checker_lets_honest_code_pass():
     assert offences(honest, SIBLINGS) == []
 
 
-RUNS_OTHER_PROGRAMS = {"training/benchmarks/files.py", "training/benchmarks/loso.py", "aullm_hf/training/run_info.py",
-                       "aullm_hf/training/sweep.py", "aullm_hf/real_llm.py"}  # git, pip and themselves  # fmt: skip
+RUNS_OTHER_PROGRAMS = {"training/benchmarks/files.py", "training/benchmarks/gpu.py", "training/benchmarks/loso.py",
+                       "training/benchmarks/waits.py", "aullm_hf/training/run_info.py", "aullm_hf/training/sweep.py",
+                       "aullm_hf/real_llm.py"}  # git, pip and themselves  # fmt: skip
+CALLS_THE_C_LIBRARY = {"aullm_hf/training/cpu.py"}  # mallopt, with numbers that stand there
 SAVE_AS_THE_REFERENCE_DOES = {"training/benchmarks/files.py", "training/benchmarks/reference.py"}  # to be timed
 FORBIDDEN_MODULES = {"pickle", "cPickle", "shelve", "marshal", "dill", "cloudpickle", "joblib", "ctypes", "telnetlib"}
 UNPICKLERS = {"torch.load", "torch.save", "np.load", "numpy.load", "pd.read_pickle", "pandas.read_pickle", "yaml.load",
@@ -110,7 +112,8 @@ def found_in(source: str, name: str) -> list[str]:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [one.name for one in node.names]
             roots = {module.split(".")[0] for module in modules}
-            found += [f"imports {root}" for root in sorted(roots & FORBIDDEN_MODULES)]
+            spared = {"ctypes"} if name in CALLS_THE_C_LIBRARY else set()
+            found += [f"imports {root}" for root in sorted(roots & FORBIDDEN_MODULES - spared)]
             found += ["imports subprocess"] * ("subprocess" in roots and name not in RUNS_OTHER_PROGRAMS)
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
