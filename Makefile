@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := aullm_hf training tests docs
 
-.PHONY: install quickstart real-llm controls test test-slow soak fuzz lower-bounds docs quality style
+.PHONY: install quickstart real-llm controls benchmark test test-slow soak fuzz lower-bounds docs quality style
 
 install: $(INSTALLED)
 
@@ -23,6 +23,10 @@ real-llm: $(INSTALLED)
 
 controls: $(INSTALLED)
 	$(BIN)/python training/controls.py
+
+# What people wait for, each beside its own reference: minutes on a CPU. The faces need AULLM_FACE_MODEL.
+benchmark: $(INSTALLED)
+	$(BIN)/python training/benchmark.py waits
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q

@@ -30,6 +30,8 @@ PARTS = {
     "loso": "whole leave-one-subject-out runs: reference, package, processes side by side",
     "modules": "what AULLM++ costs beside AU-LLM",
     "vision": "what a training step costs outside the LLM",
+    "waits": "what people wait for, each beside its reference: `make benchmark`",
+    "gpu": "all that a GPU should be measured for, in eight minutes",
     "reading": "how fast clips are read, and whether reading hides behind the model",
     "live": "how many frames of a camera the live page looks at per second",
     "spotting": "how well expressions are spotted in long recordings, beside simple methods",

@@ -158,7 +158,7 @@ def test_the_clock_s_parts_are_the_step(pair, monkeypatch):
     monkeypatch.setattr(time, "perf_counter", time.process_time)  # whatever else the machine does meanwhile
     clips, clock = random_clips(2, 32, 8, frames=8), StepClock()
     pair.train(True)
-    step = package_step(pair, clips, clock)
+    step = package_step(pair.package, clips, clock)
     clock.start()
     begun = time.perf_counter()
     step()
@@ -167,7 +167,7 @@ def test_the_clock_s_parts_are_the_step(pair, monkeypatch):
     assert all(clock.seconds[part] > 0 for part in STEP_PARTS)
     assert sum(clock.seconds.values()) == pytest.approx(spent, rel=0.05, abs=0.005)
     marked = dict(clock.seconds)
-    step_without = package_step(pair, clips, other := StepClock())
+    step_without = package_step(pair.package, clips, other := StepClock())
     other.close()
     step_without()
     assert clock.seconds == marked, "a closed clock listens no more"

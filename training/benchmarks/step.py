@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from aullm_hf.model import AULLMVideoProcessor
+from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 from aullm_hf.training.batches import Batches
 from aullm_hf.training.clips import Clips, Resident
 from aullm_hf.training.optimizer import adam_with_l2
@@ -60,7 +60,7 @@ def step_rows(pair: Pair, batch: int, repeats: int) -> tuple[dict, list[dict]]:
     clocks = {name: StepClock(pair.device) for name in ("reference", "package")}
     steps = {
         "reference": reference_step(pair, clips, clocks["reference"], parts),
-        "package": package_step(pair, clips, clocks["package"]),
+        "package": package_step(pair.package, clips, clocks["package"]),
     }
     medians = median_seconds_of_parts(steps, clocks, repeats)
     for clock in clocks.values():
@@ -97,9 +97,9 @@ def random_clips(count: int, size: int, labels: int, frames: int = FRAMES) -> Cl
     return Clips(pixels, np.arange(count + 1) * frames, active, table)
 
 
-def package_step(pair: Pair, clips: Clips, clock: StepClock) -> Callable[[], None]:
+def package_step(model: AULLMForAUDetection, clips: Clips, clock: StepClock) -> Callable[[], None]:
     """Batch, forward, backward, Adam with L2, as the runner does them."""
-    model, device = pair.package, pair.device
+    device = model.device
     batches = Batches(clips, AULLMVideoProcessor.for_config(model.config), resident=Resident.of(clips, device))
     optimizer = adam_with_l2(model.trained_parameters(), PUBLISHED)
     draws = [(row, 0, 0) for row in range(len(clips))]
