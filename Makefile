@@ -47,9 +47,10 @@ fuzz: $(INSTALLED)
 lower-bounds: $(INSTALLED)
 	$(BIN)/python tests/lower_bounds.py
 
-# README and docs/ as a site in site/; a broken link or a name that is gone fails.
+# README and docs/ as a site in site/, its notebooks run; a broken link, a name that is gone or a cell that fails fails.
 docs: $(VENV)/.docs-installed
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	PATH="$(CURDIR)/$(BIN):$$PATH" JUPYTER_CONFIG_DIR=$(CURDIR)/$(VENV)/jupyter IPYTHONDIR=$(CURDIR)/$(VENV)/ipython \
+		NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 $(VENV)/.docs-installed: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"

@@ -39,6 +39,11 @@ def on_page_markdown(markdown, page, config, files):
     return LINK.sub(lambda link: site_link(link, source, page.file.src_uri), markdown)
 
 
+def on_page_content(html, page, config, files):
+    """A notebook's links, which its converter leaves as GitHub reads them."""
+    return re.sub(r'(href="[\w./-]+)\.md([#"])', r"\1.html\2", html) if page.file.src_uri.endswith(".ipynb") else html
+
+
 class Examples(Extension):
     """Docstrings have `Example:`, as transformers' do; the parser of the API page knows `Examples:` alone."""
 

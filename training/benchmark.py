@@ -36,6 +36,7 @@ PARTS = {
     "live": "how many frames of a camera the live page looks at per second",
     "spotting": "how well expressions are spotted in long recordings, beside simple methods",
     "memory": "the memory of a training step, from sizes alone",
+    "onnx": "a detector by PyTorch and by onnxruntime",
     "footage": "not speed: how far a model agrees with an independent tool on real footage",
     "changes": "not speed: how far spotted expressions agree with such a tool",
 }

@@ -3,16 +3,20 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.errors import escape_control
 from . import options as shared
+
+if TYPE_CHECKING:
+    from ..model import AULLMConfig, AULLMVideoProcessor
 
 EXAMPLES = """examples:
   aullm info                                      (the checkpoint that comes with the package)
   aullm info YOU/REPOSITORY
   aullm info YOU/REPOSITORY --revision fold-sub01
-  aullm info runs/quickstart/folds/sub01/checkpoint --json"""
+  aullm info runs/quickstart/folds/sub01/checkpoint --json
+  aullm info detector.onnx"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,15 +37,29 @@ def run(options: argparse.Namespace) -> int:
 def facts_of(model: str | None, revision: str | None = None) -> dict[str, Any]:
     """Everything that a user of the numbers should know, from the checkpoint's own files."""
     from ..inference.checkpoints import opening
+    from ..inference.onnx_models import is_onnx
     from ..packaged import PACKAGED_NAME, packaged_checkpoint
 
+    if is_onnx(model):
+        return _facts_of_onnx(model)
     place = str(packaged_checkpoint()) if model is None else model
     with opening(place, revision):
         return _facts_of(place, revision) | {"model": PACKAGED_NAME if model is None else model}
 
 
+def _facts_of_onnx(model: str) -> dict[str, Any]:
+    """From the file's metadata; the LLM is in it, whatever the checkpoint was like."""
+    from ..inference.onnx_models import OnnxModel
+
+    onnx = OnnxModel(model)
+    files = [onnx.path, onnx.path.with_name(f"{onnx.path.name}.data")]
+    facts = _described(onnx.config, onnx.processor)
+    facts["llm"]["inside"] = True
+    facts |= {"parameters_in_checkpoint": None, "revision": None, "model": model}
+    return facts | {"bytes_in_checkpoint": sum(file.stat().st_size for file in files if file.is_file())}
+
+
 def _facts_of(model: str, revision: str | None) -> dict[str, Any]:
-    from ..data.facs import au_info
     from ..inference.checkpoints import commit_of
     from ..model import AULLMConfig, AULLMVideoProcessor
 
@@ -50,16 +68,22 @@ def _facts_of(model: str, revision: str | None) -> dict[str, Any]:
         raise ValueError(f"{model!r} holds a model of type {found.get('model_type')!r}, not an AU-LLM checkpoint")
     config = AULLMConfig.from_pretrained(model, revision=revision)
     processor = AULLMVideoProcessor.from_pretrained(model, revision=revision)
+    parameters, size = _weights(model, revision)
+    facts = _described(config, processor) | {"model": model, "revision": commit_of(model, revision)}
+    return facts | {"parameters_in_checkpoint": parameters, "bytes_in_checkpoint": size}
+
+
+def _described(config: "AULLMConfig", processor: "AULLMVideoProcessor") -> dict[str, Any]:
+    """What configuration and processor say."""
+    from ..data.facs import au_info
+
     aus = []
     for label in config.labels:
         info = au_info(int(label.removeprefix("AU")))
         own = {"au": label, "name": info.name, "muscle": info.muscle, "place": info.place}
         aus.append(own | {"threshold": config.thresholds[label], "calibration": config.calibration[label]})
-    parameters, size = _weights(model, revision)
     text = config.text_config
     return {
-        "model": model,
-        "revision": commit_of(model, revision),
         "aus": aus,
         "input": {
             "frames": processor.num_frames,
@@ -81,8 +105,6 @@ def _facts_of(model: str, revision: str | None) -> dict[str, Any]:
         "mge": config.mge,
         "graph": config.graph,
         "prompt": config.prompt_template,
-        "parameters_in_checkpoint": parameters,
-        "bytes_in_checkpoint": size,
         "trained_on": config.training_data,
         "begun_from": config.begun_from,
         "clips_cropped": config.clips_cropped,
@@ -124,9 +146,9 @@ def text_of(facts: dict[str, Any]) -> str:
     modules = ["multi-granularity evidence"] * facts["mge"] + ["a graph of AU relations"] * facts["graph"]
     lines.append(f"Projector: {facts['projector']}{', with ' if modules else ''}{' and '.join(modules)}")
     lines.append(f"Prompt: {facts['prompt']}")
-    if facts["parameters_in_checkpoint"]:
-        megabytes = facts["bytes_in_checkpoint"] / 1e6
-        lines.append(f"Checkpoint: {facts['parameters_in_checkpoint']:,} parameters, {megabytes:.1f} MB")
+    if size := facts["bytes_in_checkpoint"]:
+        parameters = facts["parameters_in_checkpoint"]
+        lines.append(f"Checkpoint: {f'{parameters:,} parameters, ' if parameters else ''}{size / 1e6:.1f} MB")
     lines.append(f"Trained on: {facts['trained_on'] or 'not recorded'}")
     if facts["begun_from"]:
         lines.append(f"Begun from weights trained on: {'; before that on: '.join(facts['begun_from'])}")

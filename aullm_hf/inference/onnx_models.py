@@ -145,8 +145,10 @@ class OnnxModel(AUDetectorMixin):
         if not self.path.is_file():
             raise FileNotFoundError(f"model is {str(path)!r}: there is no such file.")
         runtime = _import("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
         try:
-            self.session = runtime.InferenceSession(self.path, providers=["CPUExecutionProvider"])
+            self.session = runtime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
             facts = json.loads(self.session.get_modelmeta().custom_metadata_map[METADATA])
             self.config = AULLMConfig.from_dict(facts["config"])
             self.processor = AULLMVideoProcessor.from_dict(facts["processor"])

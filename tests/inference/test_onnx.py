@@ -87,6 +87,19 @@ def test_the_file_says_what_it_is(exported):
     assert detector.labels == ["AU1", "AU4", "AU12"] and detector.trained_on == "casme2"
 
 
+def test_a_file_is_described_as_its_checkpoint_is(exported, capsys):
+    facts = []
+    for model in exported:
+        assert aullm("info", model, "--json") == 0
+        facts.append(json.loads(capsys.readouterr().out))
+    differ = {name for name in facts[0] if facts[0][name] != facts[1][name]}
+    assert differ == {"model", "parameters_in_checkpoint", "bytes_in_checkpoint", "llm"}  # merged: the LLM is inside
+    assert facts[1]["llm"]["inside"] and facts[1]["bytes_in_checkpoint"] == exported[1].stat().st_size
+    assert aullm("info", exported[1]) == 0
+    text = capsys.readouterr().out
+    assert "AU12" in text and "threshold 0.620" in text and "Trained on: casme2" in text
+
+
 def test_what_an_onnx_file_cannot_do_is_named(exported, sources, tmp_path, capsys):
     file = str(exported[1])
     assert main(["explain", str(sources), "--model", file, "--out", str(tmp_path / "pictures")]) == 2
