@@ -176,6 +176,16 @@ def test_any_rate_and_any_pause_is_bearable(fps, make_detector):
     assert len(analysis.frames) <= max(fps, 2) + 1
 
 
+def test_a_machine_that_is_far_too_slow_says_so(make_detector):
+    """Of a picture every 0.8 s there are two in a second, of one every 1.2 s there is none beside the last."""
+    frame = noise(1, 48, 48)[0]
+    for pause, named in ((0.8, True), (1.2, False), (3.0, False)):
+        analysis = LiveAnalysis(make_detector())
+        update = [analysis.add(at * pause, frame) for at in range(4)][-1]
+        assert (update.probabilities is not None) == named
+        assert ("Too few pictures a second" in update.message) == (not named)
+
+
 def test_a_frame_that_is_not_newer_is_refused(make_detector):
     analysis = LiveAnalysis(make_detector())
     analysis.add(1.0, np.zeros((32, 32), np.uint8))

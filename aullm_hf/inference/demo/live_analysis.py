@@ -22,11 +22,13 @@ from ..spotting.stream import HORIZON, StreamSpotter
 
 WINDOW = 1.0  # seconds that the AUs are those of
 LEAST = 0.3  # seconds that a face has to be followed before its AUs are named
-GAP = 0.5  # seconds without a frame after which what follows is looked at anew
+GAP = 1.5  # seconds without a frame after which what follows is looked at anew
 STEP = 1 / 120  # seconds; frames nearer to each other are one
 SIDE = 640  # pixels: larger pictures are reduced
 MAX_SIDE = 2048  # pixels; larger ones are refused
 FACE = 144  # pixels of the face that is shown
+FOUND = "A face was found; its AUs are named as soon as it was followed for a moment."
+TOO_SLOW = "Too few pictures a second are looked at for AUs to be named: the machine is too slow or too busy."
 WORDS = {
     "": "There is no face in the picture. Look into the camera, in light from the front.",
     TURNED_AWAY: "The head is turned too far to one side. Look into the camera.",
@@ -70,7 +72,8 @@ class LiveAnalysis:
         """
         if time < self.latest + STEP:
             raise ValueError(f"time is {time}; give at least {STEP:.4f} s more than the frame before, {self.latest}")
-        if time - self.latest > GAP or (self.frames and self.frames[-1][1].shape != gray.shape):
+        pause = time - self.latest
+        if pause > GAP or (self.frames and self.frames[-1][1].shape != gray.shape):
             self.watch.lose_all()
         self.watch.add(self.frames_seen, time, gray)
         self.watch.forget(time - HORIZON)
@@ -84,7 +87,7 @@ class LiveAnalysis:
         followed = bool(self.frames) and time - self.frames[0][0] >= LEAST
         return LiveUpdate(
             time=time,
-            message=self._message(followed),
+            message=self._message(followed, slow=LEAST < pause < float("inf")),
             face=self._crop(gray, FACE) if self.watch.active else None,
             probabilities=self._probabilities() if followed else None,
             settled=self.spotter.settled,
@@ -105,14 +108,14 @@ class LiveAnalysis:
         crops = [self._crop(self.frames[int(index)][1], self.recipe.size) for index in sampled]
         return self.detector.probabilities([ReadClip("live", frames=np.stack(crops))])[0].tolist()
 
-    def _message(self, followed: bool) -> str:
+    def _message(self, followed: bool, slow: bool) -> str:
         if not self.watch.active:
             reason = next(reversed(self.watch.reasons.values()), "")
             return WORDS.get(reason, WORDS[""])
         count = 1 if self.main is None else self.main.count
         notes = [
             f"{count} faces are in the picture, which are too many: the largest is followed." * (count > 1),
-            "A face was found; its AUs are named as soon as it was followed for a moment." * (not followed),
+            "" if followed else TOO_SLOW if slow else FOUND,
         ]
         return " ".join(filter(None, notes))
 
