@@ -3,7 +3,10 @@
 As AULLM++'s authors draw it: T_v and the prompt stay, the same LLM reads the token of the flipped graph. What flips
 and what consistency means is ours. In some clips of a batch one AU's node becomes that of another clip, which shows
 the AU the other way. Its logit must move towards the flipped label by a margin; AUs that no path of the prior joins to
-it must keep their probability; joined ones are free. The factual prediction is the measure, and gets no gradient here.
+it must keep their probability; joined ones are free.
+
+The margin is between both logits, and both get its gradient: what moves them alike cancels. A flip that the graph does
+not show yet would otherwise teach the shared weights the flipped label, which is wrong for the clip.
 """
 
 import math
@@ -53,7 +56,7 @@ def flip_loss(
     factual: torch.Tensor, flipped: torch.Tensor, labels: torch.Tensor, flips: Flips, margin: float
 ) -> torch.Tensor:
     """Mean over flips of max(0, margin - shift): how far the flipped AU's logit falls short of its shift."""
-    before = factual.float().detach()[flips.owner, flips.au]
+    before = factual.float()[flips.owner, flips.au]
     shift = flipped.float().gather(1, flips.au[:, None]).squeeze(1) - before
     towards = 1 - 2 * labels[flips.owner, flips.au].float()  # up where the AU is absent
     return _mean(functional.relu(margin - towards * shift), flips)

@@ -68,8 +68,19 @@ def test_the_losses_are_what_their_formulas_say():
         total += (torch.distributions.kl_divergence(p, q) + torch.distributions.kl_divergence(q, p)).item()
     assert consistency_loss(factual, flipped, flips, joined).item() == pytest.approx(total / 2, rel=1e-5)
     factual.requires_grad_(), flipped.requires_grad_()
-    (flip_loss(factual, flipped, y, flips, 1.5) + consistency_loss(factual, flipped, flips, joined)).backward()
-    assert factual.grad is None and flipped.grad is not None, "the factual logits carry no gradient"
+    consistency_loss(factual, flipped, flips, joined).backward()
+    assert factual.grad is None and flipped.grad is not None, "what must stay is measured at the factual prediction"
+
+
+def test_what_a_flip_does_not_show_teaches_nothing():
+    """Both logits moved alike: the shared weights get no gradient of a label that is wrong for the clip."""
+    logits, shift = torch.randn(6, 3), torch.zeros(3, requires_grad=True)
+    y = torch.tensor([[1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    flips = draw_flips(y, 0.5)
+    factual = logits + shift
+    loss = flip_loss(factual, factual[flips.owner], y, flips, 1.0)
+    (slope,) = torch.autograd.grad(loss, shift)
+    assert loss == 1 and slope.abs().max() == 0
 
 
 def test_the_losses_are_finite_for_any_logit_and_for_no_flip():
