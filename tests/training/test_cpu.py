@@ -10,8 +10,9 @@ import torch
 
 from aullm_hf.model import AULLMForAUDetection
 from aullm_hf.training import cpu, loop
+from support.processes import Started
 from support.tiny import clips, tiny_config, tiny_llm
-from support.tiny_run import forked, tiny_yaml, train
+from support.tiny_run import tiny_yaml, train
 
 EMULATES = {"avx2": True, "avx512_bf16": False}
 
@@ -95,7 +96,7 @@ def test_a_run_trains_in_float32_and_predicts_in_the_dtype_of_its_recipe(capabil
 def _faults_of_a_block_that_was_there_before() -> None:
     """Exits with 0 if 64 MiB that were freed are given again without the system clearing their pages once more."""
     cpu.keep_freed_memory()
-    for _ in range(3):
+    for _ in range(6):  # at first two places may take turns: an aligned block does not fit where an equal one lay
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         torch.ones(2**24)
     sys.exit(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before > 2**24 * 4 / resource.getpagesize() / 10)
@@ -103,4 +104,5 @@ def _faults_of_a_block_that_was_there_before() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory in its own way")
 def test_freed_memory_is_kept():
-    assert forked(_faults_of_a_block_that_was_there_before) == 0
+    # forked from a process that has the libraries and little else: what a session's tests left is no part of it
+    assert Started(_faults_of_a_block_that_was_there_before).wait() == 0
