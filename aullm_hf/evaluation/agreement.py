@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..arguments import counted, first_few
 from .counting import confusion, kappa_of_counts, roc_auc
+from .tables import markdown_table
 
 SAME = 0.002  # seconds: two readers give one frame the same time to a millisecond
 KINDS = {  # what a tool's column says of an AU, by the prefix of its name
@@ -44,8 +45,8 @@ class Agreement:
     def to_markdown(self) -> str:
         header = ["AU", "the tool gives", "windows", "active for the tool", "AUC", "kappa", "rank correlation"]
         cells = [[_cell(value) for value in row] for row in self.table.itertuples(index=False)]
-        lines = ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *cells)]
-        return "\n".join([*lines, "", *(f"- {note}" for note in self.notes)])
+        table = markdown_table(pd.DataFrame(cells, columns=header))
+        return "\n".join([table, "", *(f"- {note}" for note in self.notes)])
 
 
 def compare_with_tool(prediction: pd.DataFrame, frames: pd.DataFrame) -> Agreement:
