@@ -59,7 +59,7 @@ def luminance(colour: str) -> float:
 
 
 def windows(probabilities, start=0.0, length=0.5, stride=0.25, missing=()) -> pd.DataFrame:
-    """A table as a detector gives it: one AU, one row a window."""
+    """A table as a detector gives it: one AU, one row per window."""
     count = len(probabilities)
     begin = start + stride * np.arange(count)
     reason = ["no face" if at in missing else "" for at in range(count)]

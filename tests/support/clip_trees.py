@@ -1,4 +1,4 @@
-"""Small hand-made trees of CASME II and SAMM, one clip a line, for tests that break them in one place."""
+"""Small hand-made trees of CASME II and SAMM, one clip per line, for tests that break them in one place."""
 
 from pathlib import Path
 
