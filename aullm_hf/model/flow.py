@@ -8,7 +8,8 @@ both tell. Runs in float32 whatever the autocast.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -177,28 +178,50 @@ def gradients(maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def smooth(maps: torch.Tensor, sigma: float) -> torch.Tensor:
     """A Gaussian over (N, C, H, W), the borders repeated; as two matrix products, which CPUs do fastest."""
     height, width = maps.shape[-2:]
-    return gaussian(height, sigma, maps) @ maps @ gaussian(width, sigma, maps).T
-
-
-def gaussian(size: int, sigma: float, like: torch.Tensor) -> torch.Tensor:
-    """The matrix (size, size) that smooths a column of `size` numbers, the first and last repeated beyond the ends."""
-    place = torch.arange(size, device=like.device, dtype=like.dtype)
-    radius = math.ceil(2.5 * sigma)
-    matrix = torch.zeros(size, size, device=like.device, dtype=like.dtype)
-    offsets = torch.arange(-radius, radius + 1, device=like.device, dtype=like.dtype)
-    weights = (-offsets.square() / (2 * sigma**2)).exp()
-    columns = (place[:, None] + offsets).clamp(0, size - 1).long()
-    return matrix.scatter_add_(1, columns, (weights / weights.sum()).expand(size, -1))
+    return constant(gaussian, height, sigma, like=maps) @ maps @ constant(gaussian, width, sigma, like=maps).T
 
 
 def warp(frames: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
     """The second frame (N, 1, H, W) as it would look without the flow."""
     height, width = frames.shape[2:]
-    y, x = torch.meshgrid(
-        torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"
-    )
-    where = torch.stack([(x + flow[:, 0]) / (width - 1), (y + flow[:, 1]) / (height - 1)], dim=-1) * 2 - 1
-    return functional.grid_sample(frames, where, mode="bicubic", padding_mode="border", align_corners=True)
+    still, pixel = (constant(make, height, width, like=flow) for make in (places, pixel_size))  # (H, W, 2), (2,)
+    moved = still + flow.permute(0, 2, 3, 1) * pixel
+    return functional.grid_sample(frames, moved, mode="bicubic", padding_mode="border", align_corners=True)
+
+
+def constant(make: Callable[..., torch.Tensor], *sizes: float, like: torch.Tensor) -> torch.Tensor:
+    """`make(*sizes)` where `like` is, kept from call to call: making one takes longer than using it."""
+    if torch.compiler.is_compiling() or type(like) is not torch.Tensor:  # traced: there is nothing that could be kept
+        return make(*sizes, device=like.device, dtype=like.dtype)
+    return _kept(make, *sizes, like.device, like.dtype)
+
+
+@lru_cache(maxsize=64)
+def _kept(make: Callable[..., torch.Tensor], *what) -> torch.Tensor:
+    *sizes, device, dtype = what
+    with torch.inference_mode(False):
+        return make(*sizes, device=device, dtype=dtype)
+
+
+def gaussian(size: int, sigma: float, **where) -> torch.Tensor:
+    """The matrix (size, size) that smooths a column of `size` numbers, the first and last repeated beyond the ends."""
+    place = torch.arange(size, **where)
+    radius = math.ceil(2.5 * sigma)
+    offsets = torch.arange(-radius, radius + 1, **where)
+    weights = (-offsets.square() / (2 * sigma**2)).exp()
+    columns = (place[:, None] + offsets).clamp(0, size - 1).long()
+    return torch.zeros(size, size, **where).scatter_add_(1, columns, (weights / weights.sum()).expand(size, -1))
+
+
+def places(height: int, width: int, **where) -> torch.Tensor:
+    """(H, W, 2): x and y of every pixel, from -1 to 1, as `grid_sample` takes them."""
+    y, x = torch.meshgrid(torch.arange(height, **where), torch.arange(width, **where), indexing="ij")
+    return torch.stack([x, y], dim=-1) * pixel_size(height, width, **where) - 1
+
+
+def pixel_size(height: int, width: int, **where) -> torch.Tensor:
+    """(2,): how far apart the `places` of neighbours are, along x and y."""
+    return torch.tensor([2 / (width - 1), 2 / (height - 1)], **where)
 
 
 __all__ = ["OpticalFlow", "face_motion"]

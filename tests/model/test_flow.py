@@ -3,16 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 
 from aullm_hf.model.flow import (
     OpticalFlow,
+    _kept,
     face_motion,
     flows_of,
     head_motion,
     smooth,
     solve_by_cofactors,
     strain,
+    warp,
 )
 from support.tiny import tiny_config
 
@@ -140,3 +143,20 @@ def test_cofactors_solve_what_the_solver_solves():
     rows = torch.randn(20, 100, 3, generator=generator)
     normal, right = rows.transpose(1, 2) @ rows, torch.randn(20, 3, 2, generator=generator)
     torch.testing.assert_close(solve_by_cofactors(normal, right), torch.linalg.solve(normal, right))
+
+
+def test_what_is_kept_between_calls_is_never_of_a_trace():
+    """A constant made for fake tensors, or in inference mode, would break whoever comes next."""
+    frames = torch.stack(moved(displacements(1.0)), dim=1)
+    _kept.cache_clear()
+    with FakeTensorMode() as mode:
+        face_motion(mode.from_tensor(frames))
+    with torch.inference_mode():
+        first = face_motion(frames).clone()
+    maps = torch.rand(1, 1, SIZE, SIZE, requires_grad=True)
+    warp(smooth(maps, 1.5), torch.zeros(1, 2, SIZE, SIZE)).sum().backward()
+    assert maps.grad.isfinite().all() and maps.grad.any()
+    assert torch.equal(face_motion(frames), first)
+    before = _kept.cache_info()
+    face_motion(frames)
+    assert _kept.cache_info().misses == before.misses and _kept.cache_info().hits > before.hits
