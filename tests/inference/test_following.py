@@ -5,7 +5,7 @@ import pytest
 
 from aullm_hf.data.faces import FaceFinder, FaceRecipe, alignment, to_gray
 from aullm_hf.inference.reading.crop_settings import CropSettings
-from aullm_hf.inference.reading.following import SEARCH_INTERVAL, FaceFollower
+from aullm_hf.inference.reading.following import SEARCH_INTERVAL, FaceFollower, MainFace
 from support.videos import moving
 
 
@@ -71,3 +71,22 @@ def test_boxes_alone_are_of_the_same_faces(finder, frames):
     boxes, faces = ([face.box for face in found] for found in (finder.find_boxes(pair), finder.find_all(pair)))
     assert len(boxes) == len(faces) == 2
     assert np.abs(np.array(sorted(boxes)) - sorted(faces)).max() < 0.05 * faces[0][2]
+
+
+def test_the_main_face_of_a_stream_is_the_one_a_search_finds(finder, frames, monkeypatch):
+    anew = [finder.find(frame) for frame in frames]
+    pixels, detect = [], finder.detect
+    monkeypatch.setattr(finder, "detect", lambda canvas, least: pixels.append(canvas.size) or detect(canvas, least))
+    main = MainFace(finder)
+    faces = [main.find(frame, 0.6) for frame in frames]
+    assert np.mean([away(face.points, wanted.points) for face, wanted in zip(faces, anew, strict=True)]) < 0.4
+    assert sum(pixels) < 0.3 * len(frames) * 5 * 640 * 640, "less than a third of a search each"
+
+
+def test_a_main_face_too_small_for_a_small_look_is_searched_for(finder, frames):
+    large = np.full((1600, 2000), 90, np.uint8)
+    large[1300:1500, 1700:1956] = frames[0][::2, ::2]
+    main, wanted = MainFace(finder), finder.find(large)
+    assert not finder.find_large(large) and wanted is not None
+    assert np.allclose(main.find(large, 0.6).points, wanted.points) and main.count == 1
+    assert main.find(np.full_like(large, 90), 0.6) is None and main.count == 0

@@ -200,7 +200,7 @@ def test_the_face_is_found_followed_and_shown(make_face_detector, photo):
     assert "A face was found" in updates[0].message and updates[0].probabilities is None
     assert updates[-1].message == "" and len(updates[-1].probabilities) == 3
     exact = make_face_detector().reader.crop.finder.find(gray)
-    assert np.abs(analysis.main.face.points - exact.points).max() < 1.0
+    assert np.abs(analysis.watch.main.face.points - exact.points).max() < 1.0
     assert updates[-1].face.shape == (144, 144) and updates[-1].settled == updates[-1].unsettled == []
 
 

@@ -14,7 +14,6 @@ from ...data.reading.images import check_image
 from ...model.processing_aullm import evenly_spaced
 from ..detecting import AUDetector
 from ..reading.cropping import ReadClip
-from ..reading.following import MainFace
 from ..spotting.intervals import Interval
 from ..spotting.parts import TURNED_AWAY, FaceWatch, PartReader
 from ..spotting.signals import Stretch
@@ -57,8 +56,8 @@ class LiveAnalysis:
     def __init__(self, detector: AUDetector):
         crop = detector.reader.crop
         self.detector, self.recipe = detector, crop.recipe
-        self.main = None if crop.recipe.face == "none" else MainFace(crop.finder)
-        self.watch = FaceWatch(PartReader(self.main, crop.recipe.min_score, fit=crop.recipe.fit), [])
+        finder = None if crop.recipe.face == "none" else crop.finder
+        self.watch = FaceWatch(PartReader(finder, crop.recipe.min_score, fit=crop.recipe.fit), [])
         self.spotter = StreamSpotter()
         self.frames: deque[tuple[float, np.ndarray]] = deque()
         self.frames_seen, self.latest = 0, float("-inf")
@@ -98,9 +97,9 @@ class LiveAnalysis:
         return self.watch.faces[0].stretches if 0 in self.watch.faces else []
 
     def _crop(self, gray: np.ndarray, size: int) -> np.ndarray:
-        if self.main is None:
+        if self.watch.main is None:
             return resize_square(gray, size, self.recipe.fit)
-        return warp(gray, alignment(self.main.face.points, size), size)
+        return warp(gray, alignment(self.watch.main.face.points, size), size)
 
     def _probabilities(self) -> list[float]:
         """Of the last second, cut out by one transform as in training: where the face was seen last."""
@@ -112,7 +111,7 @@ class LiveAnalysis:
         if not self.watch.active:
             reason = next(reversed(self.watch.reasons.values()), "")
             return WORDS.get(reason, WORDS[""])
-        count = 1 if self.main is None else self.main.count
+        count = 1 if self.watch.main is None else self.watch.main.count
         notes = [
             f"{count} faces are in the picture, which are too many: the largest is followed." * (count > 1),
             "" if followed else TOO_SLOW if slow else FOUND,

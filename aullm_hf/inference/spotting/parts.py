@@ -13,6 +13,7 @@ import numpy as np
 
 from ...data.errors import ClipError
 from ...data.faces import Face, FaceFinder, alignment, resize_square, to_gray, warp
+from ..reading.following import MainFace
 from ..reading.frames import FrameCountError, Frames
 from ..reading.tracking import LOST_AFTER, MIN_OVERLAP, overlap
 from .region_motion import SIZE
@@ -100,6 +101,7 @@ class FaceWatch:
 
     def __init__(self, reader: PartReader, places: list[dict]):
         self.reader, self.places = reader, [dict(place) for place in places]
+        self.main = MainFace(reader.finder) if reader.finder is not None and not reader.all_faces else None
         self.faces: dict[int, FacePart] = {}
         self.signals: dict[int, FaceSignal] = {}
         self.active: dict[int, np.ndarray | None] = {}  # face -> from the picture to its crop
@@ -157,10 +159,9 @@ class FaceWatch:
             self.faces[face_id].boxes.append((index, tuple(map(float, face.box))))
 
     def _seen(self, gray: np.ndarray) -> list[Face]:
-        finder, score = self.reader.finder, self.reader.min_score
-        if self.reader.all_faces:
-            return finder.find_all(gray, score)
-        face = finder.find(gray, score)
+        if self.main is None:
+            return self.reader.finder.find_all(gray, self.reader.min_score)
+        face = self.main.find(gray, self.reader.min_score)
         return [face] if face is not None else []
 
     def _assign(self, faces: list[Face], time: float) -> dict[int, Face]:

@@ -114,7 +114,7 @@ class ExpressionSpotter:
     def settings(self) -> dict[str, Any]:
         """What rows depend on beside the recordings: results made with other settings are not continued."""
         return {
-            "spotting": 1,
+            "spotting": 2,  # goes up when the same recording gives other rows
             "detector": self.reader.finder.digest if self.reader.finder else None,
             "faces": "all" if self.reader.all_faces else "largest",
             "threshold": self.threshold,
