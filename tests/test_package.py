@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import aullm_hf
+from support.videos import noise, write_video
 
 
 def run(code: str) -> str:
@@ -24,8 +25,24 @@ from aullm_hf.commands.main import main
 try:
     main(["--help"])
 except SystemExit:
-    assert "torch" not in sys.modules
+    assert not sys.modules.keys() & {"torch", "transformers", "numpy", "pandas"}
 """
+
+# What other verbs are for, and what only some models have: transformers itself imports more than predicting needs.
+NOT_TO_PREDICT = {"peft", "datasets", "sklearn", "matplotlib", "gradio", "onnx", "onnxruntime", "openpyxl", "evaluate"}
+PREDICT = """
+import sys
+from aullm_hf.commands.main import main
+assert main(sys.argv[1:]) == 0
+print(*sorted(name for name in sys.modules if "." not in name))
+"""
+
+
+def test_predicting_imports_only_what_it_needs(tmp_path):
+    clip = write_video(tmp_path / "clip.mkv", noise(12))
+    words = [sys.executable, "-c", PREDICT, "predict", clip, "--no_face", "--out", tmp_path / "rows.csv"]
+    imported = set(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+    assert "torch" in imported and not imported & NOT_TO_PREDICT
 
 
 @pytest.mark.parametrize(("code", "limit"), [("import aullm_hf", 0.2), (HELP, 0.5)], ids=["import", "aullm --help"])

@@ -1,6 +1,7 @@
 """The `aullm` command: finds the verb, and says what is wrong with a command in one line, with exit status 2."""
 
 import argparse
+import atexit
 import gc
 import os
 import sys
@@ -45,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[:1] == ["train"]:  # a parser of its own, which imports nothing before a launcher's variables are read
         return import_module("aullm_hf.training.launch").main(arguments[1:])
     if own_process:  # half a million objects come with the libraries and stay: at Python's own threshold, a quarter of
-        gc.set_threshold(50_000, 20, 50)  # the time that importing them takes is the collector's
+        gc.set_threshold(50_000, 20, 50)  # the time that importing them takes is the collector's; at the end it would
+        atexit.register(gc.freeze)  # look at each of them once more, for a second, before the system takes them all
     parser = argparse.ArgumentParser(
         prog="aullm",
         description="Facial Action Units in micro-expression clips.",

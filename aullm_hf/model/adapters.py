@@ -1,20 +1,26 @@
-"""LoRA through peft: put into the frozen LLM, started as a no-op, and merged into it for an export."""
+"""LoRA through peft: put into the frozen LLM, started as a no-op, and merged into it for an export.
 
-from typing import Any
+peft is imported where there are adapters: a model without them starts sooner.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import PreTrainedModel
 
 from .dropout import PairedDropout
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
 
 ADAPTER = "default"
 
 
 def inject_lora(llm: PreTrainedModel, lora: dict[str, Any]) -> None:
     """Put peft's LoRA layers into the LLM, in float32 whatever the LLM's dtype."""
+    from peft import LoraConfig, inject_adapter_in_model
+
     try:
         inject_adapter_in_model(LoraConfig(**lora), llm, adapter_name=ADAPTER)
     except ValueError as error:
@@ -26,23 +32,30 @@ def inject_lora(llm: PreTrainedModel, lora: dict[str, Any]) -> None:
             f"{', '.join(linear)}."
         ) from error
     targets = lora["target_modules"]
-    adapted = [name for name, module in llm.named_modules() if isinstance(module, LoraLayer)]
+    adapted = lora_layers(llm)
     for target in targets if isinstance(targets, list) else []:
         if not any(f".{name}".endswith(f".{target}") for name in adapted):
             raise ValueError(f"lora['target_modules'] holds {target!r}, which matches no layer of this LLM.")
     for name, parameter in llm.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
-    for module in llm.modules():
-        if isinstance(module, LoraLayer) and lora.get("lora_dropout"):
-            module.lora_dropout[ADAPTER] = PairedDropout(lora["lora_dropout"])
+    for layer in adapted.values() if lora.get("lora_dropout") else ():
+        layer.lora_dropout[ADAPTER] = PairedDropout(lora["lora_dropout"])
+
+
+def lora_layers(model: nn.Module) -> dict[str, "LoraLayer"]:
+    """The layers that have an adapter, by name."""
+    if not any("lora_" in name for name, _ in model.named_parameters()):
+        return {}
+    from peft.tuners.lora import LoraLayer
+
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
 def reset_lora(llm: nn.Module) -> None:
     """As peft means it: A random, B zero, so that a fresh adapter changes nothing."""
-    for module in llm.modules():
-        if isinstance(module, LoraLayer):
-            module.reset_lora_parameters(ADAPTER, True)
+    for layer in lora_layers(llm).values():
+        layer.reset_lora_parameters(ADAPTER, True)
 
 
 def freeze_llm(llm: nn.Module) -> None:
@@ -57,7 +70,7 @@ def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:
         raise ValueError(
             "The LLM is quantised, so nothing exact can be merged into it. Load it unquantised, then export."
         )
-    adapted = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    adapted = lora_layers(model)
     merged: dict[str, torch.Tensor] = {}
     for key, value in model.state_dict().items():
         owner = next((name for name in adapted if key.startswith(f"{name}.")), None)
@@ -71,4 +84,4 @@ def merged_state(model: nn.Module) -> dict[str, torch.Tensor]:
     return merged
 
 
-__all__ = ["freeze_llm", "inject_lora", "merged_state", "reset_lora"]
+__all__ = ["freeze_llm", "inject_lora", "lora_layers", "merged_state", "reset_lora"]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import DynamicCache
 
+from .adapters import lora_layers
 from .config_rules import slots_of
 from .configuration_aullm import SHARED_SLOTS, AULLMConfig
 from .dropout import share_noise
@@ -301,7 +301,7 @@ def _state_of(llm: nn.Module, prefix: torch.Tensor) -> tuple:
     Version counters miss some writes (fused optimizers, `.data`), so the adapters' norms stand beside them.
     """
     weights = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in llm.parameters())
-    layers = [module for module in llm.modules() if isinstance(module, LoraLayer)]
+    layers = lora_layers(llm).values()
     switches = tuple((layer.disable_adapters, *layer.active_adapters, *layer.scaling.values()) for layer in layers)
     adapters = [parameter.detach() for name, parameter in llm.named_parameters() if "lora_" in name]
     norms = torch.stack(torch._foreach_norm(adapters)).tolist() if adapters else []

@@ -6,13 +6,15 @@ r"""What people wait for, each beside a reference of its own in the same run: `m
 faces   reading a video in windows with the face step, beside reading the same without; left out without YuNet's file
 clips   short clips from files to rows, beside the slower of reading alone and the model alone
 step    a training step around a bfloat16 LLM as a run does it (training/cpu.py), beside the same without that
-start   `aullm predict` of one short clip in a process of its own, beside importing torch and transformers
+start   `aullm predict` of one short clip in a process of its own, with the packaged weights and with a tiny model,
+        beside importing torch and transformers' models, which is most of it; in seconds of a processor
 
 `times` is the package's time over the reference's; `asked` is what it should be, on two cores that do nothing else.
 """
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 from collections import deque
@@ -24,11 +26,12 @@ from transformers import TrainingArguments
 
 from aullm_hf.data.faces import MODEL_VARIABLE, FaceFinder, FaceRecipe
 from aullm_hf.inference import AUDetector
-from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
+from aullm_hf.model import AULLMConfig, AULLMForAUDetection, AULLMVideoProcessor
+from aullm_hf.tiny_llm import build_tiny_llm
 from aullm_hf.training.cpu import keep_freed_memory, widened_llm
 from benchmarks import reading
 from benchmarks.clips import write_clips
-from benchmarks.shapes import SHAPES, causal_llm, detector_config
+from benchmarks.shapes import SHAPES, SMALL_VISION, causal_llm, detector_config
 from benchmarks.step import package_step, random_clips
 from benchmarks.timing import StepClock, median_seconds
 
@@ -144,17 +147,31 @@ def step_rows(args: argparse.Namespace) -> list[dict]:
 
 
 def start_rows(args: argparse.Namespace) -> list[dict]:
+    """`import transformers` by itself imports next to nothing: what every model of it needs is the reference."""
     with TemporaryDirectory() as folder:
         (source,) = write_clips(Path(folder), clips=1, **CLIP)
+        model = AULLMForAUDetection.from_base_llm(AULLMConfig(**SMALL_VISION), str(build_tiny_llm(f"{folder}/llm")))
+        for part in (model, AULLMVideoProcessor.for_config(model.config, face=FaceRecipe("none").to_dict())):
+            part.save_pretrained(f"{folder}/tiny")
         predict = ["-m", "aullm_hf.commands.main", "predict", str(source.path), "--no_face"]
-        commands = {"predict": predict, "imports": ["-c", "import torch, transformers"]}
-        seconds = median_seconds({name: lambda words=words: _run(words) for name, words in commands.items()}, 1)
-    what, reference = "aullm predict, from the shell to the row", "import torch, transformers"
-    return [row_of(what, seconds["predict"], reference, seconds["imports"], "under 4 s")]
+        commands = {
+            "the packaged weights": predict,
+            "a tiny model": [*predict, "--model", f"{folder}/tiny"],
+            "imports": ["-c", "import torch; from transformers import PreTrainedModel"],
+        }
+        turns = [{name: _processor_seconds(words) for name, words in commands.items()} for _ in range(args.repeats)]
+    seconds = {name: statistics.median(turn[name] for turn in turns) for name in commands}
+    imports = seconds.pop("imports")
+    reference = "importing torch and transformers' models"
+    return [row_of(f"aullm predict with {name}", s, reference, imports, "under 4 s") for name, s in seconds.items()]
 
 
-def _run(words: list[str]) -> None:
+def _processor_seconds(words: list[str]) -> float:
+    """Of a process from its start to its end: nearly all on one core, so that a busy machine changes little."""
+    before = os.times()
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 WAITS: dict[str, Callable[[argparse.Namespace], list[dict]]] = {
