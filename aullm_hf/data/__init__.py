@@ -18,6 +18,7 @@ _HOME_OF = {
     "au_names": ".labels",
     "multi_hot": ".labels",
     "label_matrix": ".labels",
+    "intensity_matrix": ".labels",
     "PUBLISHED_AUS": ".labels",
     "AUS": ".facs",
     "au_info": ".facs",

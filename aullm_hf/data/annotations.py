@@ -20,7 +20,7 @@ from typing import Literal
 
 from ..arguments import check_choice, shown
 from .errors import AnnotationError
-from .facs import AUS
+from .facs import AUS, LEVELS
 
 EITHER = ("literature", "first", "drop")
 REF = ("keep", "drop")
@@ -112,6 +112,20 @@ def check_policies(**chosen: str) -> None:
 def au_numbers(units: Iterable[ActionUnit]) -> list[int]:
     """Sorted and each once: sides and intensities do not matter for a label."""
     return sorted({unit.number for unit in units})
+
+
+def au_intensities(units: Iterable[ActionUnit]) -> list[float | None]:
+    """For each of `au_numbers`: 1 to 5 for A to E, 1.5 for A/B, None where nothing is marked.
+
+    Of an AU that is named twice, such as `L12A+R12C`, the highest counts.
+    """
+    marked: dict[int, float | None] = {}
+    for unit in units:
+        levels = [LEVELS[letter] for letter in unit.intensity.split("/") if letter]
+        level = sum(levels) / len(levels) if levels else None
+        known = [one for one in (level, marked.get(unit.number)) if one is not None]
+        marked[unit.number] = max(known, default=None)
+    return [marked[number] for number in sorted(marked)]
 
 
 def parse_aus(cell: object) -> Annotation:

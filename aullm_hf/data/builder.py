@@ -161,6 +161,7 @@ def row_of(record: Record, crops: np.ndarray) -> dict:
         "offset": record.offset,
         "fps": record.fps,
         "aus": record.aus,
+        "intensities": record.intensities,
         "au_text": record.au_text,
         "emotion": record.emotion,
     }

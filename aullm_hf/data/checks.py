@@ -158,6 +158,8 @@ def _compare_counts(report: Report, known: PublishedCounts | None) -> list[dict]
     for number in sorted({*report.aus, *known.aus, *listed}):
         mark = " *" if number in listed else ""
         line(f"AU{number}{mark}", report.aus.get(number, 0), known.aus.get(number))
+    if report.marked:
+        line("AUs with an intensity", sum(report.marked.values()), None)
     for emotion in sorted({*report.emotions, *known.emotions}):
         line(f"emotion {emotion}", report.emotions.get(emotion, 0), known.emotions.get(emotion))
     return lines

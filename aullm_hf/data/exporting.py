@@ -156,6 +156,7 @@ def _has_frames(file: Path) -> bool:
 
 
 def _checked(dataset, path: Path):
-    if missing := [name for name in COLUMNS if name not in dataset.column_names]:
-        raise DataError(f"{path} lacks the column {', '.join(missing)}; clips have {', '.join(COLUMNS)}")
+    needed = [name for name in COLUMNS if name != "intensities"]  # clips exported without them are still read
+    if missing := [name for name in needed if name not in dataset.column_names]:
+        raise DataError(f"{path} lacks the column {', '.join(missing)}; clips have {', '.join(needed)}")
     return dataset

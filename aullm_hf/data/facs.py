@@ -135,6 +135,7 @@ SIDES = {
     "B": "bottom",
 }
 INTENSITIES = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "maximum"}
+LEVELS = {letter: float(level) for level, letter in enumerate(INTENSITIES, start=1)}  # 0: absent
 
 
 def au_info(number: int) -> AUInfo:

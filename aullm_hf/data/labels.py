@@ -123,13 +123,45 @@ def label_matrix(dataset, aus: str | Sequence[int]) -> np.ndarray:
 
     ```
     """
+    wanted, rows = aus_of(aus), _column(dataset, "aus")
+    return np.stack([multi_hot(row, wanted) for row in rows]) if len(rows) else np.zeros((0, len(wanted)), np.float32)
+
+
+def intensity_matrix(dataset, aus: str | Sequence[int]) -> np.ndarray:
+    """(n_clips, n_AU) float32: 0 where an AU is absent, 1 to 5 for A to E, NaN where it is active and not marked.
+
+    Args:
+        dataset: a `datasets.Dataset` of clips, or dictionaries with `aus` and `intensities`.
+        aus: the AUs of the task, as `aus_of` takes them.
+
+    Example:
+
+    ```python
+    >>> from aullm_hf.data import intensity_matrix
+    >>> intensity_matrix([{"aus": [4], "intensities": [2.0]}, {"aus": [12], "intensities": [None]}], [4, 12])
+    array([[ 2.,  0.],
+           [ 0., nan]], dtype=float32)
+
+    ```
+    """
+    matrix, place = label_matrix(dataset, aus), {number: at for at, number in enumerate(aus_of(aus))}
+    for row, present, levels in zip(matrix, _column(dataset, "aus"), _column(dataset, "intensities"), strict=True):
+        if levels is None or len(levels) != len(present):
+            raise ValueError(
+                f"intensities is {shown(levels)}, aus {shown(present)}; there is one for each AU, or null"
+            )
+        for number, level in zip(present, levels, strict=True):
+            if number in place:
+                row[place[number]] = np.nan if level is None else level
+    return matrix
+
+
+def _column(dataset, name: str) -> list:
+    """A column of a Dataset, or of a list of rows."""
     if not isinstance(dataset, list | tuple):
         check_dataset("dataset", dataset)
-    rows = dataset.select_columns("aus").with_format(None)["aus"] if hasattr(dataset, "select_columns") else None
-    if rows is None:
-        for at, row in enumerate(dataset):
-            if not isinstance(row, Mapping) or "aus" not in row:
-                raise ValueError(f"row {at} of dataset is {shown(row)}; expected a dictionary with 'aus'")
-        rows = [row["aus"] for row in dataset]
-    wanted = aus_of(aus)
-    return np.stack([multi_hot(row, wanted) for row in rows]) if len(rows) else np.zeros((0, len(wanted)), np.float32)
+        return dataset.select_columns(name).with_format(None)[name]
+    for at, row in enumerate(dataset):
+        if not isinstance(row, Mapping) or name not in row:
+            raise ValueError(f"row {at} of dataset is {shown(row)}; expected a dictionary with {name!r}")
+    return [row[name] for row in dataset]

@@ -27,6 +27,7 @@ class Report:
     frames: int = 0
     subjects: dict[str, int] = field(default_factory=dict)  # clips per subject
     aus: dict[int, int] = field(default_factory=dict)  # clips per AU
+    marked: dict[int, int] = field(default_factory=dict)  # clips per AU in which its intensity is marked
     emotions: dict[str, int] = field(default_factory=dict)
     policies: dict = field(default_factory=dict)
     recipe: dict = field(default_factory=dict)  # how frames were cropped
@@ -74,7 +75,9 @@ class Report:
         self.clips = len(records)
         self.frames = sum(len(r.frames) or r.offset - r.onset + 1 for r in records)
         self.subjects = dict(sorted(Counter(record.subject for record in records).items()))
-        self.aus = dict(sorted(Counter(number for record in records for number in record.aus or ()).items()))
+        noted = [pair for r in records if r.aus for pair in zip(r.aus, r.intensities, strict=True)]
+        self.aus = dict(sorted(Counter(number for number, _ in noted).items()))
+        self.marked = dict(sorted(Counter(number for number, level in noted if level is not None).items()))
         self.emotions = dict(Counter(record.emotion for record in records if record.emotion).most_common())
         return self
 
@@ -85,6 +88,8 @@ class Report:
         ]
         if self.aus:
             lines.append("clips per AU: " + " ".join(f"{number}:{count}" for number, count in self.aus.items()))
+        if self.marked:
+            lines.append(f"intensity marked: {sum(self.marked.values())} of {sum(self.aus.values())} AUs of clips")
         if self.policies:
             lines.append("policies: " + ", ".join(f"{name}={value}" for name, value in self.policies.items()))
         for title, items in (
@@ -112,7 +117,8 @@ class Report:
     def from_dict(cls, values: dict) -> "Report":
         known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         known["problems"] = [Problem.from_dict(problem) for problem in known.get("problems", ())]
-        known["aus"] = {int(number): count for number, count in known.get("aus", {}).items()}
+        for name in ("aus", "marked"):
+            known[name] = {int(number): count for number, count in known.get(name, {}).items()}
         return cls(**known)
 
     def description(self) -> str:

@@ -15,6 +15,7 @@ COLUMNS = (
     "offset",
     "fps",
     "aus",
+    "intensities",
     "au_text",
     "emotion",
 )
@@ -37,6 +38,7 @@ def clip_features(size: int = 64):
             "offset": Value("int32"),
             "fps": Value("float32"),
             "aus": List(Value("int32")),
+            "intensities": List(Value("float32")),  # beside `aus`: 1 to 5 for A to E, null where none is marked
             "au_text": Value("string"),  # the cell as read
             "emotion": Value("string"),
         }

@@ -162,7 +162,7 @@ def data_fingerprint(settings: DataSettings, size: int, parts: dict[str, Any]) -
             report = report_of(clips)
             asked = {**_reading_arguments(settings), "face": report.recipe, "files": report.files}
         digest.update(json.dumps([name, size, asked, code_fingerprint(synthetic)], sort_keys=True).encode())
-        columns = [clips[key][:] for key in ("clip_id", "subject", "onset", "apex", "offset", "aus")]
+        columns = [clips[key][:] for key in ("clip_id", "subject", "onset", "apex", "offset", "aus", "intensities")]
         digest.update(json.dumps(list(zip(*columns, strict=True))).encode())
     return digest.hexdigest()
 
@@ -192,6 +192,7 @@ def _release_of(settings: DataSettings, name: str, clips) -> str:
 def shuffle_labels(clips, seed: int):
     """The same labels, permuted over all clips: nothing is left to learn."""
     order = np.random.default_rng([seed, 0x5AFF]).permutation(len(clips))
-    aus = list(clips["aus"])
-    shuffled = [aus[row] for row in order]
-    return clips.remove_columns("aus").add_column("aus", shuffled, feature=clips.features["aus"])
+    for name in ("aus", "intensities"):
+        column, feature = list(clips[name]), clips.features[name]
+        clips = clips.remove_columns(name).add_column(name, [column[row] for row in order], feature=feature)
+    return clips

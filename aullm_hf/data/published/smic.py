@@ -144,6 +144,7 @@ def _record_of(tree: Tree, subject: str, emotion: str | None, folder: str, probl
         apex=None,
         fps=LAYOUT.fps,
         aus=None,
+        intensities=None,
         au_text=None,
         emotion=emotion,
         file=folder,

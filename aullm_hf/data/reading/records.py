@@ -49,6 +49,7 @@ class Record:
     apex: int | None
     fps: float | None
     aus: list[int] | None
+    intensities: list[float | None] | None
     au_text: str | None
     emotion: str | None
     file: str

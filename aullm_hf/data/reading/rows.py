@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from ...arguments import shown
-from ..annotations import au_numbers, parse_aus
+from ..annotations import au_intensities, au_numbers, parse_aus
 from ..errors import DOUBT, ERROR, AnnotationError, DataError, UnsafePathError, printable
 from ..facs import AUS
 from .cells import frame_number, not_annotated, positive_number, text_of
@@ -89,7 +89,7 @@ class _Row:
             apex = self.correct("apex", apex, onset)
         if onset is not None and offset is not None and (problem := order_problem(onset, apex, offset)):
             self.report(*problem)
-        aus, au_text = self.aus(subject, clip)
+        aus, intensities, au_text = self.aus(subject, clip)
         fps = self.value("fps", "row", lambda cell: positive_number(cell, "fps", "frames per second, such as 200"))
         if any(problem.level == ERROR for problem in self.problems):
             return None
@@ -103,6 +103,7 @@ class _Row:
             apex=apex,
             fps=fps or self.layout.fps,
             aus=aus,
+            intensities=intensities,
             au_text=au_text,
             emotion=None if is_blank(emotion) else printable(str(emotion).strip()[:200]),
             file=self.table.file,
@@ -172,16 +173,16 @@ class _Row:
         self.applied.append(correction)
         return correction.value
 
-    def aus(self, subject: str | None, clip: str | None) -> tuple[list[int] | None, str | None]:
-        """(AU numbers, the cell's text); None for both where nobody annotates, and after an error."""
+    def aus(self, subject: str | None, clip: str | None) -> tuple[list | None, list | None, str | None]:
+        """(AU numbers, their intensities, the cell's text); all None where nobody annotates, and after an error."""
         if not self.layout.has_aus:
-            return None, None
+            return None, None, None
         if "aus" not in self.table.column:
-            return self.one_hot_aus() if self.one_hot else (None, None)
+            return self.one_hot_aus() if self.one_hot else (None, None, None)
         cell = self.table.cell(self.cells, "aus")
         if is_blank(cell):
             self.report(ERROR, "au", f"{self.column('aus')} {self.table.explain_empty(self.number, 'aus')}")
-            return None, None
+            return None, None, None
         try:
             annotation = parse_aus(cell)
             reading = None
@@ -195,12 +196,12 @@ class _Row:
             )
         except DataError as error:
             self.report(ERROR, "au", str(error), cell)
-            return None, None
+            return None, None, None
         for remark in annotation.remarks:
             self.report(DOUBT, "au", f"{remark!r} in {annotation.text!r} is no AU", cell)
-        return au_numbers(units), annotation.text
+        return au_numbers(units), au_intensities(units), annotation.text
 
-    def one_hot_aus(self) -> tuple[list[int], str]:
+    def one_hot_aus(self) -> tuple[list[int], list[None], str]:
         present = []
         for number, at in self.one_hot.items():
             cell = self.cells[at] if at < len(self.cells) else None
@@ -210,4 +211,4 @@ class _Row:
             elif text not in ("0", "0.0", "false"):
                 given = "empty" if is_blank(cell) else shown(cell)
                 self.report(ERROR, "au", f"AU{number} is {given}; write 1 or 0", cell)
-        return sorted(present), "+".join(map(str, sorted(present))) or "none"
+        return sorted(present), [None] * len(present), "+".join(map(str, sorted(present))) or "none"

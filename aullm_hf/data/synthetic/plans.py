@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...arguments import check_choice, check_number, check_whole, shown
+from ..facs import LEVELS
 from ..labels import PUBLISHED_AUS, aus_of
 from ..schema import clip_id
 from .domains import DOMAINS, Domain
@@ -125,6 +126,12 @@ class ClipPlan:
     @property
     def aus(self) -> list[int]:
         return sorted({action.au for action in self.annotated})
+
+    @property
+    def intensities(self) -> list[float | None]:
+        """As the domain's coders mark them: 1 to 5 for A to E, or None."""
+        levels = {action.au: LEVELS[action.intensity] for action in self.annotated}
+        return [levels[au] if self.domain.intensity_marked else None for au in self.aus]
 
     @property
     def au_text(self) -> str:

@@ -74,6 +74,11 @@ class WildPlan:
         return [au for au, rise in zip(WILD_AUS, self.rises, strict=True) if rise >= THRESHOLD]
 
     @property
+    def intensities(self) -> list[None]:
+        """Nobody has marked any."""
+        return [None] * len(self.aus)
+
+    @property
     def apex(self) -> int:
         """The frame where what is labelled is highest, taken together; the middle one where nothing is."""
         total = sum((self.levels[au].sum(axis=1) for au in self.aus), np.zeros(self.frames))
