@@ -104,6 +104,7 @@ def _described(config: "AULLMConfig", processor: "AULLMVideoProcessor") -> dict[
         "projector": config.projector,
         "mge": config.mge,
         "graph": config.graph,
+        "intensity": config.intensity,
         "prompt": config.prompt_template,
         "trained_on": config.training_data,
         "begun_from": config.begun_from,
@@ -126,6 +127,8 @@ def text_of(facts: dict[str, Any]) -> str:
             f"  {au['au']:<5} {au['name']:<{width}}  threshold {au['threshold']:.3f}  "
             f"probability sigmoid({a:.3g} z {b:+.3g}){muscle}"
         )
+    if facts["intensity"]:
+        lines.append("And each AU's intensity, from 0 (absent) over 1 (A) to 5 (E)")
     size = facts["input"]["size"]
     lines += ["", f"Input: {facts['input']['frames']} gray frames of {size} x {size} pixels, spread over the clip"]
     if face and face.get("face") == "align":

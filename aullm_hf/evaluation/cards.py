@@ -41,6 +41,7 @@ _MODULES = {  # of AULLM++, and the field of the model section that has them
     "a graph of AU relations (R-AUGNN)": lambda model: bool(model.get("graph")),
     "counterfactual consistency (CCR)": lambda model: bool(model.get("ccr_weight")),
 }
+_INTENSITY = " It also gives their intensities: expected levels from 0 (absent) to 5 (E)."
 _METRICS = {"f1": "F1 (binary, AU active)", "f1_macro": "F1 (macro over active and absent)"}
 
 
@@ -159,7 +160,7 @@ def _render(info, name, results, about, words, repo_id, template, *, evaluated) 
     content = {
         "synthetic": about.synthetic,
         "what": f"{_kind(info)}. It detects facial Action Units in micro-expression clips: "
-        f"{', '.join(results['aus'])}.",
+        f"{', '.join(results['aus'])}." + _INTENSITY * bool(info.get("config", {}).get("model", {}).get("intensity")),
         "n_folds": results.get("n_folds"),
         "n_clips": results["n_clips"],
         "n_subjects": results["n_subjects"],

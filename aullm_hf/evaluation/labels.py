@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .run_folder import aus_of_table
@@ -22,8 +23,8 @@ def is_licensed(info: dict) -> bool:
 
 def without_labels(table: pd.DataFrame) -> pd.DataFrame:
     """Clip ids, folds and scores alone: every other column is dropped, not only those named y_."""
-    kept = ["clip_id", "dataset", "subject", "fold", "seed"]
-    scores = [f"{kind}_{au}" for kind in "zp" for au in aus_of_table(table) if f"{kind}_{au}" in table.columns]
+    kept, kinds = ["clip_id", "dataset", "subject", "fold", "seed"], ("z", "p", "intensity")
+    scores = [f"{kind}_{au}" for kind in kinds for au in aus_of_table(table) if f"{kind}_{au}" in table.columns]
     return table[[*kept, *scores]]
 
 
@@ -46,7 +47,10 @@ def labels_fingerprint(dataset: Any, aus: Iterable[int]) -> str:
 
 
 def join_labels(table: pd.DataFrame, dataset: Any, *, expected_fingerprint: str | None = None) -> pd.DataFrame:
-    """The table with y_ columns from `dataset` (columns dataset, clip_id, aus), by clip id and never by order."""
+    """The table with y_ columns from `dataset` (columns dataset, clip_id, aus), by clip id and never by order.
+
+    A table of intensities gets those of the column `intensities`, where `dataset` has it.
+    """
     aus = aus_of_table(table)
     numbers = [int(au[2:]) for au in aus]
     if expected_fingerprint and (own := labels_fingerprint(dataset, numbers)) != expected_fingerprint:
@@ -63,6 +67,12 @@ def join_labels(table: pd.DataFrame, dataset: Any, *, expected_fingerprint: str 
     if missing := sorted({clip for name, clip in wanted if (name, clip) not in labels}):
         raise ValueError(f"no labels for {len(missing)} tested clips: {_few(missing)}; load the whole data set")
     columns = {f"y_{au}": [int(n in labels[key]) for key in wanted] for au, n in zip(aus, numbers, strict=True)}
+    if f"intensity_{aus[0]}" in table.columns and "intensities" in getattr(dataset, "column_names", dataset):
+        pairs = zip(dataset["aus"], dataset["intensities"], strict=True)
+        marked = dict(zip(keys, (dict(zip(*pair, strict=True)) for pair in pairs), strict=True))
+        for au, n in zip(aus, numbers, strict=True):
+            levels = [marked[key].get(n, 0) for key in wanted]
+            columns[f"y_intensity_{au}"] = np.array([np.nan if one is None else one for one in levels], np.float32)
     return table.drop(columns=[column for column in columns if column in table.columns]).assign(**columns)
 
 

@@ -2,6 +2,7 @@
 
     runs/NAME/run.json             what was run, on what, with which versions
     runs/NAME/predictions.parquet  one row per tested clip (and seed): KEYS, z_AU.., p_AU.., y_AU..
+                                   with an output for intensities also intensity_AU.., y_intensity_AU..
     runs/NAME/inner.parquet        the same for the inner held-out clips
     runs/NAME/folds.json           each fold's calibration, thresholds and the subjects it has seen
     runs/NAME/folds/<fold>/        (several seeds: <fold>-seed<k>) the same for one fold, its checkpoint and its log
@@ -24,7 +25,7 @@ from ..arguments import check_path, first_few, shown
 from ..checksums import damage
 from ..whole_files import replacing
 
-_SCORED = re.compile(r"[zpy]_AU[0-9]+")
+_SCORED = re.compile(r"([zpy]|(y_)?intensity)_AU[0-9]+")
 KEYS = ("clip_id", "dataset", "subject", "fold", "seed")
 FOLD_TABLES = ("predictions.parquet", "inner.parquet")  # of a fold
 _TEXT = ("clip_id", "dataset", "subject", "fold")
@@ -196,20 +197,25 @@ def _numbers(column: pd.Series, name: str) -> pd.Series:
     if column.dtype.kind in "biuf" and isinstance(column.dtype, np.dtype):
         return column
     values = column.astype(object)
+    if "intensity" in name:  # an empty cell of a CSV file: not known
+        values = values.where(values != "", np.nan)
     plain = values.map(lambda cell: isinstance(cell, int | float | np.number | str) and not isinstance(cell, complex))
     numbers = pd.to_numeric(values.where(plain | values.isna(), "?"), errors="coerce").astype("float64")
     wrong = (numbers.isna() & values.notna()) | np.isinf(numbers)
     if wrong.any():
         row = wrong.idxmax()
         raise ValueError(f"the predictions table has {name} = {shown(values[row])} in row {row}; expected a number")
-    return numbers if name[0] != "y" or numbers.isna().any() or (numbers % 1).any() else numbers.astype("int64")
+    return (
+        numbers
+        if not name.startswith("y_AU") or numbers.isna().any() or (numbers % 1).any()
+        else numbers.astype("int64")
+    )
 
 
 def sort_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows by (seed, dataset, subject, clip_id); columns: keys, then z_, p_ and y_ by AU number."""
-    scored = [
-        f"{kind}_{au}" for kind in "zpy" for au in aus_of_table(table, kind="zpy") if f"{kind}_{au}" in table.columns
-    ]
+    """Rows by (seed, dataset, subject, clip_id); columns: keys, then z_, p_ and y_ by AU number, and intensities."""
+    aus, kinds = aus_of_table(table, kind="zpy"), ("z", "p", "y", "intensity", "y_intensity")
+    scored = [name for kind in kinds for au in aus if (name := f"{kind}_{au}") in table.columns]
     others = sorted(column for column in table.columns if column not in (*KEYS, *scored))
     rows = table.sort_values(["seed", "dataset", "subject", "clip_id", "fold"], kind="stable", ignore_index=True)
     return rows[[*KEYS, *scored, *others]]

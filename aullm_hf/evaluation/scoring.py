@@ -32,6 +32,8 @@ from .counting import (
     resample_subjects,
     roc_auc,
 )
+from .intensity import METRICS as INTENSITY_METRICS
+from .intensity import check_intensities, has_intensities, intensities_of
 from .run_folder import KEYS, aus_of_table, read_table, sort_rows
 from .thresholds import Calibration, sigmoid
 
@@ -44,6 +46,7 @@ RULES = {
     "always_present": "floor: every AU is always active",
     "ranking": "no threshold",
     "calibration_error": "10 equal bins, before and after the fold's calibration",
+    "intensity": "expected level, 0 to 5, against the marked one, over the clips whose intensity is known",
 }
 _ENTRY = ("fold", "seed", "test_subjects", "seen_subjects", "calibration", "thresholds")
 _F1 = {"f1": f1_of_counts, "f1_macro": f1_macro_of_counts}
@@ -97,7 +100,8 @@ def score_predictions(
 
     Args:
         table: a frame, a dict of columns, or a .parquet or .csv file: one row per tested clip (and seed) with clip_id,
-            dataset, subject, fold, seed, and z_AU.. (logits) and y_AU.. (labels).
+            dataset, subject, fold, seed, and z_AU.. (logits) and y_AU.. (labels); where it has them, intensity_AU..
+            (expected levels) and y_intensity_AU.. (marked ones, NaN where not known) are scored by ICC and MSE.
         folds: the entries of folds.json; without them, or with `inner="none"`, there are no `calibrated` scores.
         inner: what chose calibration and thresholds, "holdout", "refit" or "none", as run.json says.
         resamples: of the subjects, for the intervals (the middle 95 %); 0: no intervals.
@@ -180,7 +184,7 @@ def _results(table, aus, calibrated, resamples, seed) -> dict:
     labels = first[[f"y_{au}" for au in aus]].to_numpy(dtype=int)  # (N, n_AU)
     support, n = labels.sum(axis=0), len(labels)
     over = [i for i in range(len(aus)) if support[i] > 0]
-    rules = [rule for rule in RULES if calibrated is not None or rule != "calibrated"]
+    rules = [rule for rule in RULES if rule in per_seed[0]]
     per_au = {au: {"support": int(support[i]), "prevalence": _plain(support[i] / n)} for i, au in enumerate(aus)}
     mean: dict[str, Any] = {
         "over": [aus[i] for i in over],
@@ -206,6 +210,13 @@ def _results(table, aus, calibrated, resamples, seed) -> dict:
                 per_au[au][rule]["thresholds"] = {
                     metric: [float(metrics[rule]["thresholds"][metric][i]) for metrics in per_seed] for metric in _F1
                 }
+    if "intensity" in rules:
+        truth = intensities_of(first, aus)[1]
+        for i, au in enumerate(aus):
+            per_au[au]["intensity"] |= {
+                "known": int(np.isfinite(truth[:, i]).sum()),
+                "marked": int((truth[:, i] > 0).sum()),
+            }
     results = {
         "aus": list(aus),
         "n_clips": n,
@@ -266,6 +277,9 @@ def _one_seed(table, aus, calibrated, subject_of_row, drawn) -> dict:
         name: (np.array([expected_calibration_error(p[:, i], y[:, i]) for i in range(len(aus))]), undefined)
         for name, p in error.items()
     }
+    if has_intensities(table, aus):
+        levels = intensities_of(table, aus)
+        results["intensity"] = {name: _per_au(metric, *levels, weights) for name, metric in INTENSITY_METRICS.items()}
     return results
 
 
@@ -352,6 +366,8 @@ def _check_scored(table: pd.DataFrame, aus: Sequence[str]) -> None:
         raise ValueError(
             f"clip '{table['clip_id'].iloc[row]}' has the labels {labels[row].tolist()}; allowed are 0 and 1"
         )
+    if has_intensities(table, aus):
+        check_intensities(table, aus)
     if (twice := table.duplicated(["seed", "dataset", "clip_id"])).any():
         raise ValueError(
             f"clip '{table['clip_id'][twice].iloc[0]}' was tested twice with one seed; a clip is tested in one fold"

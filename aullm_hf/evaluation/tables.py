@@ -96,6 +96,13 @@ def result_tables(scores: Scores) -> dict[str, pd.DataFrame]:
             row["folds left at 0.5"] = str(flagged.get(au, "") if au != "mean" else sum(flagged.values()))
         body.append(row)
     tables["Ranking and calibration (no threshold)"] = pd.DataFrame(body)
+    if "intensity" in results["rules"]:
+        body = []
+        for au, block in rows:
+            scores_of = block["intensity"]
+            counts = {name: str(scores_of.get(name, "")) for name in ("known", "marked")}
+            body.append({"AU": au, **counts, "ICC(3,1)": _cell(scores_of["icc"]), "MSE": _cell(scores_of["mse"])})
+        tables["Intensity (expected level 0 to 5 against A to E; clips whose intensity is known)"] = pd.DataFrame(body)
     return tables
 
 

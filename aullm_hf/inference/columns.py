@@ -24,19 +24,25 @@ CLIP_COLUMNS = {
 }
 MODEL_COLUMNS = {"trained_on": "object", "model": "object", "revision": "object"}
 AU_COLUMNS = {"p": "float64", "active": "boolean", "threshold": "float64"}  # as p_AU4, active_AU4, ..
+INTENSITY = "intensity"  # as intensity_AU4, from 0 to 5, of a model with that output
 NAMED_COLUMNS = {"au": "object", "name": "object", "muscle": "object", "probability": "float64", "active": "boolean",
                  "threshold": "float64"}  # fmt: skip
 
 
-def column_types(labels: Iterable[str], extra: Mapping[str, str] | None = None) -> dict[str, str]:
+def column_types(
+    labels: Iterable[str], extra: Mapping[str, str] | None = None, *, intensity: bool = False
+) -> dict[str, str]:
     """Every column of a table, in order, with its pandas type; `extra` are columns of the caller's own table."""
-    of_aus = {f"{kind}_{label}": dtype for kind, dtype in AU_COLUMNS.items() for label in labels}
+    kinds = AU_COLUMNS | ({INTENSITY: "float64"} if intensity else {})
+    of_aus = {f"{kind}_{label}": dtype for kind, dtype in kinds.items() for label in labels}
     return {**CLIP_COLUMNS, **of_aus, **MODEL_COLUMNS, **(extra or {})}
 
 
 def column_type(name: str) -> str | None:
     """The type of one of this package's columns; None for a column of the caller's."""
     kind, _, label = name.partition("_AU")
+    if kind == INTENSITY:
+        return "float64"
     return {**CLIP_COLUMNS, **MODEL_COLUMNS, **NAMED_COLUMNS}.get(name) or (AU_COLUMNS.get(kind) if label else None)
 
 
@@ -85,5 +91,5 @@ def plain_value(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str) else str(value)
 
 
-__all__ = ["AU_COLUMNS", "BOX", "CLIP_COLUMNS", "NAMED_COLUMNS", "carried_name", "column_type", "column_types",
-           "plain_value", "value_type", "with_types"]  # fmt: skip
+__all__ = ["AU_COLUMNS", "BOX", "CLIP_COLUMNS", "INTENSITY", "NAMED_COLUMNS", "carried_name", "column_type",
+           "column_types", "plain_value", "value_type", "with_types"]  # fmt: skip

@@ -115,6 +115,7 @@ class AUDetector:
             self.model.to(self.device).eval()
         self.labels: list[str] = self.model.config.labels
         self.trained_on: str | None = getattr(self.model.config, "training_data", None)
+        self.gives_intensity: bool = getattr(self.model.config, "intensity", False)
         self.thresholds = {label: self.model.config.thresholds[label] for label in self.labels}
         self.batch_size, self.fps, self.face_model = batch_size, fps, face_model
         self.workers = workers or max(min(available_cores() - 1, 8), 1)  # one core is left to the model
@@ -140,6 +141,7 @@ class AUDetector:
             "faces": "all" if crop.all_faces else "largest",
             "window": self.reader.window,
             "stride": self.reader.stride,
+            **({"intensity": True} if self.gives_intensity else {}),
         }
 
     def check_explains(self) -> None:
@@ -160,21 +162,28 @@ class AUDetector:
 
     def probabilities(self, clips: Sequence[ReadClip]) -> np.ndarray:
         """(clips, n_AU) float64; NaN where a clip has a reason."""
+        return self._predict(clips)[0]
+
+    def _predict(self, clips: Sequence[ReadClip]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Probabilities, and intensities where the model has that output."""
         out = np.full((len(clips), len(self.labels)), np.nan)
+        levels = np.full_like(out, np.nan) if self.gives_intensity else None
         good = [at for at, clip in enumerate(clips) if not clip.reason]
         for first in range(0, len(good), self.batch_size):
             batch = good[first : first + self.batch_size]
             frames = [clips[at].frames[..., None] for at in batch]  # (N, H, W, 1): three frames are no three colours
             pixel_values = self.processor(frames)["pixel_values"]
             with self._model_lock, torch.inference_mode():
-                logits = self.model(pixel_values.to(self.device)).logits
-                out[batch] = self.model.probabilities(logits).double().cpu().numpy()
-        return out
+                output = self.model(pixel_values.to(self.device))
+                out[batch] = self.model.probabilities(output.logits).double().cpu().numpy()
+                if levels is not None:
+                    levels[batch] = output.intensity.double().cpu().numpy()
+        return out, levels
 
     def rows(self, clips: Sequence[ReadClip]) -> pd.DataFrame:
         """One row per clip, in order."""
         about = {"warning": self.warning, "trained_on": self.trained_on, "model": self.name, "revision": self.revision}
-        return table_of(clips, self.probabilities(clips), self.thresholds, **about)
+        return table_of(clips, *self._predict(clips), thresholds=self.thresholds, **about)
 
     def detect(self, sources: Any) -> Iterator[pd.DataFrame]:
         """Rows of all that is named, in batches, while the next are being read.

@@ -72,6 +72,7 @@ class Results:
     def __init__(self, out: Path, settings: Mapping[str, Any], labels: list[str], *, overwrite: bool = False):
         check_output_file(out)
         self.out, self.journal, self.labels = out, journal_path(out), labels
+        self.intensity = bool(settings.get("intensity"))
         self.entries: dict[str, Entry] = {}
         self.extra_types: dict[str, str | None] = {}  # of the columns of the callers' tables
         self._times_named: dict[str, int] = {}
@@ -187,7 +188,7 @@ class Results:
     def _tables(self) -> Iterator[pd.DataFrame]:
         """The rows in pieces of the same columns and types, at least one."""
         extra = {name: dtype or "object" for name, dtype in self.extra_types.items()}
-        types = column_types(self.labels, extra)
+        types = column_types(self.labels, extra, intensity=self.intensity)
         rows: list[dict] = []
         pieces = 0
         for entry in list(self.entries.values()):

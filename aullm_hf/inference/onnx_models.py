@@ -1,8 +1,9 @@
 """A detector as an ONNX file, and such a file as a model for `AUDetector`, run by onnxruntime. Needs the extra `onnx`.
 
-The network is from pixel_values (clips, T, 1, H, W) to logits (clips, n_AU), for any number of clips. The
-configurations of the checkpoint (AUs, thresholds, calibration, prompt, what it was trained on) and of its processor
-(frames, size, how faces are cut out) are metadata of the file, so that it is read and calibrated as the checkpoint is.
+The network is from pixel_values (clips, T, 1, H, W) to logits (clips, n_AU), for any number of clips, and to intensity
+(clips, n_AU) where the model has that output. The configurations of the checkpoint (AUs, thresholds, calibration,
+prompt, what it was trained on) and of its processor (frames, size, how faces are cut out) are metadata of the file, so
+that it is read and calibrated as the checkpoint is.
 """
 
 import json
@@ -79,7 +80,7 @@ def export_onnx(model: str | Path | None, out: str | Path, *, revision: str | No
 
 
 class _Network(nn.Module):
-    """pixel_values -> logits, each clip in a sequence of its own: what onnxruntime can run for any number of clips."""
+    """pixel_values -> outputs, each clip in its own sequence: what onnxruntime can run for any number of clips."""
 
     def __init__(self, detector: AULLMForAUDetection):
         super().__init__()
@@ -87,8 +88,9 @@ class _Network(nn.Module):
         detector.model.prompt.clips_per_sequence = 1
         self.eval()
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return self.detector(pixel_values).logits
+    def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.detector(pixel_values)
+        return tuple(getattr(output, name) for name in outputs_of(self.detector.config))
 
 
 def _write(network: _Network, processor: AULLMVideoProcessor, path: Path, name: str) -> None:
@@ -99,7 +101,7 @@ def _write(network: _Network, processor: AULLMVideoProcessor, path: Path, name: 
                 network,
                 (random_clips(config, 3),),
                 input_names=["pixel_values"],
-                output_names=["logits"],
+                output_names=outputs_of(config),
                 dynamic_shapes={"pixel_values": {0: torch.export.Dim.DYNAMIC}},
                 dynamo=True,
                 verbose=False,
@@ -122,13 +124,20 @@ def _check_equal(runtime: Any, path: Path, detector: AULLMForAUDetection, name: 
     for count in (1, 2):  # neither is the number that it was exported with
         clips = random_clips(detector.config, count)
         with torch.no_grad():
-            wanted = detector(clips).logits.numpy()
-        (logits,) = session.run(None, {"pixel_values": clips.numpy()})
-        if (difference := float(np.abs(logits - wanted).max())) > TOLERANCE:
-            raise ValueError(
-                f"the model {name!r} was exported to ONNX, but onnxruntime's logits differ from PyTorch's by "
-                f"{difference:.2g} where {TOLERANCE:g} is allowed; nothing was written"
-            )
+            wanted = detector(clips)
+        for output, found in zip(
+            outputs_of(detector.config), session.run(None, {"pixel_values": clips.numpy()}), strict=True
+        ):
+            if (difference := float(np.abs(found - wanted[output].numpy()).max())) > TOLERANCE:
+                raise ValueError(
+                    f"the model {name!r} was exported to ONNX, but onnxruntime's {output} differ from PyTorch's by "
+                    f"{difference:.2g} where {TOLERANCE:g} is allowed; nothing was written"
+                )
+
+
+def outputs_of(config: AULLMConfig) -> list[str]:
+    """The outputs of the network, in order."""
+    return ["logits", *["intensity"] * config.intensity]
 
 
 def random_clips(config: AULLMConfig, count: int) -> torch.Tensor:
@@ -162,8 +171,8 @@ class OnnxModel(AUDetectorMixin):
             raise ValueError(f"model is {str(path)!r}, which could not be read as ONNX ({reason}).") from error
 
     def __call__(self, pixel_values: torch.Tensor) -> AUDetectionOutput:
-        (logits,) = self.session.run(None, {"pixel_values": pixel_values.float().cpu().numpy()})
-        return AUDetectionOutput(logits=torch.from_numpy(logits))
+        found = map(torch.from_numpy, self.session.run(None, {"pixel_values": pixel_values.float().cpu().numpy()}))
+        return AUDetectionOutput(**dict(zip(outputs_of(self.config), found, strict=True)))
 
 
 @contextmanager

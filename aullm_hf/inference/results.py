@@ -7,13 +7,25 @@ import numpy as np
 import pandas as pd
 
 from ..data.facs import au_info
-from .columns import AU_COLUMNS, BOX, CLIP_COLUMNS, NAMED_COLUMNS, column_type, column_types, value_type, with_types
+from .columns import (
+    AU_COLUMNS,
+    BOX,
+    CLIP_COLUMNS,
+    INTENSITY,
+    NAMED_COLUMNS,
+    column_type,
+    column_types,
+    value_type,
+    with_types,
+)
 from .reading.cropping import ReadClip
 
 
 def table_of(
     clips: Sequence[ReadClip],
     probabilities: np.ndarray,  # (clips, n_AU), NaN where a clip has a reason
+    levels: np.ndarray | None = None,  # the same of intensities, of a model with that output
+    *,
     thresholds: Mapping[str, float],
     **about: str | None,  # warning, trained_on, model, revision
 ) -> pd.DataFrame:
@@ -30,10 +42,15 @@ def table_of(
         columns[f"p_{label}"] = probability
         columns[f"active_{label}"] = [None if np.isnan(p) else bool(p >= threshold) for p in probability]
         columns[f"threshold_{label}"] = float(threshold)
+        if levels is not None:
+            columns[f"{INTENSITY}_{label}"] = levels[:, at]
     columns |= about
     extra = {name: [clip.columns.get(name) for clip in clips] for name in _in_order(clip.columns for clip in clips)}
     types = {name: value_type(values) or "object" for name, values in extra.items()}
-    return with_types(pd.DataFrame(columns | extra, index=range(len(clips))), column_types(thresholds, types))
+    return with_types(
+        pd.DataFrame(columns | extra, index=range(len(clips))),
+        column_types(thresholds, types, intensity=levels is not None),
+    )
 
 
 def join_tables(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -66,18 +83,19 @@ def name_aus(table: pd.DataFrame) -> pd.DataFrame:
         2  VIDEO.mp4  AU12  Lip corner puller     0...
     """
     labels = au_labels(table)
-    of_aus = {f"{kind}_{label}" for kind in AU_COLUMNS for label in labels}
+    of_aus = {f"{kind}_{label}" for kind in (*AU_COLUMNS, INTENSITY) for label in labels}
     about = [name for name in table.columns if name not in of_aus]
-    parts = []
+    named = [*NAMED_COLUMNS, *[INTENSITY] * (f"{INTENSITY}_{labels[0]}" in table.columns)]
+    parts, numbers = [], named[named.index("probability") :]
     for label in labels:
         info = au_info(int(label.removeprefix("AU")))
         part = table[about].assign(au=label, name=info.name, muscle=info.muscle)
-        for name, kind in (("probability", "p"), ("active", "active"), ("threshold", "threshold")):
+        for name, kind in zip(numbers, ("p", "active", "threshold", INTENSITY), strict=False):
             part[name] = table[f"{kind}_{label}"]
         parts.append(part)
     long = pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
     at = about.index("reason") if "reason" in about else len(about)
-    return long[[*about[:at], *NAMED_COLUMNS, *about[at:]]]
+    return long[[*about[:at], *named, *about[at:]]]
 
 
 def _in_order(groups: Iterable[Iterable[str]]) -> list[str]:

@@ -178,7 +178,7 @@ class AULLMConfig(AUDetectorConfig):
     model_type = "aullm"
     sub_configs = {"text_config": AutoConfig}
     # What the Trainer leaves out of its predictions: everything but the logits.
-    keys_to_ignore_at_inference = ["hidden_states", "attentions", "evidence", "loss_parts"]
+    keys_to_ignore_at_inference = ["intensity", "hidden_states", "attentions", "evidence", "loss_parts"]
 
     # Motion
     motion: Literal["led", "flow", "both"] = setting("led", "input of the 3D-CNN: filtered frames, optical flow")
@@ -200,6 +200,10 @@ class AULLMConfig(AUDetectorConfig):
     head_reads: Literal["state", "token", "both"] = setting(
         "state", "the LLM's last state, the clip's tokens, or both"
     )
+
+    # Intensity
+    intensity: bool = setting(False, "whether there is an ordinal output of intensities, A to E")
+    intensity_weight: Number = setting(1.0, "weight of the intensities' loss", 0, open_ends=True)
 
     # Evidence (AULLM++: MGE)
     mge: bool = setting(False, "whether the 3D-CNN's map is read at several granularities")

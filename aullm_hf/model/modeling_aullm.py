@@ -30,12 +30,13 @@ from .explaining import ExplainMixin
 from .flow import OpticalFlow
 from .graph import CellNodes, ChunkNodes, RelationGraph, RelationLayer, prior_mask
 from .head import Classifier, head_features
+from .intensity import IntensityHead, check_intensities, expected_level, intensity_loss
 from .led import TemporalFilter
 from .projectors import PROJECTORS, PromptTokens
 from .prompting import Prompt
 
 _INITIALISE_THEMSELVES = (TemporalFilter, OpticalFlow, PromptTokens, MultiGranularityEvidence, RelationGraph,
-                          RelationLayer, CellNodes, ChunkNodes)  # fmt: skip
+                          RelationLayer, CellNodes, ChunkNodes, IntensityHead)  # fmt: skip
 
 
 @dataclass
@@ -52,11 +53,13 @@ class AULLMModelOutput(ModelOutput):
 class AUDetectionOutput(ModelOutput):
     """loss (with labels) and logits (B, n_AU); the rest on request.
 
+    intensity (B, n_AU): expected levels, 0 (absent) to 5 (E), of a model with that output (`config.intensity`).
     loss_parts: where the loss has several terms, each as it enters the sum, without gradient.
     """
 
     loss: torch.Tensor | None = None
     logits: torch.Tensor | None = None
+    intensity: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
     evidence: EvidenceOutput | None = None
@@ -100,14 +103,16 @@ class AULLMPreTrainedModel(CheckpointMixin, PreTrainedModel):
         """Give everything that is trained a fresh start, determined by `seed` alone; the frozen LLM stays as it is."""
         body = self.base_model
         frozen = {id(module) for module in body.llm.modules()}
-        evidence = [] if body.mge is None else list(body.mge.modules())
-        late = frozen | {id(module) for module in (body, *evidence)}
+        optional = [body.mge] if body.mge is not None else []
+        optional += [module for module in self.modules() if isinstance(module, IntensityHead)]
+        optional = [module for part in optional for module in part.modules()]
+        late = frozen | {id(module) for module in (body, *optional)}
         with seeded_start(self, seed):
             for module in self.modules():
                 if id(module) not in late:
                     self._init_weights(module)
             reset_lora(body.llm)  # late, so that the rest starts alike with and without adapters
-            for module in evidence:  # last, so that all else does with and without MGE
+            for module in optional:  # last, so that all else does with and without MGE and intensities
                 self._init_weights(module)
 
     def set_prior(self, edges: list[list]) -> None:
@@ -273,6 +278,7 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
         }
         self.model = AULLMModel(config, llm=llm)
         self.classifier = Classifier(config)
+        self.intensity = IntensityHead(config) if config.intensity else None
         self.post_init()
         freeze_llm(self.model.llm)
         if not config.save_base_weights:
@@ -286,6 +292,7 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
         self,
         pixel_values: torch.Tensor,
         labels: torch.Tensor | None = None,
+        intensities: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         output_evidence: bool | None = None,
@@ -295,6 +302,7 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
         Args:
             pixel_values: clips (B, T, 1, H, W), as AULLMVideoProcessor makes them.
             labels: (B, n_AU) of 0 and 1.
+            intensities: (B, n_AU) from 0 (absent) to 5 (E), NaN where not known; for a model with that output.
             output_hidden_states: whether the states of the LLM's layers are returned too.
             output_attentions: whether its attentions are; only attn_implementation="eager" forms them.
             output_evidence: whether what the prediction rests on is returned too, as an EvidenceOutput.
@@ -308,6 +316,7 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
             >>> output.logits.shape, output.loss.ndim, output.evidence.tokens.shape
             (torch.Size([2, 3]), 0, torch.Size([2, 1, 64]))
         """
+        check_intensities(self.config, intensities, labels, training=self.training)
         flips = None
         if labels is not None and self.training and self.config.ccr_weight:
             if output_evidence or output_hidden_states or output_attentions:
@@ -326,15 +335,19 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
         )
         logits = self.classify(body.last_hidden_state)  # (B, n_AU), and in training the flipped clips' after them
         logits, flipped = logits[: len(pixel_values)], logits[len(pixel_values) :]
+        levels = None if self.intensity is None else self.intensity(body.last_hidden_state[: len(pixel_values)])
         loss, parts = None, None
         if labels is not None:
             terms = self._loss_terms(logits, labels, body.evidence)
+            if intensities is not None:
+                terms["intensity"] = self.config.intensity_weight * intensity_loss(levels, intensities)
             if flips is not None:
                 terms |= self._flip_terms(logits, flipped, labels, flips)
             loss, parts = _sum(terms)
         return AUDetectionOutput(
             loss=loss,
             logits=logits,
+            intensity=None if levels is None else expected_level(levels),
             hidden_states=body.hidden_states,
             attentions=body.attentions,
             evidence=body.evidence if output_evidence else None,

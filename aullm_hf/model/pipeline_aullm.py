@@ -16,7 +16,7 @@ class AUDetectionPipeline(Pipeline):
     """For each clip a list of {label, score, active, threshold}, one entry per AU, in the order of the model's labels.
 
     `score` is the calibrated probability; an AU is active where it reaches its threshold. Both come with the
-    checkpoint.
+    checkpoint. A checkpoint with an output for intensities adds `intensity`, the expected level from 0 to 5 (E).
 
     Args:
         inputs: of a call, a clip or a list of clips, as AULLMVideoProcessor takes them.
@@ -75,20 +75,23 @@ class AUDetectionPipeline(Pipeline):
         return {"pixel_values": self.video_processor([clip])["pixel_values"]}
 
     def _forward(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        logits = self.model(**inputs).logits
-        return {"probabilities": self.model.probabilities(logits)}
+        output = self.model(**inputs)
+        levels = {} if output.intensity is None else {"intensity": output.intensity}
+        return {"probabilities": self.model.probabilities(output.logits), **levels}
 
     def postprocess(self, outputs: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
         config = self.model.config
         scores = outputs["probabilities"][0].tolist()
+        levels = outputs["intensity"][0].tolist() if "intensity" in outputs else None
         return [
             {
                 "label": label,
                 "score": score,
                 "active": score >= config.thresholds[label],
                 "threshold": config.thresholds[label],
+                **({} if levels is None else {"intensity": levels[at]}),
             }
-            for label, score in zip(config.labels, scores, strict=True)
+            for at, (label, score) in enumerate(zip(config.labels, scores, strict=True))
         ]
 
 

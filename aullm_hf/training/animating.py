@@ -47,11 +47,15 @@ def with_animated(
     table = {name: [*column, *(column[row] for row in sources)] for name, column in clips.table.items()}
     names = [f"{clips.table['clip_id'][row]}#animated{at}" for at, row in enumerate(sources)]
     table |= {"clip_id": [*clips.table["clip_id"], *names], "aus": [*clips.table["aus"], *active]}
+    levels = clips.intensities
+    if levels is not None:  # what an AU of a drawing does has no letter
+        levels = np.concatenate([levels, np.where(labels > 0, np.nan, 0).astype(np.float32)])
     more = replace(
         clips,
         frames=np.concatenate([clips.frames, drawn.reshape(-1, *drawn.shape[2:])]),
         starts=np.concatenate([clips.starts, ends]),
         labels=np.concatenate([clips.labels, labels]),
         table=table,
+        intensities=levels,
     )
     return more, [*rows, *range(len(clips), len(more))]

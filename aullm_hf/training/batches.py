@@ -120,7 +120,7 @@ class Batches:
         return self.processor.normalize_frames(self.resident.frames[index])  # (B, T, H, W)
 
     def _finish(self, frames: torch.Tensor, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        batch = {"pixel_values": frames[:, :, None].contiguous(), "labels": self.resident.labels[rows]}
+        batch = {"pixel_values": frames[:, :, None].contiguous(), **self.resident.targets(rows)}
         return {name: to_device(tensor, self.resident.device) for name, tensor in batch.items()}
 
 

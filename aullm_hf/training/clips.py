@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..data.labels import label_matrix
+from ..data.labels import intensity_matrix, label_matrix
 
 DEVICE_SHARE = 0.25  # of an accelerator's free memory, the most that the clips may take of it
 
@@ -24,6 +24,9 @@ class Clips:
     starts: np.ndarray  # (n + 1,): clip i is frames[starts[i] : starts[i + 1]]
     labels: np.ndarray  # (n, n_AU) float32
     table: dict[str, list]  # clip_id, dataset, subject and aus of every clip
+    intensities: np.ndarray | None = (
+        None  # (n, n_AU) float32, NaN where not known; None: the model has no use for them
+    )
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -33,7 +36,7 @@ class Clips:
         return np.diff(self.starts)
 
 
-def clips_of(dataset, aus: Sequence[int]) -> Clips:
+def clips_of(dataset, aus: Sequence[int], *, intensities: bool = False) -> Clips:
     """The clips of a `datasets.Dataset`, straight from its Arrow buffers; `aus` in the order of the labels."""
     column = dataset.select_columns("frames").with_format("arrow")[:]["frames"]
     frames, lengths = [], []
@@ -51,6 +54,7 @@ def clips_of(dataset, aus: Sequence[int]) -> Clips:
         starts=starts,
         labels=label_matrix(dataset, aus),
         table=table,
+        intensities=intensity_matrix(dataset, aus) if intensities else None,
     )
 
 
@@ -83,7 +87,13 @@ class Resident:
     starts: torch.Tensor  # (n,)
     lengths: torch.Tensor  # (n,)
     labels: torch.Tensor  # (n, n_AU) float32
+    intensities: torch.Tensor | None  # the same, NaN where not known
     device: torch.device
+
+    def targets(self, rows: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What of a batch the loss needs."""
+        levels = {} if self.intensities is None else {"intensities": self.intensities[rows]}
+        return {"labels": self.labels[rows], **levels}
 
     @classmethod
     def of(cls, clips: Clips, device: torch.device | str = "cpu") -> "Resident":
@@ -91,5 +101,6 @@ class Resident:
         home = storage_device(clips, device)
         with warnings.catch_warnings():  # no code writes to the arrays
             warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-            arrays = (clips.frames, clips.starts[:-1], clips.lengths, clips.labels)
-            return cls(*(to_device(torch.from_numpy(array), home) for array in arrays), device=device)
+            arrays = (clips.frames, clips.starts[:-1], clips.lengths, clips.labels, clips.intensities)
+            held = (None if array is None else to_device(torch.from_numpy(array), home) for array in arrays)
+            return cls(*held, device=device)

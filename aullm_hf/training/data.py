@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from ..data.faces import FaceRecipe
 from ..data.loading import read_raw_dataset
 from ..data.reading.records import Policies
 from ..data.synthetic import RELEASE, VERSION
+from ..evaluation import Fold
 from .settings import ConfigError, DataSettings
 
 SYNTHETIC = {"synthetic-casme2": "casme2", "synthetic-samm": "samm"}
@@ -165,6 +166,17 @@ def data_fingerprint(settings: DataSettings, size: int, parts: dict[str, Any]) -
         columns = [clips[key][:] for key in ("clip_id", "subject", "onset", "apex", "offset", "aus", "intensities")]
         digest.update(json.dumps(list(zip(*columns, strict=True))).encode())
     return digest.hexdigest()
+
+
+def refuse_unmarked(intensities: np.ndarray, folds: Iterable[Fold]) -> None:
+    """An output for intensities has something to learn in every fold: some clip that it trains on is marked."""
+    for fold in folds:
+        if not (intensities[list(fold.train)] > 0).any():
+            raise ConfigError(
+                f"intensity is True, but none of the {len(fold.train)} training clips of fold {fold.name!r} has the "
+                "intensity of any of the run's AUs marked, A to E. SAMM, synthetic-samm and tables of your own that "
+                "write `4B+12C` have them; for other data leave `intensity` out."
+            )
 
 
 def training_data(settings: DataSettings, datasets: Collection[str]) -> str:

@@ -19,7 +19,7 @@ from .checkpoints import drop_checkpoints, is_sealed, newest_checkpoint, replace
 from .clips import Resident
 from .context import RunContext
 from .cpu import widened_llm
-from .model import logits_of
+from .model import predict_clips
 from .motion import Motions
 from .nonfinite import NotFinite
 from .settings import TrainSettings
@@ -52,14 +52,15 @@ class Fitted:
     log: list[dict] = field(default_factory=list)  # one entry per logged step
     autocast: Callable = nullcontext
 
-    def predict(self, rows: Sequence[int]) -> np.ndarray:
-        """Logits of whole clips, (n, n_AU)."""
-        z = logits_of(self.model, self.batches, rows, self.batch_size, self.autocast).numpy()
+    def predict(self, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Logits of whole clips, and their intensities where the model has that output; (n, n_AU) each."""
+        z, levels = predict_clips(self.model, self.batches, rows, self.batch_size, self.autocast)
+        z = z.numpy()
         finite = np.isfinite(z).all(axis=1)
         if not finite.all():
             names = [self.batches.clips.table["clip_id"][row] for row, ok in zip(rows, finite, strict=True) if not ok]
             raise NotFinite(f"logits are nan or infinite of the clips {', '.join(names[:5])}", clips=names)
-        return np.round(z, DECIMALS)
+        return np.round(z, DECIMALS), None if levels is None else np.round(levels.numpy(), DECIMALS)
 
 
 def fit(context: RunContext, task: Task, rows: Sequence[int], work: Path, callbacks: Sequence = ()) -> Fitted:

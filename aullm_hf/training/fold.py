@@ -58,7 +58,7 @@ def train_fold(context: RunContext, job: Job, callbacks: Sequence = ()) -> None:
             labels = context.model.config.labels
             calibration = Calibration.identity(labels, fold.seen_subjects, "no inner clips: reported at 0.5")
     trained = time.perf_counter()
-    z_test = fitted.predict(fold.test)
+    z_test, levels = fitted.predict(fold.test)
     test_seconds = time.perf_counter() - trained
     if context.views is not None:  # made once, for all folds
         test_seconds += context.views.seconds_per_clip * len(fold.test)
@@ -67,7 +67,7 @@ def train_fold(context: RunContext, job: Job, callbacks: Sequence = ()) -> None:
     write_checkpoint(context, calibration, fold.refit if inner == "refit" else fold.train, job.folder)
     keys = [fold.subject_of_row[row] for row in fold.test]
     p_test = calibration.test_probabilities(z_test, keys)
-    write_table(_table(context, job, fold.test, z_test, p_test), job.folder / "predictions.parquet")
+    write_table(_table(context, job, fold.test, z_test, p_test, levels), job.folder / "predictions.parquet")
     entry = {"fold": fold.name, "seed": job.seed, "test_subjects": sorted(fold.test_subjects)}
     if inner == "none":
         entry["seen_subjects"] = sorted(fold.seen_subjects)
@@ -105,7 +105,7 @@ def _batch_note(context: RunContext) -> dict[str, int]:
 
 def _calibrate(context: RunContext, fold: Fold, fitted: Fitted) -> tuple[Calibration, np.ndarray]:
     """The fold's calibration, and the logits of its inner clips that it was fitted to."""
-    z = fitted.predict(fold.inner)
+    z, _ = fitted.predict(fold.inner)
     keys = [fold.subject_of_row[row] for row in fold.inner]
     y, labels = context.clips.labels[list(fold.inner)], context.model.config.labels
     alarms = context.false_alarms
@@ -153,11 +153,16 @@ def write_checkpoint(context: RunContext, calibration: Calibration, rows: Sequen
     replace_folder(partial, folder / "checkpoint")
 
 
-def _table(context: RunContext, job: Job, rows: Sequence[int], z: np.ndarray, p: np.ndarray) -> pd.DataFrame:
-    """The rows' table: who they are, then z_, p_ and y_ of every AU."""
+def _table(
+    context: RunContext, job: Job, rows: Sequence[int], z: np.ndarray, p: np.ndarray, levels: np.ndarray | None = None
+) -> pd.DataFrame:
+    """The rows' table: who they are, then z_, p_ and y_ of every AU, and intensity_ and y_intensity_ where asked."""
     rows, labels, known = list(rows), context.model.config.labels, context.clips.table
     table = pd.DataFrame({key: [known[key][row] for row in rows] for key in ("clip_id", "dataset", "subject")})
     columns = {f"z_{au}": z[:, i].astype("float32") for i, au in enumerate(labels)}
     columns |= {f"p_{au}": p[:, i].astype("float64") for i, au in enumerate(labels)}
     columns |= {f"y_{au}": context.clips.labels[rows, i].astype("int8") for i, au in enumerate(labels)}
+    if levels is not None:
+        columns |= {f"intensity_{au}": levels[:, i].astype("float32") for i, au in enumerate(labels)}
+        columns |= {f"y_intensity_{au}": context.clips.intensities[rows, i] for i, au in enumerate(labels)}
     return table.assign(fold=job.fold.name, seed=job.seed, **columns)

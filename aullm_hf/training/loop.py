@@ -21,14 +21,14 @@ from .clips import Resident, clips_of
 from .compiling import compile_parts
 from .context import RunContext
 from .cpu import keep_freed_memory
-from .data import aus_of_run, load_run_data
+from .data import aus_of_run, load_run_data, refuse_unmarked
 from .dry_run import print_plan
 from .failures import NOT_WRITABLE, Failures, attempt, os_error_behind
 from .fold import Job, train_final, train_fold
 from .initial import initial_provenance, initial_weights
 from .jobs import assigned_jobs, final_calibration, jobs_of, jobs_to_inspect, steps_of
 from .launch import PROG, Launch
-from .model import build_model, check_llm, has_fixed_views, processor_of
+from .model import build_model, check_llm, has_fixed_views, model_config, processor_of
 from .motion import Motions, reads_fixed_motion
 from .parsing import load_run_config
 from .progress import Progress
@@ -101,11 +101,14 @@ def run(config: RunConfig, launch: Launch) -> int:
 def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
     """Load data and model, and write run.json or join the run that is there; after all that can be refused was."""
     aus = aus_of_run(config.data)
+    model_config(config.model, aus)  # for its errors, before clips are built
     check_llm(config.model)
     with config.training.main_process_first(desc="data, LLM and run.json"):
         data = load_run_data(config.data, config.model.image_size)
-        clips = clips_of(data.clips, aus)
+        clips = clips_of(data.clips, aus, intensities=config.model.intensity)
         jobs = jobs_of(config, clips.table, aus)
+        if clips.intensities is not None:
+            refuse_unmarked(clips.intensities, [job.fold for job in jobs])
         assigned_jobs(jobs, launch)  # for its errors
         config.folder.mkdir(parents=True, exist_ok=True)
         model = build_model(config.model, aus, config.folder, config.seeds[0])

@@ -157,13 +157,19 @@ def gradient_trainings(settings) -> int:
 
 
 @torch.no_grad()
-def logits_of(model, batches, rows, batch_size: int, autocast) -> torch.Tensor:
-    """The logits of whole clips, (n, n_AU) float32, in the order of `rows` and always in the same batches."""
+def predict_clips(model, batches, rows, batch_size: int, autocast) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The logits of whole clips, and their intensities where the model has that output; (n, n_AU) float32 each.
+
+    In the order of `rows`, and always in the same batches.
+    """
     model.eval()
     device = model.classifier.weight.device
-    logits = []
+    logits, levels = [], []
     for start in range(0, len(rows), batch_size):
         pixels = batches.whole(rows[start : start + batch_size])["pixel_values"].to(device)
         with autocast():
-            logits.append(model(pixels).logits.float().cpu())
-    return torch.cat(logits)
+            output = model(pixels)
+        logits.append(output.logits.float().cpu())
+        if output.intensity is not None:
+            levels.append(output.intensity.float().cpu())
+    return torch.cat(logits), torch.cat(levels) if levels else None

@@ -48,7 +48,7 @@ class Motions:
     def __init__(self, batches: Batches, smoothing: float = 0.0):
         self.clips, self.key = batches.clips, (0, 0)
         self.flip, self.gain, self.turn = 0.0, 1.0, 0.0
-        self.labels, rows = batches.resident.labels, range(len(batches.clips))
+        self.targets, rows = batches.resident.targets, range(len(batches.clips))
         for start in range(0, len(rows), AT_ONCE):
             frames = batches.whole(rows[start : start + AT_ONCE])["pixel_values"]  # (B, T, 1, H, W)
             motion = face_motion(frames.float(), smoothing)
@@ -78,7 +78,7 @@ class Motions:
     def whole(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
         """A batch to predict."""
         rows = to_device(torch.from_numpy(np.asarray(rows, dtype=np.int64)), self.motion.device)
-        return {"pixel_values": self.motion[rows].float(), "labels": self.labels[rows]}
+        return {"pixel_values": self.motion[rows].float(), **self.targets(rows)}
 
 
 def mirror(motion: torch.Tensor) -> torch.Tensor:

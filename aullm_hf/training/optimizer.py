@@ -23,6 +23,7 @@ def group_of(name: str) -> str:
         "model.projector.": "projector",
         "model.graph.": "graph",
         "classifier.": "head",
+        "intensity.": "head",
     }
     return next((group for prefix, group in parts.items() if name.startswith(prefix)), "rest")
 

@@ -185,7 +185,7 @@ class TrainSettings(TrainingArguments):
     )
     graph_learning_rate: float | None = _setting(None, "Learning rate of the AU graph. Default: learning_rate.")
     lora_learning_rate: float | None = _setting(None, "Learning rate of the LLM's adapters. Default: learning_rate.")
-    head_learning_rate: float | None = _setting(None, "Learning rate of the classifier. Default: learning_rate.")
+    head_learning_rate: float | None = _setting(None, "Learning rate of the heads. Default: learning_rate.")
     adam_with_l2: bool = _setting(
         False,
         "Whether to use torch.optim.Adam with `weight_decay` as L2 on every trained parameter (the published recipe) "

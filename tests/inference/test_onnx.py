@@ -163,14 +163,15 @@ def test_without_onnxruntime_the_extra_is_named(exported, monkeypatch):
     "fields",
     [{"projector": name} for name in ("high", "mid", "linear", "prompt")]
     + [{"mge": True}, {"graph": True}, {"mge": True, "graph": True, "nodes": "chunk"}]
-    + [{"motion": "flow"}, {"motion": "both"}]
+    + [{"motion": "flow"}, {"motion": "both"}, {"intensity": True}]
     + [{"head_reads": "both"}, {"head_reads": "token", "lora": None}, {"family": "llama"}, {"family": "gemma3"}],
     ids=str,
 )
 def test_every_model_predicts_the_same_from_onnx(fields, sources, tmp_path):
     save(tmp_path / "checkpoint", **fields)
     export_onnx(tmp_path / "checkpoint", tmp_path / "detector.onnx")
-    names = [f"p_{au}" for au in ("AU1", "AU4", "AU12")]
+    kinds = ("p", "intensity") if fields.get("intensity") else ("p",)
+    names = [f"{kind}_{au}" for kind in kinds for au in ("AU1", "AU4", "AU12")]
     of_torch, of_onnx = (
         detect_aus(str(sources / "talk.avi"), tmp_path / name, face="none")[names].to_numpy()
         for name in ("checkpoint", "detector.onnx")

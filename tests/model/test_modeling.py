@@ -24,6 +24,8 @@ VARIANTS += [
     {"projector": "prompt", "mge": True},
     {"mge": True, "graph": True, "nodes": "chunk", "num_frames": 9, "image_size": 40},
     {"graph": True, "prompt_template": "Evidence: {content} Relations: {instruction} Active:"},
+    {"intensity": True},
+    {"intensity": True, **SUBSETS["mge+graph+ccr"]},
 ]
 every_variant = pytest.mark.parametrize("fields", VARIANTS, ids=[str(v)[1:40] for v in VARIANTS])
 
@@ -75,7 +77,7 @@ def test_everything_trained_gets_a_gradient_and_moves(fields):
     optimizer = torch.optim.SGD(model.trained_parameters().values(), lr=0.5)
     for step in range(2):
         optimizer.zero_grad()
-        model(x, labels=y).loss.backward()
+        model(x, labels=y, intensities=3 * y if model.config.intensity else None).loss.backward()
         for name, parameter in model.trained_parameters().items():
             if name.endswith("log_alpha"):
                 continue  # the filter's gain cancels
@@ -99,7 +101,8 @@ def test_tuple_and_dictionary_agree_and_extras_come_only_on_request(fields):
     x = clips(config=model.config)
     with torch.no_grad():
         out = model(x, labels=labels())
-        assert set(out) == {"loss", "logits"} | ({"loss_parts"} if model.config.graph else set())
+        optional = {"loss_parts": model.config.graph, "intensity": model.config.intensity}
+        assert set(out) == {"loss", "logits"} | {name for name, there in optional.items() if there}
         as_tuple = model(x, labels=labels(), return_dict=False)
         assert torch.equal(as_tuple[0], out.loss) and torch.equal(as_tuple[1], out.logits)
         full = model(x, output_evidence=True)
