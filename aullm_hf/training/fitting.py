@@ -137,6 +137,7 @@ def _batches_of(context: RunContext, task: Task) -> Batches | Views | Motions:
             flip=training.augment_flip,
             gain=training.augment_gain,
             turn=training.augment_turn,
+            warp=training.augment_warp,
         )
     return Batches(
         context.clips,

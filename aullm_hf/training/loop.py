@@ -116,12 +116,13 @@ def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
         begun_from = initial_provenance(config.model.init) if config.model.init else []
         processor = processor_of(model.config, config.training, data.face)
         fixed_motion = reads_fixed_motion(model.config, config.training, int(clips.lengths.max()))
-        changes_motion = config.training.augment_gain > 1 or config.training.augment_turn
+        training = config.training
+        changes_motion = training.augment_gain > 1 or training.augment_turn or training.augment_warp
         if changes_motion and not fixed_motion and not has_fixed_views(processor):
             raise ConfigError(
-                "augment_gain and augment_turn change optical flow that is computed once per run, which needs motion: "
-                f"flow, clips of at most {processor.num_frames + 1} frames (difficulty: wild) and no augment_shift, "
-                "augment_zoom or augment_brightness. Leave them out."
+                "augment_gain, augment_turn and augment_warp change optical flow that is computed once per run, which "
+                f"needs motion: flow, clips of at most {processor.num_frames + 1} frames (difficulty: wild) and no "
+                "augment_shift, augment_zoom or augment_brightness. Leave them out."
             )
         open_run(config.folder, run_info(config, data, clips, aus, model, begun_from), config.plain, config.identity)
     compile_parts(model, config.training)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from ..model import AULLMConfig
 from ..model.flow import face_motion, strain
@@ -21,6 +22,8 @@ from .settings import TrainSettings
 from .uniforms import uniforms
 
 AT_ONCE = 32  # clips
+BENDS = 5  # places along each side of a face that bend by themselves
+WARP_DRAWS = 5 + 2 * BENDS**2
 
 
 def reads_fixed_motion(config, training: TrainSettings, longest: int) -> bool:
@@ -47,7 +50,7 @@ class Motions:
 
     def __init__(self, batches: Batches, smoothing: float = 0.0):
         self.clips, self.key = batches.clips, (0, 0)
-        self.flip, self.gain, self.turn = 0.0, 1.0, 0.0
+        self.flip, self.gain, self.turn, self.warp = 0.0, 1.0, 0.0, 0.0
         self.targets, rows = batches.resident.targets, range(len(batches.clips))
         for start in range(0, len(rows), AT_ONCE):
             frames = batches.whole(rows[start : start + AT_ONCE])["pixel_values"]  # (B, T, 1, H, W)
@@ -56,11 +59,13 @@ class Motions:
                 self.motion = motion.new_empty(len(rows), *motion.shape[1:], dtype=torch.float16)
             self.motion[start : start + AT_ONCE] = motion
 
-    def drawing(self, *, seed: int, fold: str, flip: float, gain: float = 1.0, turn: float = 0.0) -> "Motions":
-        """The same motion, with the draws of one training: mirrored, and as `strengthen` changes it."""
+    def drawing(
+        self, *, seed: int, fold: str, flip: float, gain: float = 1.0, turn: float = 0.0, warp: float = 0.0
+    ) -> "Motions":
+        """The same motion, with the draws of one training: mirrored, and as `warped` and `strengthen` change it."""
         drawing = copy.copy(self)
         drawing.key = (seed, zlib.crc32(fold.encode()))
-        drawing.flip, drawing.gain, drawing.turn = flip, gain, turn
+        drawing.flip, drawing.gain, drawing.turn, drawing.warp = flip, gain, turn, warp
         return drawing
 
     def __call__(self, draws: Sequence[Draw]) -> dict[str, torch.Tensor]:
@@ -68,11 +73,13 @@ class Motions:
         names = np.empty((len(draws), 5), dtype=np.int64)  # as Batches: the same clips are mirrored
         names[:, :2], names[:, 2:] = self.key, np.asarray(draws)[:, [1, 0, 2]]
         batch = self.whole(names[:, 3])
-        draw = uniforms(to_device(torch.from_numpy(names), self.motion.device), 16)
+        draw = uniforms(to_device(torch.from_numpy(names), self.motion.device), 16 + WARP_DRAWS * (self.warp > 0))
         motion, mirrored = batch["pixel_values"], draw[:, 1] < self.flip
         motion = torch.where(mirrored[:, None, None, None, None], mirror(motion), motion)
+        if self.warp:
+            motion = warped(motion, draw[:, 16:], self.warp)
         if self.gain > 1 or self.turn:
-            motion = strengthen(motion, draw[:, 6:], self.gain, self.turn)
+            motion = strengthen(motion, draw[:, 6:16], self.gain, self.turn)
         return batch | {"pixel_values": motion}
 
     def whole(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
@@ -84,6 +91,28 @@ class Motions:
 def mirror(motion: torch.Tensor) -> torch.Tensor:
     """(.., 3, H, W): left and right change places, and what went right goes left."""
     return motion.flip(-1) * motion.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
+
+
+def warped(motion: torch.Tensor, draw: torch.Tensor, pixels: float) -> torch.Tensor:
+    """The same motion in a face whose parts lie elsewhere. What moves, and how far, stays.
+
+    Args:
+        motion: (B, T-1, 3, H, W).
+        draw: (B, WARP_DRAWS) uniform in [0, 1).
+        pixels: how far a face is moved at most, along each side; as far its edges by stretching and by turning it, and
+            half as far by bending it.
+    """
+    size = motion.shape[3:]
+    share = (2 * draw - 1) * 2 * pixels / size[1]  # (B, WARP_DRAWS), in units of half a side
+    (across, down), (angle, x, y) = (1 + share[:, :2]).unbind(dim=1), share[:, 2:5].unbind(dim=1)
+    rows = [[across * angle.cos(), -angle.sin(), x], [angle.sin(), down * angle.cos(), y]]
+    matrix = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)  # (B, 2, 3)
+    bend = functional.interpolate(
+        share[:, 5:].unflatten(1, (2, BENDS, BENDS)) / 2, size=size, mode="bicubic", align_corners=True
+    )
+    where = functional.affine_grid(matrix, [len(motion), 1, *size], align_corners=False) + bend.permute(0, 2, 3, 1)
+    maps = functional.grid_sample(motion.flatten(1, 2), where, padding_mode="border", align_corners=False)
+    return maps.unflatten(1, motion.shape[1:3])
 
 
 def strengthen(motion: torch.Tensor, draw: torch.Tensor, gain: float, turn: float) -> torch.Tensor:
@@ -112,4 +141,4 @@ def strengthen(motion: torch.Tensor, draw: torch.Tensor, gain: float, turn: floa
     return torch.cat([flow, strain(flow.flatten(0, 1)).unflatten(0, (-1, later))], dim=2)
 
 
-__all__ = ["Motions", "mirror", "reads_fixed_motion", "strengthen"]
+__all__ = ["Motions", "mirror", "reads_fixed_motion", "strengthen", "warped"]

@@ -197,13 +197,14 @@ def _check_values(config: RunConfig, path: Path) -> None:
             raise ConfigError(f"{path}: {name} is {getattr(training, name)}; allowed: 0 to 1.")
     if not 0 <= training.augment_animate <= 100:
         raise ConfigError(f"{path}: augment_animate is {training.augment_animate}; allowed: 0 to 100 clips per clip.")
-    if training.augment_shift < 0:
-        raise ConfigError(f"{path}: augment_shift is {training.augment_shift}; allowed: 0 or more pixels.")
-    if training.augment_gain < 1 or training.augment_turn < 0:
-        raise ConfigError(
-            f"{path}: augment_gain is {training.augment_gain} and augment_turn {training.augment_turn}; allowed: a "
-            "factor of at least 1, and 0 or more pixels."
-        )
+    for name, least, what in (
+        ("augment_shift", 0, "0 or more pixels"),
+        ("augment_turn", 0, "0 or more pixels"),
+        ("augment_warp", 0, "0 or more pixels"),
+        ("augment_gain", 1, "a factor of at least 1"),
+    ):
+        if getattr(training, name) < least:
+            raise ConfigError(f"{path}: {name} is {getattr(training, name)}; allowed: {what}.")
     if training.dataloader_num_workers:
         raise ConfigError(
             f"{path}: dataloader_num_workers is {training.dataloader_num_workers}; leave it at 0: batches are made at "

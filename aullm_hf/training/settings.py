@@ -209,6 +209,9 @@ class TrainSettings(TrainingArguments):
     augment_turn: float = _setting(
         0.0, "Largest motion in pixels, as a turning head leaves it, that is added to a clip's optical flow."
     )
+    augment_warp: float = _setting(
+        0.0, "Largest distance in pixels by which a face's parts lie elsewhere in a clip's optical flow."
+    )
     augment_brightness: float = _setting(0.0, "Largest change of a whole clip's brightness, as a share.")
     augment_animate: float = _setting(
         0.0, "Clips made of the training clips' onset frames by moving the faces in them, per training clip."

@@ -10,7 +10,7 @@ from aullm_hf.model import AULLMVideoProcessor
 from aullm_hf.model.flow import strain
 from aullm_hf.training.batches import Augmentation, Batches
 from aullm_hf.training.clips import Clips
-from aullm_hf.training.motion import Motions, reads_fixed_motion, strengthen
+from aullm_hf.training.motion import WARP_DRAWS, Motions, reads_fixed_motion, strengthen, warped
 from aullm_hf.training.parsing import load_run_config
 from support.tiny import tiny_config, tiny_model
 from support.tiny_run import tiny_yaml, train
@@ -111,8 +111,31 @@ def test_strengthened_motion_is_a_multiple_and_a_field_of_second_degree():
         assert torch.allclose(changed[:, :, 2:], again)
 
 
+def places_of_the_largest(motion: torch.Tensor) -> torch.Tensor:
+    """(B, T-1, 3, H, W) -> (B, 2): x and y of what moves most."""
+    size = motion[:, 0, 0].abs().flatten(1).argmax(dim=1)
+    return torch.stack([size % motion.shape[-1], size // motion.shape[-1]], dim=1)
+
+
+def test_warped_motion_lies_elsewhere_and_is_as_large():
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    bump = torch.exp(-((x - 40).square() + (y - 24).square()) / 50)
+    motion = bump.expand(50, 5, 3, 64, 64) * torch.tensor([2.0, -1.0, 0.5])[:, None, None]
+    still = torch.full((50, WARP_DRAWS), 0.5)
+    assert torch.allclose(warped(motion, still, 4.0), motion, atol=1e-4)
+    moved = still.clone()
+    moved[:, 3] = 1.0  # what is read lies to the right, so that what is shown moves to the left
+    assert torch.allclose(warped(motion, moved, 4.0)[..., 8:-8], motion.roll(-4, dims=-1)[..., 8:-8], atol=1e-4)
+    draw = torch.rand(50, WARP_DRAWS, generator=torch.Generator().manual_seed(0))
+    elsewhere = warped(motion, draw, 4.0)
+    away = (places_of_the_largest(elsewhere) - places_of_the_largest(motion)).abs()
+    assert 2 < away.max() <= 4 * 3.5 and len(away.unique(dim=0)) > 10
+    largest = elsewhere.abs().amax(dim=(3, 4))  # (50, 5, 3)
+    assert torch.allclose(largest, torch.tensor([2.0, 1.0, 0.5]).expand_as(largest), rtol=0.02)
+
+
 def test_it_is_refused_where_flow_is_not_computed_once(tmp_path, capsys):
     config = tiny_yaml(tmp_path, training={"augment_gain": 2.0})
     assert train(config, tmp_path / "run") == 2
-    assert "augment_gain and augment_turn change optical flow that is computed once" in capsys.readouterr().err
+    assert "change optical flow that is computed once" in capsys.readouterr().err
     assert not (tmp_path / "run" / "run.json").exists(), "the next command would be told that this is another run"
