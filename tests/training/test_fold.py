@@ -107,8 +107,8 @@ def test_what_a_subject_shows_changes_nothing_in_the_model_that_is_tested_on_it(
 
     original = loop.clips_of
 
-    def planted(dataset, aus):
-        clips = original(dataset, aus)
+    def planted(dataset, aus, **options):
+        clips = original(dataset, aus, **options)
         frames, labels = clips.frames.copy(), clips.labels.copy()
         for row in (row for row, subject in enumerate(clips.table["subject"]) if subject == "02"):
             frames[clips.starts[row] : clips.starts[row + 1], :4, :4] = 255 * labels[row, 0]
