@@ -187,6 +187,11 @@ def _check_values(config: RunConfig, path: Path) -> None:
         )
     if protocol.seeds and len(set(protocol.seeds)) != len(protocol.seeds):
         raise ConfigError(f"{path}: seeds {protocol.seeds} name a seed twice.")
+    if protocol.protocol == "holdout" and len(protocol.seeds or ()) > 1:
+        raise ConfigError(
+            f"{path}: protocol holdout tests other people with every seed, so scores of seeds {protocol.seeds} would "
+            "be of different clips; give one seed, and a run of its own for each further one."
+        )
     for name in ("inner_fraction", "test_fraction", "false_alarms"):
         if (value := getattr(protocol, name)) is not None and not 0 < value < 1:
             raise ConfigError(f"{path}: {name} is {value}; allowed: more than 0, less than 1.")

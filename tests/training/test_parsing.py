@@ -62,6 +62,7 @@ def test_every_field_is_documented():
         ({"protocol": {"inner": "outer"}}, "protocol.inner is 'outer'; allowed: 'holdout', 'refit', 'none'."),
         ({"protocol": {"protocol": "cross_domain"}}, "cross_domain needs `source` and `target`"),
         ({"protocol": {"seeds": [1, 1]}}, r"seeds [1, 1] name a seed twice"),
+        ({"protocol": {"protocol": "holdout", "seeds": [1, 2]}}, "tests other people with every seed"),
         ({"protocol": {"inner_fraction": 1.5}}, "inner_fraction is 1.5; allowed: more than 0, less than 1."),
         ({"training": {"augment_shift": -1}}, "augment_shift is -1; allowed: 0 or more pixels."),
         ({"training": {"optim": "adamw_hf"}}, "training.optim is 'adamw_hf'; allowed: 'adamw_torch'"),
