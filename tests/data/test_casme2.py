@@ -31,6 +31,7 @@ def test_rows_are_what_the_files_say(casme2, load):
         "offset": 55,
         "fps": 200.0,
         "aus": [1, 2],
+        "intensities": [None, None],
         "au_text": "L1+L2",
         "emotion": "happiness",
     }

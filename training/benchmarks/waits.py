@@ -54,10 +54,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
     rows = []
     for name in args.only:
-        rows += WAITS[name](args)
-        print(
-            *(f"{row['what']}: {row['times']:.3g} times {row['reference']}" for row in rows[-3:]), sep="\n", flush=True
-        )
+        measured = WAITS[name](args)
+        rows += measured
+        for row in measured:
+            print(f"{row['what']}: {row['times']:.3g} times {row['reference']}", flush=True)
     return {"what people wait for": rows}
 
 
