@@ -15,7 +15,6 @@ from ..arguments import check_choice, check_number, check_path, check_whole, sho
 from ..data.threads import available_cores
 from ..model import AULLMForAUDetection, AULLMVideoProcessor
 from ..packaged import PACKAGED_NAME, packaged_checkpoint
-from ..widening import widen_llm
 from .checkpoints import commit_of, digest_of, opening
 from .onnx_models import OnnxModel, is_onnx
 from .reading.clip_source import ClipSource
@@ -38,8 +37,7 @@ class AUDetector:
         processor: of a loaded model; None: the one that fits its configuration.
         revision: branch, tag or commit of a repository.
         device: "cpu", "cuda", ..; None: the GPU where there is one.
-        dtype: of the frozen LLM: "float32", "bfloat16" or "float16"; None: as stored, but float32 where a CPU would
-            only emulate that.
+        dtype: of the frozen LLM: "float32", "bfloat16" or "float16"; None: as stored.
         face: how faces are cut out. None: as the model was trained; "align": located once per clip, as in training;
             "follow": the crop moves with the head, smoothly, for long recordings; "none": the clips are cropped.
         faces: "largest", or "all" of them, each with a number that it keeps.
@@ -115,8 +113,6 @@ class AUDetector:
             self.revision = commit_of(self.place, revision)
         if isinstance(self.model, PreTrainedModel):
             self.model.to(self.device).eval()
-        if dtype is None and self.model is not model:  # a model that is given stays as it is
-            widen_llm(self.model)
         self.labels: list[str] = self.model.config.labels
         self.trained_on: str | None = getattr(self.model.config, "training_data", None)
         self.gives_intensity: bool = getattr(self.model.config, "intensity", False)

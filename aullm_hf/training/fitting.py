@@ -13,12 +13,12 @@ from torch import nn
 
 from ..baselines import BaselineForAUDetection
 from ..model.relation_prior import edges_from_labels
-from ..widening import widened_llm
 from .animating import with_animated
 from .batches import Augmentation, Batches, Views
 from .checkpoints import drop_checkpoints, is_sealed, newest_checkpoint, replace_folder, seal
 from .clips import Resident
 from .context import RunContext
+from .cpu import widened_llm
 from .model import predict_clips
 from .motion import Motions
 from .nonfinite import NotFinite
@@ -51,12 +51,10 @@ class Fitted:
     batch_size: int
     log: list[dict] = field(default_factory=list)  # one entry per logged step
     autocast: Callable = nullcontext
-    mixed: bool = False  # whether autocast is on
 
     def predict(self, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray | None]:
         """Logits of whole clips, and their intensities where the model has that output; (n, n_AU) each."""
-        with widened_llm(self.model, unless=self.mixed):
-            z, levels = predict_clips(self.model, self.batches, rows, self.batch_size, self.autocast)
+        z, levels = predict_clips(self.model, self.batches, rows, self.batch_size, self.autocast)
         z = z.numpy()
         finite = np.isfinite(z).all(axis=1)
         if not finite.all():
@@ -88,7 +86,7 @@ def fit(context: RunContext, task: Task, rows: Sequence[int], work: Path, callba
     trainer = FoldTrainer(model, settings, batches, drawn, task.key, list(callbacks))
     _run_trainer(trainer, work)
     fitted.log, accelerator = _log_of(trainer), trainer.accelerator
-    fitted.autocast, fitted.mixed = accelerator.autocast, settings.bf16 or settings.fp16
+    fitted.autocast = accelerator.autocast
     del trainer
     accelerator.free_memory()  # collects: Trainer, optimizer and callbacks hold each other
     return fitted
@@ -164,8 +162,7 @@ def _run_trainer(trainer: FoldTrainer, work: Path) -> None:
     resume = newest_checkpoint(work) if saves else next(iter(work.glob("checkpoint-*")), None)
     try:
         stops = STOPPER.finishing_steps() if trainer.args.world_size == 1 else nullcontext()
-        stays = trainer.args.bf16 or trainer.args.fp16 or getattr(model.config, "save_base_weights", False)
-        with stops, widened_llm(model, unless=stays):
+        with stops, widened_llm(model, trainer.args):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         trainer.check_weights()
     finally:

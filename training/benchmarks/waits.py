@@ -5,7 +5,7 @@ r"""What people wait for, each beside a reference of its own in the same run: `m
 
 faces   reading a video in windows with the face step, beside reading the same without; left out without YuNet's file
 clips   short clips from files to rows, beside the slower of reading alone and the model alone
-step    a training step around a bfloat16 LLM as a run does it (widening.py, training/cpu.py), beside the same without
+step    a training step around a bfloat16 LLM as a run does it (training/cpu.py), beside the same without that
 start   `aullm predict` of one short clip in a process of its own, with the packaged weights and with a tiny model,
         beside importing torch and transformers' models, which is most of it; in seconds of a processor
 
@@ -22,12 +22,13 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from transformers import TrainingArguments
+
 from aullm_hf.data.faces import MODEL_VARIABLE, FaceFinder, FaceRecipe
 from aullm_hf.inference import AUDetector
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection, AULLMVideoProcessor
 from aullm_hf.tiny_llm import build_tiny_llm
-from aullm_hf.training.cpu import keep_freed_memory
-from aullm_hf.widening import widened_llm
+from aullm_hf.training.cpu import keep_freed_memory, widened_llm
 from benchmarks import reading
 from benchmarks.clips import write_clips
 from benchmarks.shapes import SHAPES, SMALL_VISION, causal_llm, detector_config
@@ -139,7 +140,7 @@ def step_rows(args: argparse.Namespace) -> list[dict]:
     step = {"step": package_step(model, clips, StepClock())}
     stored = median_seconds(step, args.repeats)["step"]
     keep_freed_memory()
-    with widened_llm(model):
+    with TemporaryDirectory() as folder, widened_llm(model, TrainingArguments(folder, use_cpu=True)):
         suited = median_seconds(step, args.repeats)["step"]
     what = f"a training step, {args.shape} LLM, {args.batch} clips"
     return [row_of(what, suited, "the LLM as stored", stored, "at most 0.67")]
