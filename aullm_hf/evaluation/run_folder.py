@@ -205,11 +205,8 @@ def _numbers(column: pd.Series, name: str) -> pd.Series:
     if wrong.any():
         row = wrong.idxmax()
         raise ValueError(f"the predictions table has {name} = {shown(values[row])} in row {row}; expected a number")
-    return (
-        numbers
-        if not name.startswith("y_AU") or numbers.isna().any() or (numbers % 1).any()
-        else numbers.astype("int64")
-    )
+    whole = name.startswith("y_AU") and not (numbers.isna().any() or (numbers % 1).any())
+    return numbers.astype("int64") if whole else numbers
 
 
 def sort_rows(table: pd.DataFrame) -> pd.DataFrame:

@@ -24,9 +24,7 @@ class Clips:
     starts: np.ndarray  # (n + 1,): clip i is frames[starts[i] : starts[i + 1]]
     labels: np.ndarray  # (n, n_AU) float32
     table: dict[str, list]  # clip_id, dataset, subject and aus of every clip
-    intensities: np.ndarray | None = (
-        None  # (n, n_AU) float32, NaN where not known; None: the model has no use for them
-    )
+    intensities: np.ndarray | None = None  # (n, n_AU) float32, NaN where not known; None: of no use to the model
 
     def __len__(self) -> int:
         return len(self.starts) - 1

@@ -53,7 +53,7 @@ from transformers import AutoModel
 path, pixels, out = sys.argv[1:]
 model = AutoModel.from_pretrained(path, trust_remote_code=True)
 with torch.no_grad():
-    json.dump(model(torch.load(pixels)).logits.tolist(), open(out, "w"))
+    json.dump(model(torch.load(pixels, weights_only=True)).logits.tolist(), open(out, "w"))
 """
 
 
