@@ -179,11 +179,15 @@ def refuse_unmarked(intensities: np.ndarray, folds: Iterable[Fold]) -> None:
             )
 
 
+def data_name(settings: DataSettings, name: str) -> str:
+    """What a data set is called where a model says what it was trained on."""
+    return f"{name} v{VERSION} ({settings.difficulty})" if name in SYNTHETIC else name
+
+
 def training_data(settings: DataSettings, datasets: Collection[str]) -> str:
     """What a model says it was trained on: the data sets, whether they are synthetic, and whether it is a control."""
     synthetic = [name in SYNTHETIC for name in datasets]
-    names = [f"{name} v{VERSION} ({settings.difficulty})" if name in SYNTHETIC else name for name in datasets]
-    text = ", ".join(names)
+    text = ", ".join(data_name(settings, name) for name in datasets)
     if any(synthetic):
         text += ", SYNTHETIC faces" if all(synthetic) else ", partly SYNTHETIC faces"
     controls = ["labels shuffled"] * (settings.labels == "shuffled") + ["first frames only"] * (

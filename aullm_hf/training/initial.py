@@ -1,6 +1,7 @@
 """`init`: a run's trainings begin from the vision weights of a checkpoint instead of fresh ones."""
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -58,6 +59,23 @@ def initial_provenance(init: str) -> list[str]:
     return [str(config.get("training_data") or UNRECORDED), *(config.get("begun_from") or ())]
 
 
+def refuse_seen(init: str, begun_from: Sequence[str], tested: Iterable[str]) -> None:
+    """No fold tests people whom the weights that it begins with may have seen.
+
+    Args:
+        init: as given.
+        begun_from: what `initial_provenance` says of it.
+        tested: the data sets whose clips are tested, as `data_name` calls them.
+    """
+    seen = {name for text in begun_from for name in text.split(";")[0].split(", ")}
+    if both := sorted(seen & set(tested)):
+        raise ConfigError(
+            f"init is {init!r}, which was trained on {', '.join(both)}, and this run tests people of the same data: "
+            "its scores would be of faces that the model has seen. Begin with a checkpoint of other data ('wild', "
+            "say), or train without testing (--folds none --final_fit)."
+        )
+
+
 def _folder_of(init: str) -> Path:
     try:
         return packaged_checkpoint() if init == WILD else Path(init)
@@ -69,4 +87,4 @@ def _part(state: dict[str, torch.Tensor], prefixes: tuple[str, ...]) -> dict[str
     return {name: value for name, value in state.items() if name.startswith(prefixes)}
 
 
-__all__ = ["initial_provenance", "initial_weights"]
+__all__ = ["initial_provenance", "initial_weights", "refuse_seen"]

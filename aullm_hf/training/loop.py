@@ -21,11 +21,11 @@ from .clips import Resident, clips_of
 from .compiling import compile_parts
 from .context import RunContext
 from .cpu import keep_freed_memory
-from .data import aus_of_run, load_run_data, refuse_unmarked
+from .data import aus_of_run, data_name, load_run_data, refuse_unmarked
 from .dry_run import print_plan
 from .failures import NOT_WRITABLE, Failures, attempt, os_error_behind
 from .fold import Job, train_final, train_fold
-from .initial import initial_provenance, initial_weights
+from .initial import initial_provenance, initial_weights, refuse_seen
 from .jobs import assigned_jobs, final_calibration, jobs_of, jobs_to_inspect, steps_of
 from .launch import PROG, Launch
 from .model import build_model, check_llm, has_fixed_views, model_config, processor_of
@@ -109,11 +109,14 @@ def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
         jobs = jobs_of(config, clips.table, aus)
         if clips.intensities is not None:
             refuse_unmarked(clips.intensities, [job.fold for job in jobs])
-        assigned_jobs(jobs, launch)  # for its errors
+        assigned = assigned_jobs(jobs, launch)  # for its errors
+        begun_from = initial_provenance(config.model.init) if config.model.init else []
+        datasets = clips.table["dataset"]
+        tested = {datasets[row] for job in assigned for row in job.fold.test}
+        refuse_seen(config.model.init, begun_from, {data_name(config.data, name) for name in tested})
         config.folder.mkdir(parents=True, exist_ok=True)
         model = build_model(config.model, aus, config.folder, config.seeds[0])
         initial = initial_weights(config.model.init, model) if config.model.init else {}
-        begun_from = initial_provenance(config.model.init) if config.model.init else []
         processor = processor_of(model.config, config.training, data.face)
         fixed_motion = reads_fixed_motion(model.config, config.training, int(clips.lengths.max()))
         training = config.training

@@ -18,7 +18,8 @@ from support.tiny_run import baseline_yaml, tiny_yaml, train
 def given(tmp_path_factory):
     """A checkpoint of the tiny run's shapes, as if it came with the package."""
     folder = tmp_path_factory.mktemp("given")
-    config = tiny_yaml(folder, data={"subjects": 2}, training={"num_train_epochs": 1, "seed": 7})
+    data = {"datasets": ["synthetic-samm"], "subjects": 2}
+    config = tiny_yaml(folder, data=data, training={"num_train_epochs": 1, "seed": 7})
     assert train(config, folder / "run", "--protocol", "holdout", "--inner", "none", "--test_fraction", "0.5") == 0
     return folder / "run" / "folds" / "holdout" / "checkpoint"
 
@@ -35,11 +36,11 @@ def test_a_fold_begins_from_its_vision_weights_and_projector(given, tmp_path, mo
     config = tiny_yaml(tmp_path, training={"num_train_epochs": 1})
     assert train(config, tmp_path / "run", "--init", "wild") == 0
     assert "does not fit" not in capsys.readouterr().out
-    drawn = "synthetic-casme2 v2 (easy), SYNTHETIC faces"
+    drawn, own = (f"synthetic-{name} v2 (easy), SYNTHETIC faces" for name in ("samm", "casme2"))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["begun_from"] == [drawn]
     later = tmp_path / "run" / "folds" / "sub01" / "checkpoint"
     assert AULLMConfig.from_pretrained(later).begun_from == [drawn]
-    assert initial_provenance(str(later)) == [drawn, drawn]
+    assert initial_provenance(str(later)) == [own, drawn]
     weights = load_file(given / "model.safetensors")
     vision = [name for name in weights if name.startswith((*initial.VISION, *initial.AFTER))]
     assert len(begun) == 3 and len(vision) > 15
@@ -47,6 +48,27 @@ def test_a_fold_begins_from_its_vision_weights_and_projector(given, tmp_path, mo
         for name in vision:
             assert torch.equal(state[name], weights[name]), name
         assert not torch.equal(state["classifier.weight"], weights["classifier.weight"])
+
+
+def test_weights_that_may_have_seen_who_is_tested_are_refused(given, tmp_path, capsys):
+    both = {"datasets": ["synthetic-casme2", "synthetic-samm"], "subjects": 2}
+    config = tiny_yaml(tmp_path, data=both, training={"num_train_epochs": 1})
+    begun = ("--init", str(given))
+    assert train(config, tmp_path / "loso", *begun) == 2
+    said = capsys.readouterr().err
+    assert "which was trained on synthetic-samm v2 (easy)" in said and "--folds none --final_fit" in said
+    assert not (tmp_path / "loso" / "run.json").exists()
+
+    def across(source, target):
+        folder = tmp_path / f"to-{target}"
+        protocol = ("--protocol", "cross_domain", "--source", f"synthetic-{source}", "--target", f"synthetic-{target}")
+        return train(config, folder, *begun, *protocol, "--inner", "none")
+
+    assert across("casme2", "samm") == 2
+    assert across("samm", "casme2") == 0  # those whom it has seen are not tested
+    assert (
+        train(config, tmp_path / "final", *begun, "--folds", "none", "--final_fit", "--inner", "none") == 0
+    )  # nobody is
 
 
 def test_what_follows_the_3d_cnn_begins_fresh_where_it_does_not_fit(given, capsys):
