@@ -43,6 +43,9 @@ def initial_weights(init: str, model: nn.Module) -> dict[str, torch.Tensor]:
                 "in this run. Take motion, backbone_channels, se_reduction, num_frames and image_size from its "
                 "config.json."
             )
+    smoothing, theirs = model.config.flow_smoothing, _config_in(folder).get("flow_smoothing", 0.0)
+    if model.config.motion != "led" and smoothing != theirs:
+        print(f"init: {init} has seen optical flow with flow_smoothing: {theirs}; this run has {smoothing}.")
     after = _part(own, AFTER)
     misfits = [name for name, value in after.items() if name not in given or given[name].shape != value.shape]
     if misfits:
@@ -54,8 +57,7 @@ def initial_weights(init: str, model: nn.Module) -> dict[str, torch.Tensor]:
 
 def initial_provenance(init: str) -> list[str]:
     """What the weights of a checkpoint were trained on, and those that they in turn began with."""
-    file = _folder_of(init) / "config.json"
-    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    config = _config_in(_folder_of(init))
     return [str(config.get("training_data") or UNRECORDED), *(config.get("begun_from") or ())]
 
 
@@ -74,6 +76,11 @@ def refuse_seen(init: str, begun_from: Sequence[str], tested: Iterable[str]) -> 
             "its scores would be of faces that the model has seen. Begin with a checkpoint of other data ('wild', "
             "say), or train without testing (--folds none --final_fit)."
         )
+
+
+def _config_in(folder: Path) -> dict:
+    file = folder / "config.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _folder_of(init: str) -> Path:

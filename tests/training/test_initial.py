@@ -79,6 +79,15 @@ def test_what_follows_the_3d_cnn_begins_fresh_where_it_does_not_fit(given, capsy
     assert "what follows it begins fresh" in capsys.readouterr().out
 
 
+def test_another_smoothing_of_the_flow_is_said(tmp_path, capsys):
+    sizes = {"image_size": 16, "backbone_channels": [4, 8], "se_reduction": 4, "high_dim": 8, "motion": "flow"}
+    tiny_model(**sizes, flow_smoothing=2.0).save_pretrained(tmp_path)
+    initial_weights(str(tmp_path), tiny_model(**sizes, flow_smoothing=2.0))
+    assert "smoothing" not in capsys.readouterr().out
+    initial_weights(str(tmp_path), tiny_model(**sizes))
+    assert "with flow_smoothing: 2.0; this run has 0.0" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
