@@ -109,11 +109,11 @@ def prepare(config: RunConfig, launch: Launch) -> tuple[RunContext, list[Job]]:
         jobs = jobs_of(config, clips.table, aus)
         if clips.intensities is not None:
             refuse_unmarked(clips.intensities, [job.fold for job in jobs])
-        assigned = assigned_jobs(jobs, launch)  # for its errors
+        assigned = assigned_jobs(jobs, launch)
         begun_from = initial_provenance(config.model.init) if config.model.init else []
-        datasets = clips.table["dataset"]
-        tested = {datasets[row] for job in assigned for row in job.fold.test}
-        refuse_seen(config.model.init, begun_from, {data_name(config.data, name) for name in tested})
+        if begun_from:
+            tested = {clips.table["dataset"][row] for job in assigned for row in job.fold.test}
+            refuse_seen(config.model.init, begun_from, {data_name(config.data, name) for name in tested})
         config.folder.mkdir(parents=True, exist_ok=True)
         model = build_model(config.model, aus, config.folder, config.seeds[0])
         initial = initial_weights(config.model.init, model) if config.model.init else {}

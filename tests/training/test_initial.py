@@ -66,9 +66,8 @@ def test_weights_that_may_have_seen_who_is_tested_are_refused(given, tmp_path, c
 
     assert across("casme2", "samm") == 2
     assert across("samm", "casme2") == 0  # those whom it has seen are not tested
-    assert (
-        train(config, tmp_path / "final", *begun, "--folds", "none", "--final_fit", "--inner", "none") == 0
-    )  # nobody is
+    nobody = ("--folds", "none", "--final_fit", "--inner", "none")
+    assert train(config, tmp_path / "final", *begun, *nobody) == 0
 
 
 def test_what_follows_the_3d_cnn_begins_fresh_where_it_does_not_fit(given, capsys):
