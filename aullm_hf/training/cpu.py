@@ -2,17 +2,20 @@
 
 A processor without instructions for bfloat16 or float16 emulates them, many times slower than float32, whose values
 hold all of theirs: there the frozen LLM is widened while it trains. It predicts as its checkpoint will, in its dtype.
+One that has them multiplies quickly, but torch's fused attention in these dtypes is made for long texts: on a prompt's
+fifty tokens its steps one by one take half the time or less.
 """
 
 import ctypes
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import psutil
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..model import AULLMForAUDetection
 
@@ -23,24 +26,28 @@ M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # of glibc's mallopt
 
 
 @contextmanager
-def widened_llm(model: nn.Module, training) -> Iterator[None]:
-    """Train within: the frozen weights that are emulated here are float32, and afterwards what they were.
+def suited_llm(model: nn.Module, training) -> Iterator[None]:
+    """Train within: the frozen weights that are emulated here are float32, and afterwards what they were; attention in
+    bfloat16 or float16 is not fused.
 
     Args:
         model: the network.
-        training: TrainingArguments. With autocast nothing would be gained; weights that are saved stay as they are.
+        training: TrainingArguments. With autocast nothing would be gained by wider weights; those that are saved stay
+            as they are.
     """
-    autocast = training.bf16 or training.fp16
-    widened = {}
-    if isinstance(model, AULLMForAUDetection) and training.device.type == "cpu" and not autocast:
+    autocast, widened, fused = training.bf16 or training.fp16, {}, True
+    if isinstance(model, AULLMForAUDetection) and training.device.type == "cpu":
         llm = model.model.llm
         values = sum(weight.numel() for weight in llm.parameters())
-        if not model.config.save_base_weights and 4 * values <= SHARE_OF_MEMORY * psutil.virtual_memory().total:
+        kept = autocast or model.config.save_base_weights
+        if not kept and 4 * values <= SHARE_OF_MEMORY * psutil.virtual_memory().total:
             widened = {weight: weight.dtype for weight in llm.parameters() if is_emulated(weight.dtype)}
+        fused = not autocast and (bool(widened) or llm.dtype not in INSTRUCTIONS)
     for weight in widened:
         weight.data = weight.data.float()
     try:
-        yield
+        with nullcontext() if fused else sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         for weight, dtype in widened.items():
             weight.data = weight.data.to(dtype)

@@ -18,7 +18,7 @@ from .batches import Augmentation, Batches, Views
 from .checkpoints import drop_checkpoints, is_sealed, newest_checkpoint, replace_folder, seal
 from .clips import Resident
 from .context import RunContext
-from .cpu import widened_llm
+from .cpu import suited_llm
 from .model import predict_clips
 from .motion import Motions
 from .nonfinite import NotFinite
@@ -162,7 +162,7 @@ def _run_trainer(trainer: FoldTrainer, work: Path) -> None:
     resume = newest_checkpoint(work) if saves else next(iter(work.glob("checkpoint-*")), None)
     try:
         stops = STOPPER.finishing_steps() if trainer.args.world_size == 1 else nullcontext()
-        with stops, widened_llm(model, trainer.args):
+        with stops, suited_llm(model, trainer.args):
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         trainer.check_weights()
     finally:

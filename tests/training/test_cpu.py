@@ -41,7 +41,7 @@ def test_an_llm_in_a_dtype_that_is_emulated_computes_the_same_in_float32(capabil
     weights = {name: weight.clone() for name, weight in model.model.llm.state_dict().items()}
     with torch.no_grad():
         before = model(pixels).logits
-        with cpu.widened_llm(model, _training()):
+        with cpu.suited_llm(model, _training()):
             within = model(pixels).logits
             for name, weight in model.model.llm.state_dict().items():
                 assert weight.dtype == torch.float32 and torch.equal(weight, weights[name].float()), name
@@ -70,8 +70,30 @@ def test_elsewhere_it_stays_as_it_is(capabilities, monkeypatch, instructions, ma
     monkeypatch.setattr(cpu.platform, "machine", lambda: machine)
     monkeypatch.setattr(cpu.psutil, "virtual_memory", lambda: SimpleNamespace(total=memory))
     model = _model(**fields)
-    with cpu.widened_llm(model, training):
+    with cpu.suited_llm(model, training):
         assert model.model.llm.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("dtype", "instructions", "training", "fused"),
+    [
+        ("bfloat16", "avx512_bf16", _training(), False),
+        ("float32", "avx512_bf16", _training(bf16=True), False),  # autocast: attention is in bfloat16 as well
+        ("float32", "avx512_bf16", _training(), True),
+        ("bfloat16", "avx2", _training(), True),  # widened
+        ("bfloat16", "avx512_bf16", _training("cuda"), True),
+    ],
+)
+def test_attention_in_narrow_dtypes_is_not_fused(capabilities, dtype, instructions, training, fused):
+    capabilities[instructions] = True
+    model, pixels = _model(dtype), clips(4)
+    with torch.no_grad():
+        before = model(pixels).logits
+        with cpu.suited_llm(model, training):
+            assert torch.backends.cuda.flash_sdp_enabled() is fused
+            within = model(pixels).logits
+    assert torch.backends.cuda.flash_sdp_enabled()
+    torch.testing.assert_close(within, before, rtol=0, atol=0.03 * float(before.abs().max()))
 
 
 def test_a_run_trains_in_float32_and_predicts_in_the_dtype_of_its_recipe(capabilities, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ from aullm_hf.data.faces import MODEL_VARIABLE, FaceFinder, FaceRecipe
 from aullm_hf.inference import AUDetector
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection, AULLMVideoProcessor
 from aullm_hf.tiny_llm import build_tiny_llm
-from aullm_hf.training.cpu import keep_freed_memory, widened_llm
+from aullm_hf.training.cpu import keep_freed_memory, suited_llm
 from benchmarks import reading
 from benchmarks.clips import write_clips
 from benchmarks.shapes import SHAPES, SMALL_VISION, causal_llm, detector_config
@@ -140,7 +140,7 @@ def step_rows(args: argparse.Namespace) -> list[dict]:
     step = {"step": package_step(model, clips, StepClock())}
     stored = median_seconds(step, args.repeats)["step"]
     keep_freed_memory()
-    with TemporaryDirectory() as folder, widened_llm(model, TrainingArguments(folder, use_cpu=True)):
+    with TemporaryDirectory() as folder, suited_llm(model, TrainingArguments(folder, use_cpu=True)):
         suited = median_seconds(step, args.repeats)["step"]
     what = f"a training step, {args.shape} LLM, {args.batch} clips"
     return [row_of(what, suited, "the LLM as stored", stored, "at most 0.67")]
