@@ -14,7 +14,7 @@ from ..data.cache import code_fingerprint
 from ..data.faces import FaceRecipe
 from ..data.loading import read_raw_dataset
 from ..data.reading.records import Policies
-from ..data.synthetic import RELEASE, VERSION
+from ..data.synthetic import release
 from ..evaluation import Fold
 from .settings import ConfigError, DataSettings
 
@@ -181,7 +181,7 @@ def refuse_unmarked(intensities: np.ndarray, folds: Iterable[Fold]) -> None:
 
 def data_name(settings: DataSettings, name: str) -> str:
     """What a data set is called where a model says what it was trained on."""
-    return f"{name} v{VERSION} ({settings.difficulty})" if name in SYNTHETIC else name
+    return f"{name} {release(settings.difficulty)} ({settings.difficulty})" if name in SYNTHETIC else name
 
 
 def training_data(settings: DataSettings, datasets: Collection[str]) -> str:
@@ -199,7 +199,7 @@ def training_data(settings: DataSettings, datasets: Collection[str]) -> str:
 def _release_of(settings: DataSettings, name: str, clips) -> str:
     """Which labels these are: the table as it was recognised, its count, and how its doubtful cells were read."""
     if name in SYNTHETIC:
-        return f"{RELEASE}, {settings.difficulty}, seed {settings.clips_seed}"
+        return f"synthetic {release(settings.difficulty)}, {settings.difficulty}, seed {settings.clips_seed}"
     report = report_of(clips)
     policies = f"either={settings.either}, ref={settings.ref}, corrections={settings.corrections}"
     return f"{name}: {report.release or report.title}, {len(clips)} clips, {policies}"

@@ -11,7 +11,7 @@
 
 - wild: six frames of whatever a camera may see: any face, 0.2 to 6 pixels of a 64 x 64 crop, expressions that begin
   before the window, fade or return, heads that turn, light, glasses, hands, compression. `aus` names what rises by at
-  least a quarter of such a pixel after the first frame; a column `rises` says by how much each of WILD_AUS rises.
+  least a quarter of such a pixel from a frame to a later one; a column `rises` says by how much each of WILD_AUS does.
 
 Pixels are otherwise those of a 128 x 128 face crop; smaller frames are area averages of it. The first frame of a clip
 is neutral, but in wild ones. A single frame tells next to nothing, by design: each clip has its own pose in the crop,

@@ -1,8 +1,8 @@
 """What happens in every wild clip, decided before a pixel is drawn: the frames' times, and each AU's course over them.
 
 A level is how far an AU has moved its strongest point, in face units: two of them are one pixel of a 64 x 64 crop. An
-AU is labelled by its rise, from the first frame to the frame where it is highest, on the side that rises more: an
-expression that is already there, or that only fades, is none.
+AU is labelled by its rise, the largest from a frame to a later one, on the side that rises more: an expression that is
+already there, or that only fades, is none; one that lets go and comes again is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,7 @@ WEAKEST = 0.4  # face units: a fifth of a pixel of 64
 STRONGEST = {1: 7, 2: 7, 4: 5, 5: 3, 6: 5, 7: 3, 9: 5, 10: 6, 12: 12, 14: 6, 15: 6, 17: 6, 20: 8, 23: 3.5, 24: 3.5,
              25: 12, 26: 12, 11: 4, 13: 4, 16: 5, 18: 6, 22: 5, 28: 5, 38: 3}  # fmt: skip
 UNLABELLED = (11, 13, 16, 18, 22, 28, 38)  # move now and then and are no label
+LETS_GO = 0.3  # share of the AUs that are there already
 STILL, UNMOVED = 0.2, 0.2  # shares of clips: nothing moves; only head, light and eyes do
 TOGETHER = (
     (1, 2), (1, 2, 5), (1, 4), (4, 7), (4, 9), (4, 5, 7), (6, 12), (6, 12, 25), (12, 25), (12, 14), (9, 10), (10, 25),
@@ -101,8 +102,8 @@ class WildPlan:
 
 
 def rise_of(levels: np.ndarray) -> float:
-    """(FRAMES, 2) levels in face units -> pixels of 64 that the AU rises after the first frame; 0 where it falls."""
-    return round(max(float((levels - levels[0]).max()) / 2, 0.0), 4)
+    """(FRAMES, 2) levels in face units -> pixels of 64 that the AU rises from a frame to a later one, at most."""
+    return round(float((levels - np.minimum.accumulate(levels, axis=0)).max()) / 2, 4)
 
 
 def wild_plans(
@@ -216,7 +217,14 @@ def _beginning(rng: np.random.Generator, times: np.ndarray) -> float:
 
 
 def _course(rng: np.random.Generator, times: np.ndarray, begun: float) -> np.ndarray:
-    """(FRAMES,) of 0..1: a rise, a hold, and a fall to what stays; the window may begin and end anywhere in it."""
+    """(FRAMES,) of 0..1: a rise, a hold, and a fall to what stays; the window may begin and end anywhere in it.
+
+    Or it is there from the beginning, lets go within the window, and mostly comes again.
+    """
+    if rng.random() < LETS_GO:
+        down, low, up = np.exp(rng.uniform(np.log([0.06, 0.02, 0.06]), np.log([0.4, 0.3, 0.4])))
+        stays = 1.0 if rng.random() < 0.4 else rng.uniform(0, 0.5)
+        return 1 - rng.uniform(0.3, 1.0) * _pulse(times - rng.uniform(-0.2, 0.6) * times[-1], down, low, up, stays)
     rise, hold, fall = np.exp(rng.uniform(np.log([0.06, 0.04, 0.1]), np.log([0.7, 1.5, 1.2])))
     stays = 1.0 if rng.random() < 0.2 else rng.uniform(0, 0.35)
     course = _pulse(times - begun, rise, hold, fall, stays)
