@@ -61,7 +61,8 @@ def _model_fields() -> list[tuple]:
             default = None if one.default is None else getattr(defaults, one.name)  # None: derived from other fields
             text = one.metadata["help"]
             text = text[0].upper() + text[1:] + (", written as YAML." if one.name in STRUCTURED else ".")
-            fields[one.name] = (one.name, kind | None if default is None else kind, _setting(default, text))
+            optional = default is None or NoneType in get_args(one.type)
+            fields[one.name] = (one.name, kind | None if optional else kind, _setting(default, text))
     return list(fields.values())
 
 

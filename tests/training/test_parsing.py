@@ -32,6 +32,13 @@ def test_the_command_line_overrides_by_field_name(config):
     assert run.name == "tiny" and str(run.folder) == "runs/tiny"
 
 
+def test_what_a_run_wrote_of_its_settings_is_read_again(config, tmp_path):
+    """`--lora null` is one of them: no adapters."""
+    run = load_run_config(config, ["--lora", "null", "--head_reads", "token"])
+    again = load_run_config(_written(tmp_path, run.plain))
+    assert again.model == run.model and again.model.lora is None and again.plain == run.plain
+
+
 def test_numbers_without_a_dot_are_numbers(tmp_path):
     """YAML reads 1e-3 as text."""
     path = _written(tmp_path, "model: {llm_name_or_path: tiny:qwen2}\ntraining: {learning_rate: 1e-3, bf16: false}\n")
