@@ -33,6 +33,7 @@ def test_output_and_gradient_are_those_of_the_papers_order():
     motion = torch.randn(3, 1, 5, 64, 64)
     expected = in_the_papers_order(exact, motion.double())
     assert expected.shape == (3, 64, 2, 9, 9)
+    torch.testing.assert_close(_folded(exact, motion.double()), expected, atol=1e-10, rtol=1e-10)
     weight = torch.randn_like(expected)
     wanted = torch.autograd.grad((expected * weight).sum(), list(exact.parameters()))
     found, attention = net(motion)
