@@ -38,6 +38,7 @@ PARTS = {
     "memory": "the memory of a training step, from sizes alone",
     "onnx": "a detector by PyTorch and by onnxruntime",
     "footage": "not speed: how far a model agrees with an independent tool on real footage",
+    "photographs": "not speed: how well a model reads known motions in the skin of real faces",
     "changes": "not speed: how far spotted expressions agree with such a tool",
 }
 

@@ -55,7 +55,7 @@ def animate(
 
     ```
     """
-    from ..faces import FaceFinder, to_gray, warp
+    from ..faces import FaceFinder, to_gray
 
     if not isinstance(size, int) or size < 8 or CROP % size:
         raise ValueError(f"size={shown(size)} must divide {CROP}: 128, 64, 32, 16 or 8")
@@ -71,13 +71,22 @@ def animate(
     points = np.asarray(points, float)
     if points.shape != (5, 2) or not np.isfinite(points).all():
         raise ValueError(f"points={shown(points.tolist())} is not allowed; give five pairs of pixels")
+    return animate_levels(gray, levels, len(share), points=points, size=size)
+
+
+def animate_levels(
+    gray: np.ndarray, levels: Mapping[int, np.ndarray], frames: int, *, points: np.ndarray, size: int = 64
+) -> np.ndarray:
+    """The same with a course of its own for each AU and side: `levels` (frames, 2) in face units."""
+    from ..faces import warp
+
     # The picture's pixel (i, j) lies at PLANE[0] + (i, j) / DENSITY.
     matrix = similarity(points, (TEMPLATE * CROP - PLANE[0]) * DENSITY)
     picture = warp(gray, matrix, (PLANE[1] - PLANE[0]) * DENSITY).astype(np.float32)
     at = (points @ matrix[:, :2].T + matrix[:, 2]) / DENSITY + PLANE[0]
-    frames = move_picture(picture, person_of(picture, at), levels, len(share), pixels=2 * size)
-    frames = frames.reshape(len(share), size, 2, size, 2).mean(axis=(2, 4))
-    return np.clip(frames + 0.5, 0, 255).astype(np.uint8)
+    moved = move_picture(picture, person_of(picture, at), levels, frames, pixels=2 * size)
+    moved = moved.reshape(frames, size, 2, size, 2).mean(axis=(2, 4))
+    return np.clip(moved + 0.5, 0, 255).astype(np.uint8)
 
 
 def _asked(aus: Mapping[int, float | tuple[float, float]]) -> dict[int, tuple[float, float]]:
@@ -186,4 +195,4 @@ def _behind_lips(person: Person, y: np.ndarray) -> np.ndarray:
     return np.float32(28) + (np.float32(0.85 * person.skin) - 28) * teeth
 
 
-__all__ = ["AMONG", "animate", "move_picture", "person_of"]
+__all__ = ["AMONG", "animate", "animate_levels", "move_picture", "person_of"]

@@ -1,0 +1,134 @@
+r"""How well a model reads motions that are known, in the skin of real faces: photographs that are animated.
+
+    python training/benchmark.py photographs PHOTOGRAPHS --model CHECKPOINT --face_model yunet.onnx
+
+The largest face of each photograph is found, aligned and given the motions of as many wild clips (`difficulty: wild`;
+the head itself keeps still) in its own texture. The muscles are those of the drawn faces, so this tells what real skin
+costs, and not whether a model knows how real faces move. AUC is the mean over the AUs, a false alarm is a clip
+without any AU that has an active one. Groups are of what can be measured in a picture: how bright the face is, and how
+many pixels lie between its eyes. Intervals hold the middle 95 % over resamples of the photographs.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from aullm_hf.data.faces import FaceFinder, to_gray
+from aullm_hf.data.synthetic.animation import animate_levels
+from aullm_hf.data.synthetic.wild_plans import wild_plans
+from aullm_hf.evaluation.counting import interval, mean_of_defined, resample_subjects, roc_auc
+from aullm_hf.inference import AUDetector
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+NOISE = 1.2  # of the camera, in grey levels
+GROUPS = {
+    "brightness": (("dim", 0, 90), ("medium", 90, 160), ("bright", 160, 256)),  # grey levels of the crop, in the mean
+    "size": (("small", 0, 50), ("medium", 50, 150), ("large", 150, np.inf)),  # pixels between the eyes
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photographs", type=Path, help="folder of photographs of faces")
+    parser.add_argument(
+        "--model", help="a folder with a checkpoint, or a repository on the Hub; default: the packaged"
+    )
+    parser.add_argument("--face_model", type=Path, help="YuNet's file, where it is not the Hub's")
+    parser.add_argument("--clips", type=int, default=40, help="of each photograph")
+    parser.add_argument("--resamples", type=int, default=500, help="of the photographs, for the intervals")
+    parser.set_defaults(threads=1)
+
+
+def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
+    detector = AUDetector(args.model, face="none")
+    clips = read_animated(args.photographs, detector, args.clips, FaceFinder(args.face_model))
+    labels = detector.labels
+    return {
+        "animated photographs: real skin, drawn motion": au_rows(clips, labels, args.resamples),
+        "by what can be measured in the picture": group_rows(clips, labels, args.resamples),
+    }
+
+
+def read_animated(folder: Path, detector: AUDetector, clips: int, finder: FaceFinder) -> pd.DataFrame:
+    """A row per clip: its photograph, how it looks, and y_, p_ and active_ of every AU."""
+    import cv2
+
+    pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    plans = wild_plans(subjects=max(len(pictures), 1), clips_per_subject=clips)
+    tables = []
+    for index, path in enumerate(pictures):
+        gray = to_gray(cv2.imread(str(path)))
+        if (face := finder.find(gray)) is None:
+            print(f"{path.name}: no face is found, so it is left out")
+            continue
+        own = plans[index * clips : (index + 1) * clips]
+        noise = np.random.default_rng(index)
+        frames = [
+            with_noise(animate_levels(gray, plan.levels, plan.frames, points=face.points), noise) for plan in own
+        ]
+        rows = pd.concat(detector.detect(frames), ignore_index=True)
+        about = {"photograph": path.name, "brightness": frames[0][0].mean(), "size": _between_eyes(face.points)}
+        truth = {f"y_{label}": [int(label[2:]) in plan.aus for plan in own] for label in detector.labels}
+        said = {f"{kind}_{label}": rows[f"{kind}_{label}"] for kind in ("p", "active") for label in detector.labels}
+        tables.append(pd.DataFrame(about | truth | said))
+    if not tables:
+        raise SystemExit(f"{folder} holds no photograph with a face ({', '.join(SUFFIXES)}).")
+    return pd.concat(tables, ignore_index=True)
+
+
+def with_noise(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.clip(frames + NOISE * rng.standard_normal(frames.shape) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _between_eyes(points: np.ndarray) -> float:
+    return float(np.hypot(*(points[0] - points[1])))
+
+
+def au_rows(clips: pd.DataFrame, labels: list[str], resamples: int) -> list[dict]:
+    """AUC of every AU, and in the mean."""
+    aucs = _aucs(clips, labels, resamples)
+    counts = clips[[f"y_{label}" for label in labels]].sum().tolist()
+    rows = [{"AU": label, "AUC": _text(aucs[:, k]), "clips with it": counts[k]} for k, label in enumerate(labels)]
+    return [*rows, {"AU": "mean", "AUC": _text(mean_of_defined(aucs)), "clips with it": sum(counts)}]
+
+
+def group_rows(clips: pd.DataFrame, labels: list[str], resamples: int) -> list[dict]:
+    """AUC in the mean over AUs, and false alarms, of all photographs and of those of each group."""
+    parts = [("all", "", clips)]
+    for column, groups in GROUPS.items():
+        parts += [
+            (column, name, clips[clips[column].between(low, high, inclusive="left")]) for name, low, high in groups
+        ]
+    rows = []
+    for column, name, part in parts:
+        if part.empty:
+            continue
+        active, shown = (part[[f"{kind}_{label}" for label in labels]].to_numpy(bool) for kind in ("active", "y"))
+        idle, weights = ~shown.any(axis=1), _weights(part, resamples)
+        alarms = (weights * (idle & active.any(axis=1))).sum(axis=1) / np.maximum((weights * idle).sum(axis=1), 1)
+        found = (weights * (shown & active).sum(axis=1)).sum(axis=1)
+        found = found / np.maximum((weights * shown.sum(axis=1)).sum(axis=1), 1)
+        figures = {"AUC": mean_of_defined(_aucs(part, labels, resamples)), "false alarms": alarms, "found": found}
+        count = part["photograph"].nunique()
+        about = {"": column, " ": name, "photographs": count, "clips": len(part)}
+        rows.append(about | {title: _text(values) for title, values in figures.items()})
+    return rows
+
+
+def _weights(clips: pd.DataFrame, resamples: int) -> np.ndarray:
+    """(1 + resamples, clips): how often each clip counts; at first every one once."""
+    names, place = np.unique(clips["photograph"], return_inverse=True)
+    return np.concatenate([np.ones((1, len(names))), resample_subjects(len(names), resamples, seed=0)])[:, place]
+
+
+def _aucs(clips: pd.DataFrame, labels: list[str], resamples: int) -> np.ndarray:
+    """(1 + resamples, n_AU)."""
+    weights = _weights(clips, resamples)
+    columns = [(clips[f"p_{label}"].to_numpy(), clips[f"y_{label}"].to_numpy(bool)) for label in labels]
+    return np.array([roc_auc(p, y, weights) for p, y in columns]).T
+
+
+def _text(values: np.ndarray) -> str:
+    low, high = interval(values[1:])
+    return f"{values[0]:.2f} [{low:.2f}, {high:.2f}]"
