@@ -1,39 +1,93 @@
-"""A process of somebody who has torch, transformers and peft, but not this package."""
+"""A process of somebody who has torch, transformers and peft, but not this package.
 
+Importing the libraries takes four seconds. So an interpreter of such a person imports them once, and every stranger is
+a fork of it: it has never seen this package, nor anything of the process that the tests run in.
+"""
+
+import atexit
+import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import torch
 
-CHECK = """
-import sys
-sys.path.insert(0, {site!r})
-sys.argv = ["stranger", *{words!r}]
+NURSERY = """
+import json, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import torch, transformers.pipelines, transformers.models.qwen2.modeling_qwen2, peft
+for line in sys.stdin:
+    folder, script, *words = json.loads(line)
+    child = os.fork()
+    if not child:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    sys.exit()
+
+signal.alarm(300)
+os.chdir(folder)
+os.environ["HOME"] = folder
+said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+for stream in (1, 2):
+    os.dup2(said, stream)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+sys.argv = ["stranger", *words]
 try:
     import aullm_hf
 except ImportError:
     pass
 else:
     raise SystemExit("the package can be imported: the test would prove nothing")
+exec(compile(script, "stranger", "exec"), {"__name__": "__main__", "sys": sys})
 """
 
 
+class Nursery:
+    """The interpreter that strangers are forked from. Libraries read the environment once, when they are imported."""
+
+    def __init__(self, **environment: str):
+        self.folder = Path(tempfile.mkdtemp(prefix="stranger-", dir=os.environ["TEST_SESSION"]))
+        site = self.folder / "site"  # the libraries, without the path file that makes this package importable
+        site.mkdir()
+        for entry in Path(torch.__file__).parents[1].iterdir():
+            if "aullm" not in entry.name.lower() and entry.suffix != ".pth":
+                (site / entry.name).symlink_to(entry)
+        own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "HF_HOME": str(self.folder / "hf"),
+               "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
+        command = [sys.executable, "-I", "-S", "-c", NURSERY, str(site)]
+        self._process = subprocess.Popen(
+            command, env=own | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, script: str, folder: Path, *words: object) -> None:
+        """A stranger whose Hugging Face home is as empty as a first one's."""
+        shutil.rmtree(self.folder / "hf", ignore_errors=True)
+        print(json.dumps([str(folder), script, *map(str, words)]), file=self._process.stdin, flush=True)
+        status = self._process.stdout.readline().strip()
+        assert status == "0", f"exit status {status}: {(folder / 'said.txt').read_text()[-3000:]}"
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@cache
+def _offline() -> Nursery:
+    """The one of most strangers; it ends with the process of the tests."""
+    nursery = Nursery()
+    atexit.register(nursery.close)
+    return nursery
+
+
 def run_as_stranger(script: str, folder: Path, *words: object, **environment: str) -> None:
-    """Run the script in `folder`, offline unless the environment says otherwise; what it prints as an error fails."""
-    site = folder / "site"  # the installed libraries, without the path file that makes this package importable
-    site.mkdir()
-    for entry in Path(torch.__file__).parents[1].iterdir():
-        if "aullm" not in entry.name.lower() and entry.suffix != ".pth":
-            (site / entry.name).symlink_to(entry)
-    home = {"HF_HOME": str(folder / "home"), "HOME": str(folder), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", CHECK.format(site=str(site), words=list(map(str, words))) + script],
-        cwd=folder,
-        env={"PATH": os.environ["PATH"], **home, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    """Run the script in `folder`, offline unless the environment says otherwise; it must succeed."""
+    nursery = Nursery(**environment) if environment else _offline()
+    try:
+        nursery.run(script, folder, *words)
+    finally:
+        if environment:
+            nursery.close()
