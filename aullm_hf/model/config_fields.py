@@ -18,6 +18,7 @@ from .arguments import shown
 
 Number = float | int  # the library's `float` would refuse 1
 LARGEST = 1e300  # the largest number that is still a setting
+FIXED = (NoneType, bool, int, float, str)  # what only an assignment changes
 KINDS = {
     bool: "True or False",
     int: "a whole number",
@@ -100,7 +101,8 @@ def checked(label: str) -> Callable[[type], type]:
 
         def validate(self: Any) -> None:
             for name in by_name:
-                setattr(self, name, getattr(self, name))
+                if not isinstance(value := getattr(self, name), FIXED):
+                    setattr(self, name, value)
             try:
                 validate_strictly(self)
             except StrictDataclassClassValidationError as error:

@@ -229,7 +229,7 @@ class AULLMConfig(AUDetectorConfig):
     llm_revision: str | None = setting(None, "branch, tag or commit of the LLM")
     llm_dtype: Literal["float32", "bfloat16", "float16"] | None = setting(None, "dtype of the LLM; None: as stored")
     llm_fingerprint: str | None = setting(None, "tells the LLM from another of the same shape")
-    text_config: dict | PreTrainedConfig | None = setting(None, "configuration of the LLM", rule=DECODER)
+    text_config: PreTrainedConfig | dict | None = setting(None, "configuration of the LLM", rule=DECODER)
     lora: dict | None = setting(PUBLISHED_LORA, "fields of peft's LoraConfig; None: no adapters", rule=LORA)
     save_base_weights: bool = setting(False, "whether the checkpoint holds the LLM too")
 
