@@ -2,11 +2,11 @@
 
 import ast
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import aullm_hf
+from support import processes
 
 PACKAGE = Path(aullm_hf.__file__).parent
 # Of the standard library, what Windows or macOS lacks. Libraries that need it somewhere are imported before it goes.
@@ -28,9 +28,10 @@ ATTRIBUTES = {
 }
 WITHOUT = """
 import importlib, json, os, signal, sys
-libraries, modules, absent, attributes = map(json.loads, sys.argv[1:])
+libraries, modules, absent, attributes = json.loads({!r})
 for name in libraries:
     importlib.import_module(name)
+assert not any(name.startswith("aullm_hf") for name in sys.modules)
 for name in absent:
     sys.modules[name] = None
 for home, names in attributes.items():
@@ -65,5 +66,5 @@ def modules_of_the_package() -> list[str]:
 
 def test_nothing_that_only_linux_has_is_needed_to_import_the_package():
     lists = (sorted(imported_libraries()), modules_of_the_package(), MODULES, ATTRIBUTES)
-    done = subprocess.run([sys.executable, "-c", WITHOUT, *map(json.dumps, lists)], capture_output=True, text=True)
+    done = processes.run(processes.python, WITHOUT.format(json.dumps(lists)))
     assert done.returncode == 0, done.stderr[-2000:]

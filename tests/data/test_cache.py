@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from aullm_hf.data import FaceError, cache, frames_only, label_matrix, report_of
+from support import processes
 
 
 def built(tmp_path, name="casme2"):
@@ -119,15 +120,12 @@ def test_rebuild_builds_again_and_old_readers_keep_their_data(casme2, load):
 
 
 def test_many_processes_build_once(casme2, tmp_path):
-    import subprocess
-    import sys
-
     code = (
         "from aullm_hf import load_clips; "
         f"print(len(load_clips('casme2', {str(casme2)!r}, face='none', cache_dir={str(tmp_path / 'cache')!r})))"
     )
-    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)]
-    assert [process.communicate(timeout=120)[0].split()[-1] for process in running] == [b"3", b"3"]
+    running = [processes.Started(processes.python, code) for _ in range(2)]
+    assert [process.finish().stdout.split()[-1] for process in running] == ["3", "3"]
     assert len(built(tmp_path)) == 1
 
 
