@@ -42,6 +42,7 @@ def write_comparison_figures(
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn.items():  # no version and no date, so the same bytes each time
         figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": None})
+        figure.set_layout_engine("none")  # it is laid out
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
     return [folder / f"{name}.png" for name in drawn]
 
