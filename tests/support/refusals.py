@@ -19,7 +19,7 @@ def flaw(error: Exception, types: tuple[type, ...] = TYPES) -> str:
     The innermost frame must be a `raise` of this package's: an inner library's error, and one that Python itself
     raised in our code, were not written for the caller.
     """
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+    (frame,) = traceback.extract_tb(error.__traceback__, limit=-1)
     where = f"{Path(frame.filename).name}:{frame.lineno}"
     if not isinstance(error, types):
         return f"{type(error).__name__} at {where}: {error}"
