@@ -250,8 +250,7 @@ def test_folds_trained_in_one_process_load_in_a_strangers(tmp_path):
     frames = {row["clip_id"]: np.asarray(row["frames"], dtype=np.uint8) for row in known}
     keys = [f"{fold}:{number}" for number, fold in enumerate(table["fold"])]
     np.savez(tmp_path / "frames.npz", **{key: frames[clip] for key, clip in zip(keys, table["clip_id"], strict=True)})
-    home = {"HF_HOME": constants.HF_HOME, "HF_MODULES_CACHE": str(tmp_path / "modules")}
-    run_as_stranger(PREDICT, tmp_path, *folds, **home)
+    run_as_stranger(PREDICT, tmp_path, *folds, llms=fetch_real_llm().parent)
     found = json.loads((tmp_path / "out.json").read_text())
     expected = table[[f"p_AU{au}" for au in data["aus"]]].to_numpy()
     # In the run's own batches: by one clip at a time bfloat16 rounds otherwise, and probabilities move by 0.01.

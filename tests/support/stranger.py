@@ -64,9 +64,13 @@ class Nursery:
             command, env=own | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def run(self, script: str, folder: Path, *words: object) -> None:
-        """A stranger whose Hugging Face home is as empty as a first one's."""
-        shutil.rmtree(self.folder / "hf", ignore_errors=True)
+    def run(self, script: str, folder: Path, *words: object, llms: Path | None = None) -> None:
+        """A stranger whose Hugging Face home is as empty as a first one's, or holds nothing but LLMs."""
+        home = self.folder / "hf"
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        if llms:
+            (home / llms.name).symlink_to(llms)
         print(json.dumps([str(folder), script, *map(str, words)]), file=self._process.stdin, flush=True)
         status = self._process.stdout.readline().strip()
         assert status == "0", f"exit status {status}: {(folder / 'said.txt').read_text()[-3000:]}"
@@ -83,11 +87,14 @@ def _offline() -> Nursery:
     return nursery
 
 
-def run_as_stranger(script: str, folder: Path, *words: object, **environment: str) -> None:
-    """Run the script in `folder`, offline unless the environment says otherwise; it must succeed."""
+def run_as_stranger(script: str, folder: Path, *words: object, llms: Path | None = None, **environment: str) -> None:
+    """Run the script in `folder`, offline unless the environment says otherwise; it must succeed.
+
+    `llms`: a folder of the Hugging Face home that the stranger has too.
+    """
     nursery = Nursery(**environment) if environment else _offline()
     try:
-        nursery.run(script, folder, *words)
+        nursery.run(script, folder, *words, llms=llms)
     finally:
         if environment:
             nursery.close()
