@@ -24,9 +24,9 @@ missing = [name for name in ("onnxruntime", "onnxscript") if find_spec(name) is 
 pytestmark = pytest.mark.skipif(bool(missing), reason=f'{missing} not installed: pip install "aullm-hf[onnx]"')
 
 
-def save(folder, **fields):
+def save(folder, layers=1, **fields):
     """A checkpoint with calibration, thresholds and adapters that do something."""
-    model = tiny_model(layers=1, **fields)  # every layer is the same code, and is traced again
+    model = tiny_model(layers=layers, **fields)  # every layer is the same code, and is traced again
     model.config.calibration = {"AU1": [1.5, 0.2], "AU4": [0.7, -0.3], "AU12": [1.0, 0.0]}
     model.config.thresholds = {"AU1": 0.31, "AU4": 0.5, "AU12": 0.62}
     model.config.training_data = "casme2"
@@ -39,7 +39,7 @@ def save(folder, **fields):
 def exported(tmp_path_factory):
     """(checkpoint, ONNX file), written by the command."""
     folder = tmp_path_factory.mktemp("onnx")
-    save(folder / "checkpoint")
+    save(folder / "checkpoint", layers=2)
     assert aullm("export", "onnx", folder / "checkpoint", folder / "detector.onnx") == 0
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint", "detector.onnx"]
     return folder / "checkpoint", folder / "detector.onnx"
