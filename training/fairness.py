@@ -9,13 +9,13 @@ active. Intervals hold the middle 95 % over resamples of the people.
 """
 
 import argparse
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
+from benchmarks.groups import group_figures
 from benchmarks.tables import markdown_table
 
 from aullm_hf.data import load_clips
@@ -23,7 +23,6 @@ from aullm_hf.data.synthetic import wild_people
 from aullm_hf.data.synthetic.faces import Person
 from aullm_hf.data.synthetic.wild_plans import WildPlan, wild_plans
 from aullm_hf.evaluation import read_run
-from aullm_hf.evaluation.counting import interval, mean_of_defined, resample_subjects, roc_auc
 from aullm_hf.training.data import SYNTHETIC, synthetic_arguments
 from aullm_hf.training.parsing import load_run_config
 
@@ -96,26 +95,10 @@ def group_rows(table: pd.DataFrame, thresholds: dict[str, float]) -> list[dict]:
 
 def _row(column: str, name: str, part: pd.DataFrame, thresholds: dict[str, float]) -> dict:
     people = part["dataset"] + ":" + part["subject"]
-    names, place = np.unique(people, return_inverse=True)
-    draws = np.concatenate([np.ones((1, len(names))), resample_subjects(len(names), RESAMPLES, seed=0)])
-    weights = draws[:, place]  # (1 + resamples, clips)
     y = part[[f"y_{au}" for au in thresholds]].to_numpy(dtype=bool)
     p = part[[f"p_{au}" for au in thresholds]].to_numpy()
-    active, idle = p >= np.array(list(thresholds.values())), ~y.any(axis=1)
-    auc = mean_of_defined(np.array([roc_auc(p[:, k], y[:, k], weights) for k in range(len(thresholds))]).T)
-    alarms = _share(weights, idle & active.any(axis=1), idle)
-    found = _share(weights, (y & active).sum(axis=1), y.sum(axis=1))
-    shown = {"AUC": auc, "false alarms": alarms, "found": found}
-    return {"": column, " ": name, "people": len(names), "clips": len(part), **{k: _text(v) for k, v in shown.items()}}
-
-
-def _share(weights: np.ndarray, part: Sequence, whole: Sequence) -> np.ndarray:
-    return (weights * np.asarray(part)).sum(axis=1) / np.maximum((weights * np.asarray(whole)).sum(axis=1), 1e-9)
-
-
-def _text(values: np.ndarray) -> str:
-    low, high = interval(values[1:])
-    return f"{values[0]:.2f} [{low:.2f}, {high:.2f}]"
+    figures = group_figures(people, p, y, p >= np.array(list(thresholds.values())), RESAMPLES)
+    return {"": column, " ": name, "people": people.nunique(), "clips": len(part), **figures}
 
 
 if __name__ == "__main__":

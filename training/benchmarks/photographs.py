@@ -18,8 +18,9 @@ import pandas as pd
 from aullm_hf.data.faces import FaceFinder, to_gray
 from aullm_hf.data.synthetic.animation import animate_levels
 from aullm_hf.data.synthetic.wild_plans import wild_plans
-from aullm_hf.evaluation.counting import interval, mean_of_defined, resample_subjects, roc_auc
+from aullm_hf.evaluation.counting import mean_of_defined
 from aullm_hf.inference import AUDetector
+from benchmarks.groups import auc_of_aus, group_figures, weights_of, with_interval
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 NOISE = 1.2  # of the camera, in grey levels
@@ -87,48 +88,26 @@ def _between_eyes(points: np.ndarray) -> float:
 
 def au_rows(clips: pd.DataFrame, labels: list[str], resamples: int) -> list[dict]:
     """AUC of every AU, and in the mean."""
-    aucs = _aucs(clips, labels, resamples)
-    counts = clips[[f"y_{label}" for label in labels]].sum().tolist()
-    rows = [{"AU": label, "AUC": _text(aucs[:, k]), "clips with it": counts[k]} for k, label in enumerate(labels)]
-    return [*rows, {"AU": "mean", "AUC": _text(mean_of_defined(aucs)), "clips with it": sum(counts)}]
+    p, y, _ = _columns(clips, labels)
+    aucs, counts = auc_of_aus(p, y, weights_of(clips["photograph"], resamples)), y.sum(axis=0).tolist()
+    rows = zip([*labels, "mean"], [*aucs.T, mean_of_defined(aucs)], [*counts, sum(counts)], strict=True)
+    return [{"AU": name, "AUC": with_interval(auc), "clips with it": count} for name, auc, count in rows]
 
 
 def group_rows(clips: pd.DataFrame, labels: list[str], resamples: int) -> list[dict]:
-    """AUC in the mean over AUs, and false alarms, of all photographs and of those of each group."""
+    """All photographs, and those of each group."""
     parts = [("all", "", clips)]
     for column, groups in GROUPS.items():
-        parts += [
-            (column, name, clips[clips[column].between(low, high, inclusive="left")]) for name, low, high in groups
-        ]
-    rows = []
-    for column, name, part in parts:
-        if part.empty:
-            continue
-        active, shown = (part[[f"{kind}_{label}" for label in labels]].to_numpy(bool) for kind in ("active", "y"))
-        idle, weights = ~shown.any(axis=1), _weights(part, resamples)
-        alarms = (weights * (idle & active.any(axis=1))).sum(axis=1) / np.maximum((weights * idle).sum(axis=1), 1)
-        found = (weights * (shown & active).sum(axis=1)).sum(axis=1)
-        found = found / np.maximum((weights * shown.sum(axis=1)).sum(axis=1), 1)
-        figures = {"AUC": mean_of_defined(_aucs(part, labels, resamples)), "false alarms": alarms, "found": found}
-        count = part["photograph"].nunique()
-        about = {"": column, " ": name, "photographs": count, "clips": len(part)}
-        rows.append(about | {title: _text(values) for title, values in figures.items()})
-    return rows
+        chosen = [(name, clips[column].between(low, high, inclusive="left")) for name, low, high in groups]
+        parts += [(column, name, clips[rows]) for name, rows in chosen if rows.any()]
+    return [
+        {"": column, " ": name, "photographs": part["photograph"].nunique(), "clips": len(part)}
+        | group_figures(part["photograph"], *_columns(part, labels), resamples)
+        for column, name, part in parts
+    ]
 
 
-def _weights(clips: pd.DataFrame, resamples: int) -> np.ndarray:
-    """(1 + resamples, clips): how often each clip counts; at first every one once."""
-    names, place = np.unique(clips["photograph"], return_inverse=True)
-    return np.concatenate([np.ones((1, len(names))), resample_subjects(len(names), resamples, seed=0)])[:, place]
-
-
-def _aucs(clips: pd.DataFrame, labels: list[str], resamples: int) -> np.ndarray:
-    """(1 + resamples, n_AU)."""
-    weights = _weights(clips, resamples)
-    columns = [(clips[f"p_{label}"].to_numpy(), clips[f"y_{label}"].to_numpy(bool)) for label in labels]
-    return np.array([roc_auc(p, y, weights) for p, y in columns]).T
-
-
-def _text(values: np.ndarray) -> str:
-    low, high = interval(values[1:])
-    return f"{values[0]:.2f} [{low:.2f}, {high:.2f}]"
+def _columns(clips: pd.DataFrame, labels: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities, what is there, and what is said to be, each (clips, n_AU)."""
+    p, y, active = (clips[[f"{kind}_{label}" for label in labels]].to_numpy() for kind in ("p", "y", "active"))
+    return p, y.astype(bool), active.astype(bool)
