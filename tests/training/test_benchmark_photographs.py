@@ -54,6 +54,15 @@ def test_every_photograph_with_a_face_does_what_its_wild_clips_do(tmp_path, monk
     ]  # fmt: skip
 
 
+def test_a_coloured_photograph_is_as_bright_as_any_other_picture_of_the_package(tmp_path):
+    red = np.zeros((100, 100, 3), np.uint8)
+    red[..., 2] = 200  # OpenCV's order: blue, green, red
+    cv2.imwrite(str(tmp_path / "red.png"), red)
+    detector = photographs.AUDetector(tiny_model(), face="none")
+    clips = photographs.read_animated(tmp_path, detector, 2, Finder())
+    assert clips["brightness"].to_numpy() == pytest.approx(0.299 * 200, abs=1)
+
+
 def test_a_folder_without_a_face_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(photographs, "FaceFinder", Finder)
     detector = photographs.AUDetector

@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from aullm_hf.data.faces import FaceFinder, to_gray
+from aullm_hf.data.faces import FaceFinder
+from aullm_hf.data.reading.folders import IMAGE_SUFFIXES
+from aullm_hf.data.reading.images import read_gray
+from aullm_hf.data.synthetic.animated_clips import NOISE
 from aullm_hf.data.synthetic.animation import animate_levels
 from aullm_hf.data.synthetic.wild_plans import wild_plans
 from aullm_hf.evaluation.counting import mean_of_defined
 from aullm_hf.inference import AUDetector
 from benchmarks.groups import auc_of_aus, group_figures, weights_of, with_interval
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-NOISE = 1.2  # of the camera, in grey levels
 GROUPS = {
     "brightness": (("dim", 0, 90), ("medium", 90, 160), ("bright", 160, 256)),  # grey levels of the crop, in the mean
     "size": (("small", 0, 50), ("medium", 50, 150), ("large", 150, np.inf)),  # pixels between the eyes
@@ -52,14 +53,12 @@ def measure(args: argparse.Namespace) -> dict[str, list[dict]]:
 
 
 def read_animated(folder: Path, detector: AUDetector, clips: int, finder: FaceFinder) -> pd.DataFrame:
-    """A row per clip: its photograph, how it looks, and y_, p_ and active_ of every AU."""
-    import cv2
-
-    pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    """One row per clip: its photograph, how it looks, and y_, p_ and active_ of every AU."""
+    pictures = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
     plans = wild_plans(subjects=max(len(pictures), 1), clips_per_subject=clips)
     tables = []
     for index, path in enumerate(pictures):
-        gray = to_gray(cv2.imread(str(path)))
+        gray = read_gray(path, path.name)
         if (face := finder.find(gray)) is None:
             print(f"{path.name}: no face is found, so it is left out")
             continue
@@ -74,7 +73,7 @@ def read_animated(folder: Path, detector: AUDetector, clips: int, finder: FaceFi
         said = {f"{kind}_{label}": rows[f"{kind}_{label}"] for kind in ("p", "active") for label in detector.labels}
         tables.append(pd.DataFrame(about | truth | said))
     if not tables:
-        raise SystemExit(f"{folder} holds no photograph with a face ({', '.join(SUFFIXES)}).")
+        raise SystemExit(f"{folder} holds no photograph with a face ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return pd.concat(tables, ignore_index=True)
 
 
