@@ -20,12 +20,9 @@ def _plan(path, run, capsys, *options):
     return capsys.readouterr().out
 
 
-FEWER = {"wild": ("--subjects", "300")}  # a plan counts the labels of all clips, which are drawn for it
-
-
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_recipe_can_be_planned(path, tmp_path, capsys):
-    plan = _plan(path, tmp_path / "run", capsys, *FEWER.get(path.stem, ()))
+    plan = _plan(path, tmp_path / "run", capsys)
     for word in ("clips ", "folds ", "positives ", "steps ", "trained ", "frozen ", "memory ", "disk "):
         assert f"\n{word}" in plan
     assert ("NO DATA" in plan) == ("synthetic" not in plan)
