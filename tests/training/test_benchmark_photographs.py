@@ -34,18 +34,21 @@ def test_every_photograph_with_a_face_does_what_its_wild_clips_do(tmp_path, monk
                           ("c.jpg", rng.integers(170, 200, (400, 400)))):  # fmt: skip
         cv2.imwrite(str(tmp_path / name), picture.astype(np.uint8))
     (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "web.png").write_bytes(b"RIFF\0\0\0\0WEBP")
     seen, table_of = [], photographs.au_rows
     monkeypatch.setattr(photographs, "FaceFinder", Finder)
     detector = photographs.AUDetector
     monkeypatch.setattr(photographs, "AUDetector", lambda model, **options: detector(tiny_model(), **options))
     monkeypatch.setattr(photographs, "au_rows", lambda clips, *given: seen.append(clips) or table_of(clips, *given))
     tables = measure(argparse.Namespace(photographs=tmp_path, model=None, face_model=None, clips=4, resamples=5))
-    assert "b.png: no face is found, so it is left out" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "b.png: no face is found, so it is left out" in said
+    assert "web.png: is no JPEG" in said and said.count("so it is left out") == 2
     (clips,) = seen
     assert clips["photograph"].tolist() == ["a.png"] * 4 + ["c.jpg"] * 4
-    plans = wild_plans(subjects=3, clips_per_subject=4)
+    plans = wild_plans(subjects=4, clips_per_subject=4)
     for label in tiny_model().config.labels:
-        expected = [int(label[2:]) in plan.aus for plan in (*plans[:4], *plans[8:])]
+        expected = [int(label[2:]) in plan.aus for plan in (*plans[:4], *plans[8:12])]
         assert clips[f"y_{label}"].tolist() == expected, label
     whole, *groups = tables["by what can be measured in the picture"]
     assert whole["clips"] == 8 and whole["photographs"] == 2

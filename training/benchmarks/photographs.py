@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aullm_hf.data.errors import ClipError
 from aullm_hf.data.faces import FaceFinder
 from aullm_hf.data.reading.folders import IMAGE_SUFFIXES
 from aullm_hf.data.reading.images import read_gray
@@ -58,7 +59,11 @@ def read_animated(folder: Path, detector: AUDetector, clips: int, finder: FaceFi
     plans = wild_plans(subjects=max(len(pictures), 1), clips_per_subject=clips)
     tables = []
     for index, path in enumerate(pictures):
-        gray = read_gray(path, path.name)
+        try:
+            gray = read_gray(path, path.name)
+        except ClipError as error:
+            print(f"{error}, so it is left out")
+            continue
         if (face := finder.find(gray)) is None:
             print(f"{path.name}: no face is found, so it is left out")
             continue
