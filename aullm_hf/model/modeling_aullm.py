@@ -334,8 +334,9 @@ class AULLMForAUDetection(AUDetectorMixin, ExplainMixin, AULLMPreTrainedModel):
             return_dict=True,
         )
         logits = self.classify(body.last_hidden_state)  # (B, n_AU), and in training the flipped clips' after them
-        logits, flipped = logits[: len(pixel_values)], logits[len(pixel_values) :]
-        levels = None if self.intensity is None else self.intensity(body.last_hidden_state[: len(pixel_values)])
+        batch = pixel_values.shape[0]  # not its len(), which an exporter takes for a constant
+        logits, flipped = logits[:batch], logits[batch:]
+        levels = None if self.intensity is None else self.intensity(body.last_hidden_state[:batch])
         loss, parts = None, None
         if labels is not None:
             terms = self._loss_terms(logits, labels, body.evidence)

@@ -177,7 +177,8 @@ class Prompt(nn.Module):
         if spare := sequences * k - clips:  # the last sequence is filled with clips that are not read
             tail = torch.cat([tail, tail.new_zeros(spare, per_clip, width)])
         packed = tail.reshape(sequences, k * per_clip, width)
-        use_cache = self.prefix_is_text and not (self.training or llm.training or torch.is_grad_enabled())
+        kept = not (self.training or llm.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+        use_cache = self.prefix_is_text and kept  # a compiled graph keeps nothing, and is a single one for that
         cache = self._prefix_cache(llm, prefix, sequences) if use_cache else None
         if cache is None:
             packed = torch.cat([prefix[None].expand(sequences, -1, -1), packed], dim=1)

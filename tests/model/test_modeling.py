@@ -213,7 +213,7 @@ def test_the_frozen_llm_is_the_base_llm():
 def test_compiling_does_not_change_the_logits():
     model = tiny_model(layers=1)  # every layer is the same code, and is compiled again
     x = clips()
-    compiled = torch.compile(model, backend="aot_eager")
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
         torch.testing.assert_close(compiled(x).logits, model(x).logits, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(compiled(x).logits, model(x).logits, atol=1e-5, rtol=1e-5)

@@ -5,6 +5,7 @@ AU is labelled by its rise, the largest from a frame to a later one, on the side
 already there, or that only fades, is none; one that lets go and comes again is.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +30,9 @@ STRONGEST = {1: 7, 2: 7, 4: 5, 5: 3, 6: 5, 7: 3, 9: 5, 10: 6, 12: 12, 14: 6, 15:
              25: 12, 26: 12, 11: 4, 13: 4, 16: 5, 18: 6, 22: 5, 28: 5, 38: 3}  # fmt: skip
 UNLABELLED = (11, 13, 16, 18, 22, 28, 38)  # move now and then and are no label
 LETS_GO = 0.3  # share of the AUs that are there already
+# Shortest and longest, as logarithms of seconds: to let go, be low and come again; to rise, hold and fall.
+_LETTING_GO = np.log([[0.06, 0.02, 0.06], [0.4, 0.3, 0.4]])
+_COMING = np.log([[0.06, 0.04, 0.1], [0.7, 1.5, 1.2]])
 STILL, UNMOVED = 0.2, 0.2  # shares of clips: nothing moves; only head, light and eyes do
 TOGETHER = (
     (1, 2), (1, 2, 5), (1, 4), (4, 7), (4, 9), (4, 5, 7), (6, 12), (6, 12, 25), (12, 25), (12, 14), (9, 10), (10, 25),
@@ -169,8 +173,8 @@ def _levels(
 ) -> dict[int, np.ndarray]:
     """AU -> (FRAMES, 2): how the face rests in this clip, and what it does."""
     strongest = STRONGEST | {45: 1.8 * person.eye_height}
-    levels = {au: np.zeros((len(times), 2)) for au in (*WILD_AUS, *UNLABELLED)}
-    for au in rng.choice(WILD_AUS, size=5, replace=False):  # nobody rests quite neutral
+    levels = defaultdict(lambda: np.zeros((len(times), 2)))
+    for au in rng.choice(WILD_AUS, size=5, replace=False).tolist():  # nobody rests quite neutral
         levels[au] += np.minimum(np.abs(rng.normal(0, 0.8, 2) + rng.normal(0, 0.8)), 0.35 * strongest[au])
     for au, sides, course in _events(rng, times, allowed, strongest):
         levels[au] += np.outer(course, sides)
@@ -196,7 +200,7 @@ def _events(rng: np.random.Generator, times: np.ndarray, allowed: Sequence[int],
         for au in group:
             if au in WILD_AUS and au not in allowed:
                 continue
-            share = np.clip(strength + rng.normal(0, 0.15), 0, 1)
+            share = _bounded(strength + rng.normal(0, 0.15))
             size = WEAKEST * (strongest[au] / WEAKEST) ** share  # log-uniform
             course = _blink(rng, times) if au == 45 else _course(rng, times, begun + rng.normal(0, 0.06))
             sides = np.exp(rng.normal(0, 0.12, 2))
@@ -222,10 +226,10 @@ def _course(rng: np.random.Generator, times: np.ndarray, begun: float) -> np.nda
     Or it is there from the beginning, lets go within the window, and mostly comes again.
     """
     if rng.random() < LETS_GO:
-        down, low, up = np.exp(rng.uniform(np.log([0.06, 0.02, 0.06]), np.log([0.4, 0.3, 0.4])))
+        down, low, up = np.exp(rng.uniform(*_LETTING_GO))
         stays = 1.0 if rng.random() < 0.4 else rng.uniform(0, 0.5)
         return 1 - rng.uniform(0.3, 1.0) * _pulse(times - rng.uniform(-0.2, 0.6) * times[-1], down, low, up, stays)
-    rise, hold, fall = np.exp(rng.uniform(np.log([0.06, 0.04, 0.1]), np.log([0.7, 1.5, 1.2])))
+    rise, hold, fall = np.exp(rng.uniform(*_COMING))
     stays = 1.0 if rng.random() < 0.2 else rng.uniform(0, 0.35)
     course = _pulse(times - begun, rise, hold, fall, stays)
     if rng.random() < 0.12:  # and returns
@@ -240,9 +244,17 @@ def _blink(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
 
 
 def _pulse(time: np.ndarray, rise: float, hold: float, fall: float, stays: float) -> np.ndarray:
-    up = 0.5 - 0.5 * np.cos(np.pi * np.clip(time / rise, 0, 1))
-    down = 0.5 - 0.5 * np.cos(np.pi * np.clip((time - rise - hold) / fall, 0, 1))
+    up, down = _eased(time / rise), _eased((time - rise - hold) / fall)
     return up * (1 - (1 - stays) * down)
+
+
+def _eased(progress: np.ndarray) -> np.ndarray:
+    return 0.5 - 0.5 * np.cos(np.pi * _bounded(progress))
+
+
+def _bounded(values: np.ndarray) -> np.ndarray:
+    """Within 0 and 1; for a few numbers in a fraction of np.clip's time."""
+    return np.minimum(np.maximum(values, 0), 1)
 
 
 def _speak(rng: np.random.Generator, times: np.ndarray, allowed: Sequence[int], levels: dict[int, np.ndarray]) -> None:
