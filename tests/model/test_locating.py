@@ -1,9 +1,7 @@
 """A model that is neither a folder nor a repository: said at once, by every way to load one, in words that help."""
 
-import os
 import shutil
-import subprocess
-import sys
+import socket
 import time
 
 import pytest
@@ -12,6 +10,7 @@ from huggingface_hub import close_session, constants, hf_hub_download
 from aullm_hf.baselines import BaselineForAUDetection
 from aullm_hf.model import AULLMForAUDetection, AULLMVideoProcessor
 from aullm_hf.model.locating import check_location
+from support import processes
 from support.hub_server import HubServer, reach_the_server
 from support.tiny import tiny_config, tiny_llm
 
@@ -117,23 +116,23 @@ def test_what_the_hub_says(monkeypatch, tmp_path):
     check_location("model", "me/model", **hub)
 
 
-CLOSED = """
-import os, socket, sys
-with socket.socket() as taken:  # a port on which nobody listens
-    taken.bind(("127.0.0.1", 0))
-    os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    from aullm_hf.commands.main import main
-    import aullm_hf.inference.detecting, time
-    begun = time.perf_counter()
-    status = main(["predict", "x.mp4", "--model", "me/casme2-aulm"])
-    print(status, time.perf_counter() - begun)
+SLIP = """
+import sys, time
+import aullm_hf.inference.detecting
+from aullm_hf.commands.main import main
+
+begun = time.perf_counter()
+status = main(["predict", "x.mp4", "--model", "me/casme2-aulm"])
+print(time.perf_counter() - begun)
+sys.exit(status)
 """
 
 
 def test_a_slip_without_a_network_is_said_at_once_and_once(tmp_path):
-    env = os.environ | {"HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", CLOSED], env=env, capture_output=True, text=True, timeout=100)
-    status, seconds = done.stdout.split()
-    assert status == "2" and float(seconds) < 2
+    with socket.socket() as taken:  # a port on which nobody listens
+        taken.bind(("127.0.0.1", 0))
+        env = {"HF_ENDPOINT": f"http://127.0.0.1:{taken.getsockname()[1]}", "HF_HUB_OFFLINE": "0"}
+        done = processes.run(processes.python, SLIP, environment=env | {"HF_HOME": str(tmp_path)})
+    assert done.returncode == 2 and float(done.stdout) < 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("aullm predict: model is 'me/casme2-aulm': there is no folder")

@@ -64,6 +64,8 @@ def _become(function, words, out, err, variables, folder) -> None:
         pipe.close()
     os.environ.clear()
     os.environ.update(variables)
+    if constants := sys.modules.get("huggingface_hub.constants"):
+        importlib.reload(constants)  # the one place where the Hub's client reads the environment
     os.chdir(folder)
     importlib.invalidate_caches()  # modules that were written since the process that this one is forked from began
     status = function(*words)

@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 
 NURSERY = """
-import json, os, signal, sys
+import importlib, json, os, signal, sys
 sys.path.insert(0, sys.argv[1])
-import torch, transformers.pipelines, transformers.models.qwen2.modeling_qwen2, peft
+import huggingface_hub.constants, torch, transformers.pipelines, transformers.models.qwen2.modeling_qwen2, peft
 for line in sys.stdin:
-    folder, script, *words = json.loads(line)
+    folder, environment, script, *words = json.loads(line)
     child = os.fork()
     if not child:
         break
@@ -31,7 +31,8 @@ else:
 
 signal.alarm(300)
 os.chdir(folder)
-os.environ["HOME"] = folder
+os.environ.update(environment, HOME=folder)
+importlib.reload(huggingface_hub.constants)  # the one place where the client reads the environment
 said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 for stream in (1, 2):
     os.dup2(said, stream)
@@ -48,9 +49,9 @@ exec(compile(script, "stranger", "exec"), {"__name__": "__main__", "sys": sys})
 
 
 class Nursery:
-    """The interpreter that strangers are forked from. Libraries read the environment once, when they are imported."""
+    """The interpreter that strangers are forked from."""
 
-    def __init__(self, **environment: str):
+    def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="stranger-", dir=os.environ["TEST_SESSION"]))
         site = self.folder / "site"  # the libraries, without the path file that makes this package importable
         site.mkdir()
@@ -60,18 +61,19 @@ class Nursery:
         own = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "HF_HOME": str(self.folder / "hf"),
                "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
         command = [sys.executable, "-I", "-S", "-c", NURSERY, str(site)]
-        self._process = subprocess.Popen(
-            command, env=own | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen(command, env=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def run(self, script: str, folder: Path, *words: object, llms: Path | None = None) -> None:
+    def run(
+        self, script: str, folder: Path, *words: object, llms: Path | None = None, environment: dict[str, str]
+    ) -> None:
         """A stranger whose Hugging Face home is as empty as a first one's, or holds nothing but LLMs."""
         home = self.folder / "hf"
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir()
         if llms:
             (home / llms.name).symlink_to(llms)
-        print(json.dumps([str(folder), script, *map(str, words)]), file=self._process.stdin, flush=True)
+        asked = [str(folder), environment, script, *map(str, words)]
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
         status = self._process.stdout.readline().strip()
         assert status == "0", f"exit status {status}: {(folder / 'said.txt').read_text()[-3000:]}"
 
@@ -80,8 +82,8 @@ class Nursery:
 
 
 @cache
-def _offline() -> Nursery:
-    """The one of most strangers; it ends with the process of the tests."""
+def _nursery() -> Nursery:
+    """One serves a process of the tests, and ends with it."""
     nursery = Nursery()
     atexit.register(nursery.close)
     return nursery
@@ -92,9 +94,4 @@ def run_as_stranger(script: str, folder: Path, *words: object, llms: Path | None
 
     `llms`: a folder of the Hugging Face home that the stranger has too.
     """
-    nursery = Nursery(**environment) if environment else _offline()
-    try:
-        nursery.run(script, folder, *words, llms=llms)
-    finally:
-        if environment:
-            nursery.close()
+    _nursery().run(script, folder, *words, llms=llms, environment=environment)

@@ -1,11 +1,8 @@
 """From training to a stranger's machine: a run is pushed over a bad line, and a fold loads by its revision."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -15,6 +12,7 @@ from PIL import Image
 from aullm_hf.data import load_clips
 from aullm_hf.hub import push_run
 from aullm_hf.inference import detect_aus
+from support import processes
 from support.commands import aullm
 from support.hub_server import HubServer, reach_the_server
 from support.stranger import run_as_stranger
@@ -103,13 +101,7 @@ def test_the_path_from_a_run_to_a_prediction_by_others(tmp_path, monkeypatch, ca
         own = {"HF_ENDPOINT": server.url, "HF_TOKEN": "hf_test", "HF_HOME": str(tmp_path / "home")}
         own |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
         words = ["predict", str(clip), "--model", "me/run", "--out", str(tmp_path / "aus.csv"), "--no_face"]
-        done = subprocess.run(
-            [sys.executable, "-m", "aullm_hf", *words],
-            env={"PATH": os.environ["PATH"], **own},
-            capture_output=True,
-            text=True,
-            timeout=200,
-        )
+        done = processes.run(processes.aullm, *words, environment=own)
     assert done.returncode == 0, done.stderr[-3000:]
     expected = detect_aus([clip], run / "final" / "checkpoint", face="none")
     actual = pd.read_csv(tmp_path / "aus.csv")
