@@ -31,8 +31,8 @@ STRONGEST = {1: 7, 2: 7, 4: 5, 5: 3, 6: 5, 7: 3, 9: 5, 10: 6, 12: 12, 14: 6, 15:
 UNLABELLED = (11, 13, 16, 18, 22, 28, 38)  # move now and then and are no label
 LETS_GO = 0.3  # share of the AUs that are there already
 # Shortest and longest, as logarithms of seconds: to let go, be low and come again; to rise, hold and fall.
-_LETTING_GO = np.log([[0.06, 0.02, 0.06], [0.4, 0.3, 0.4]])
-_COMING = np.log([[0.06, 0.04, 0.1], [0.7, 1.5, 1.2]])
+_LETTING_GO = np.log([[0.06, 0.4], [0.02, 0.3], [0.06, 0.4]]).tolist()
+_COMING = np.log([[0.06, 0.7], [0.04, 1.5], [0.1, 1.2]]).tolist()
 STILL, UNMOVED = 0.2, 0.2  # shares of clips: nothing moves; only head, light and eyes do
 TOGETHER = (
     (1, 2), (1, 2, 5), (1, 4), (4, 7), (4, 9), (4, 5, 7), (6, 12), (6, 12, 25), (12, 25), (12, 14), (9, 10), (10, 25),
@@ -177,7 +177,7 @@ def _levels(
     for au in rng.choice(WILD_AUS, size=5, replace=False).tolist():  # nobody rests quite neutral
         levels[au] += np.minimum(np.abs(rng.normal(0, 0.8, 2) + rng.normal(0, 0.8)), 0.35 * strongest[au])
     for au, sides, course in _events(rng, times, allowed, strongest):
-        levels[au] += np.outer(course, sides)
+        levels[au] += course[:, None] * sides
     if rng.random() < 0.12:
         _speak(rng, times, allowed, levels)
     _part_lips(rng, allowed, levels)
@@ -226,10 +226,10 @@ def _course(rng: np.random.Generator, times: np.ndarray, begun: float) -> np.nda
     Or it is there from the beginning, lets go within the window, and mostly comes again.
     """
     if rng.random() < LETS_GO:
-        down, low, up = np.exp(rng.uniform(*_LETTING_GO))
+        down, low, up = np.exp([rng.uniform(*bounds) for bounds in _LETTING_GO])
         stays = 1.0 if rng.random() < 0.4 else rng.uniform(0, 0.5)
         return 1 - rng.uniform(0.3, 1.0) * _pulse(times - rng.uniform(-0.2, 0.6) * times[-1], down, low, up, stays)
-    rise, hold, fall = np.exp(rng.uniform(*_COMING))
+    rise, hold, fall = np.exp([rng.uniform(*bounds) for bounds in _COMING])
     stays = 1.0 if rng.random() < 0.2 else rng.uniform(0, 0.35)
     course = _pulse(times - begun, rise, hold, fall, stays)
     if rng.random() < 0.12:  # and returns
