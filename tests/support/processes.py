@@ -12,9 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
-
-LIBRARIES = ["torch", "transformers.modeling_utils", "peft", "pandas"]
+from unittest.mock import patch
 
 
 @dataclass
@@ -29,11 +29,12 @@ class Started:
 
     def __init__(self, function: Callable[..., Any], *words: Any, environment: dict[str, str] | None = None):
         context = get_context("forkserver")
-        context.set_forkserver_preload(LIBRARIES)
+        context.set_forkserver_preload(["support.libraries"])
         (self._out, out), (self._err, err) = context.Pipe(duplex=False), context.Pipe(duplex=False)
         variables = os.environ | (environment or {})
         self._process = context.Process(target=_become, args=(function, words, out, err, variables, os.getcwd()))
-        self._process.start()
+        with patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parents[1])):  # to what it is forked from
+            self._process.start()
         self.pid = self._process.pid
         out.close()
         err.close()

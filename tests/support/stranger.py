@@ -16,10 +16,14 @@ from pathlib import Path
 
 import torch
 
+# What was imported is kept from the garbage collector, as in libraries.py.
 NURSERY = """
-import importlib, json, os, signal, sys
+import gc, importlib, json, os, signal, sys
+gc.disable()
 sys.path.insert(0, sys.argv[1])
 import huggingface_hub.constants, torch, transformers.pipelines, transformers.models.qwen2.modeling_qwen2, peft
+gc.freeze()
+gc.enable()
 for line in sys.stdin:
     folder, environment, script, *words = json.loads(line)
     child = os.fork()

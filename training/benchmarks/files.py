@@ -24,7 +24,8 @@ from benchmarks.reference import ReferenceDetector, load_causal
 from benchmarks.shapes import SHAPES, causal_llm
 
 LOAD = """
-import json, os, sys, time
+import gc, json, os, sys, time
+gc.disable()  # libraries are imported sooner, and a fork that ends does not copy their pages to look for garbage
 import torch
 from benchmarks.reference import ReferenceDetector, load_causal
 from aullm_hf.model import AULLMConfig, AULLMForAUDetection
@@ -34,6 +35,8 @@ def memory(which):  # VmRSS now, VmHWM at its highest (getrusage would count the
     lines = open("/proc/self/status").read().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(which))
 
+gc.freeze()
+gc.enable()
 folder, measured = sys.argv[1], {{}}
 for script in {scripts!r}:
     if not os.fork():  # a process that has everything imported and nothing loaded
