@@ -145,7 +145,7 @@ def test_results_of_another_window_are_refused(tmp_path, checkpoint, capsys):
 
 
 def test_a_stopped_run_keeps_its_rows_and_goes_on(tmp_path, checkpoint, capsys):
-    for at in range(150):
+    for at in range(100):
         write_video(tmp_path / "clips" / f"{at}.mkv", noise(8, 32, 32, seed=at))
     out = tmp_path / "aus.csv"
     journal = tmp_path / "aus.csv.journal.jsonl"
@@ -157,12 +157,12 @@ def test_a_stopped_run_keeps_its_rows_and_goes_on(tmp_path, checkpoint, capsys):
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGINT)
     said = process.stderr.read()
-    assert process.wait(60) == 130 and "of 150 sources are kept in" in said and not out.exists()
+    assert process.wait(60) == 130 and "of 100 sources are kept in" in said and not out.exists()
     kept = journal.read_bytes().count(b"\n") - 1
-    assert 2 <= kept < 150
+    assert 2 <= kept < 100
     assert main(command) == 0
     assert f"{kept} sources had rows already" in capsys.readouterr().err
-    assert pd.read_csv(out)["source"].map(os.path.basename).tolist() == [f"{at}.mkv" for at in range(150)]
+    assert pd.read_csv(out)["source"].map(os.path.basename).tolist() == [f"{at}.mkv" for at in range(100)]
 
 
 # -------------------------------------------------------------------- the command itself

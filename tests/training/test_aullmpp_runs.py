@@ -21,7 +21,7 @@ def config(tmp_path_factory):
     return tiny_yaml(
         tmp_path_factory.mktemp("aullmpp"),
         model={**modules, **sizes},
-        data={"subjects": 3, "clips_per_subject": 30},
+        data={"subjects": 3, "clips_per_subject": 12},
         training={"num_train_epochs": 1, "save_strategy": "no"},
     )
 
@@ -50,7 +50,7 @@ def test_the_prior_is_that_of_the_folds_training_clips_and_of_no_others(run, con
         kept_out = set(read_table(folder / "inner.parquet")["clip_id"])
         subject = everything["dataset"] + ":" + everything["subject"]
         mine = everything[~subject.isin(fold["test_subjects"]) & ~everything.index.isin(kept_out)]
-        assert len(mine) == 30
+        assert len(mine) == 12
         labels = mine[[f"y_AU{au}" for au in AUS]].to_numpy(dtype=np.float32)
         model = AULLMForAUDetection.from_pretrained(folder / "checkpoint")
         assert model.config.prior_edges == edges_from_labels(labels, AUS)
