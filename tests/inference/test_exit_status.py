@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -166,7 +168,7 @@ def test_libraries_do_not_talk(checkpoint, face_checkpoint, face_model, clip):
         "from aullm_hf.commands.main import main\n"
         f"sys.exit(main(['predict', {str(clip)!r}, '--model', {str(checkpoint)!r}, '--face', 'none']))\n"
     )
-    done = processes.run(processes.python, code)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "Loading weights" not in done.stderr and "WARN" not in done.stderr and "engine" not in done.stderr
 

@@ -7,7 +7,6 @@ interpreter's own audit events. Writing a pickle is not reading one (`datasets` 
 except in files. The last line of the output is a JSON of what was seen.
 """
 
-import gc
 import json
 import os
 import pickle
@@ -15,7 +14,6 @@ import sys
 import traceback
 from pathlib import Path
 
-gc.disable()  # it is over before there is much garbage
 FOLDER = Path(sys.argv[1]).resolve()
 SEEN: dict[str, list[str]] = {name: [] for name in ("unpickled", "classes", "connected", "started", "written")}
 PRIVATE = [str(FOLDER), "/dev/", "/proc/"]
@@ -164,4 +162,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-    gc.freeze()  # the system takes it all back at once

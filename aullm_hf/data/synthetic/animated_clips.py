@@ -10,7 +10,7 @@ import numpy as np
 from .animation import AMONG, DENSITY, move_picture, person_of
 from .faces import CROP
 from .motion import PLANE, UNSIDED
-from .wild_plans import THRESHOLD, WEAKEST, rise_of
+from .wild_plans import THRESHOLD, WEAKEST, pulse, rise_of
 
 STRONGEST = 3.5  # face units: 1.75 pixels of 64, as far as micro-expressions go
 SHARE = 0.22  # of the clips that show an AU; a quarter of them on one side
@@ -45,9 +45,7 @@ def _levels(rng: np.random.Generator, aus: Sequence[int], frames: int) -> dict[i
         if rng.random() < 0.25 and au not in UNSIDED:
             sides[rng.integers(2)] = 0.0
         if shown and au in AMONG:
-            up = 0.5 - 0.5 * np.cos(np.pi * np.clip(time / apex, 0, 1))
-            down = 0.5 - 0.5 * np.cos(np.pi * np.clip((time - apex) / (1 - apex), 0, 1))
-            levels[au] = np.outer(size * up * (1 - (1 - left) * down), sides / sides.max())
+            levels[au] = np.outer(size * pulse(time, apex, 0, 1 - apex, left), sides / sides.max())
     return levels
 
 

@@ -200,7 +200,7 @@ def _events(rng: np.random.Generator, times: np.ndarray, allowed: Sequence[int],
         for au in group:
             if au in WILD_AUS and au not in allowed:
                 continue
-            share = _bounded(strength + rng.normal(0, 0.15))
+            share = np.clip(strength + rng.normal(0, 0.15), 0, 1)
             size = WEAKEST * (strongest[au] / WEAKEST) ** share  # log-uniform
             course = _blink(rng, times) if au == 45 else _course(rng, times, begun + rng.normal(0, 0.06))
             sides = np.exp(rng.normal(0, 0.12, 2))
@@ -228,33 +228,29 @@ def _course(rng: np.random.Generator, times: np.ndarray, begun: float) -> np.nda
     if rng.random() < LETS_GO:
         down, low, up = np.exp([rng.uniform(*bounds) for bounds in _LETTING_GO])
         stays = 1.0 if rng.random() < 0.4 else rng.uniform(0, 0.5)
-        return 1 - rng.uniform(0.3, 1.0) * _pulse(times - rng.uniform(-0.2, 0.6) * times[-1], down, low, up, stays)
+        return 1 - rng.uniform(0.3, 1.0) * pulse(times - rng.uniform(-0.2, 0.6) * times[-1], down, low, up, stays)
     rise, hold, fall = np.exp([rng.uniform(*bounds) for bounds in _COMING])
     stays = 1.0 if rng.random() < 0.2 else rng.uniform(0, 0.35)
-    course = _pulse(times - begun, rise, hold, fall, stays)
+    course = pulse(times - begun, rise, hold, fall, stays)
     if rng.random() < 0.12:  # and returns
-        again = _pulse(times - begun - rise - hold - fall - rng.uniform(0, 0.4), rise, hold, fall, stays)
+        again = pulse(times - begun - rise - hold - fall - rng.uniform(0, 0.4), rise, hold, fall, stays)
         course = np.maximum(course, again * rng.uniform(0.4, 1.0))
     return course
 
 
 def _blink(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
     begun = rng.uniform(-0.15, max(times[-1] - 0.05, 0.05))
-    return _pulse(times - begun, rng.uniform(0.05, 0.12), rng.uniform(0.0, 0.12), rng.uniform(0.1, 0.25), 0.0)
+    return pulse(times - begun, rng.uniform(0.05, 0.12), rng.uniform(0.0, 0.12), rng.uniform(0.1, 0.25), 0.0)
 
 
-def _pulse(time: np.ndarray, rise: float, hold: float, fall: float, stays: float) -> np.ndarray:
+def pulse(time: np.ndarray, rise: float, hold: float, fall: float, stays: float) -> np.ndarray:
+    """A course of 0..1 that begins at time 0: a rise, a hold, and a fall to what stays."""
     up, down = _eased(time / rise), _eased((time - rise - hold) / fall)
     return up * (1 - (1 - stays) * down)
 
 
 def _eased(progress: np.ndarray) -> np.ndarray:
-    return 0.5 - 0.5 * np.cos(np.pi * _bounded(progress))
-
-
-def _bounded(values: np.ndarray) -> np.ndarray:
-    """Within 0 and 1; for a few numbers in a fraction of np.clip's time."""
-    return np.minimum(np.maximum(values, 0), 1)
+    return 0.5 - 0.5 * np.cos(np.pi * progress.clip(0, 1))
 
 
 def _speak(rng: np.random.Generator, times: np.ndarray, allowed: Sequence[int], levels: dict[int, np.ndarray]) -> None:
